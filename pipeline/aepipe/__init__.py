@@ -1,0 +1,53 @@
+"""aepipe: train an autoencoder in PyTorch, export it to ONNX with a density on its codes, run it anywhere.
+
+Importing this package imports neither torch, onnx nor onnxruntime: each name below brings its stage in when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker
+
+from .errors import AepipeError, BadInput, ParityError, ProviderUnavailable
+
+if TYPE_CHECKING:
+    from .foreign import export_modules
+    from .infer import Model, load
+    from .run import Run
+    from .train import fit, resume
+
+__version__ = "0.1.0"
+hookimpl = HookimplMarker("aepipe")
+
+_LAZY = {
+    "export_modules": "foreign",
+    "load": "infer",
+    "Model": "infer",
+    "Run": "run",
+    "fit": "train",
+    "resume": "train",
+}
+
+__all__ = [
+    "AepipeError",
+    "BadInput",
+    "Model",
+    "ParityError",
+    "ProviderUnavailable",
+    "Run",
+    "__version__",
+    "export_modules",
+    "fit",
+    "hookimpl",
+    "load",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'aepipe' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,208 @@
+"""Looking at things: inspect, list, plugins, doctor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import plugins as registry_of
+from ..errors import AepipeError, closest
+from .new import new
+from .options import json_option, print_json
+
+
+def print_table(header: list[str], lines: list[list[str]]) -> None:
+    """A table on stdout; long cells are wrapped to fit a terminal, and never where a program or a file reads."""
+    import shutil
+    import sys
+    from itertools import zip_longest
+    from textwrap import wrap
+
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = [[cell.encode(encoding, "replace").decode(encoding) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+        while sum(widths) > room and max(widths) > 12:
+            widths[widths.index(max(widths))] -= 1
+    if any(header):
+        lines = [header, ["-" * width for width in widths], *lines]
+    for line in lines:
+        cells = [wrap(cell, width, break_on_hyphens=False) for cell, width in zip(line, widths, strict=True)]
+        for row in zip_longest(*cells, fillvalue=""):
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@click.command(epilog="Example: aepipe inspect exported/mnist-d8 --json")
+@click.argument("bundle")
+@json_option
+def inspect(bundle: str, as_json: bool) -> None:
+    """What a BUNDLE holds, and whether it is whole.
+
+    Exits 2 if a graph is missing, altered or of another training.
+    """
+    from ..bundle import Bundle
+
+    opened = Bundle(bundle)
+    problems = {}
+    for graph in opened.graphs:
+        try:
+            opened.check(graph)
+        except AepipeError as error:
+            problems[str(graph.path.relative_to(opened.directory))] = error.message
+    if as_json:
+        print_json({**opened.manifest, "problems": problems})
+    else:
+        _describe(opened)
+    if problems:
+        raise AepipeError(f"the bundle is damaged: {'; '.join(problems.values())}", "export it again", exit_code=2)
+
+
+def _describe(opened: Any) -> None:
+    c, h, w = opened.shape
+    rows = [
+        ["name", opened.name],
+        ["made by", f"aepipe {opened.manifest.get('aepipe')}"],
+        ["image", f"{c}×{h}×{w}, 0..1"],
+        ["latent", str(opened.latent)],
+        ["task", opened.task],
+        ["trained on", str(opened.trained.get("data"))],
+        ["densities", ", ".join(opened.densities) or "none"],
+    ]
+    rows += [[name, f"{x:.6g}" if isinstance(x, float) else str(x)] for name, x in opened.metrics.items()]
+    print_table(["", ""], rows)
+    click.echo()
+
+    def shapes(tensors: dict[str, Any]) -> str:
+        return ", ".join(f"{name} [{', '.join(map(str, t['shape']))}]" for name, t in tensors.items())
+
+    files = [
+        [
+            str(g.path.relative_to(opened.directory)),
+            shapes(g.inputs),
+            shapes(g.outputs),
+            f"{g.path.stat().st_size:,}" if g.path.is_file() else "missing",
+        ]
+        for g in opened.graphs
+    ]
+    print_table(["graph", "input", "output", "bytes"], files)
+
+
+@click.command("list", epilog="Examples: aepipe list · aepipe list density · aepipe list encoder conv")
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+@json_option
+def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
+    """Everything that has a name: encoders, densities, data sets, …
+
+    KIND is encoder, decoder, objective, density, corruption, dataset or provider; with a NAME the options are shown.
+    """
+    from ..errors import BadInput
+
+    kinds = list(registry_of.KINDS)
+    singular = {f"{each[:-1]}ies" if each.endswith("y") else f"{each}s": each for each in kinds}
+    kind = singular.get(kind or "", kind)
+    if kind is not None and kind not in kinds:
+        raise BadInput(f"there is no kind of component {kind!r}", closest(kind, kinds))
+    registry = registry_of.registry()
+    chosen = [
+        registry.find(each, each_name)
+        for each in ([kind] if kind else kinds)
+        for each_name in ([name] if name else registry.names(each))
+    ]
+    if as_json:
+        found = [_component(component) for component in chosen]
+        print_json(found[0] if name else found)
+    elif name:
+        _describe_component(chosen[0])
+    else:
+        lines = [[c.kind, c.name, c.help, f"{c.plugin} {c.version}"] for c in chosen]
+        print_table(["kind", "name", "", "from"], lines)
+
+
+def _component(component: Any) -> dict[str, Any]:
+    from ..specs import options_of
+
+    origin = {"plugin": component.plugin, "version": component.version}
+    options = [option.as_json() for option in options_of(component.factory)]
+    return {"kind": component.kind, "name": component.name, "help": component.help, **origin, "options": options}
+
+
+def _describe_component(component: Any) -> None:
+    from ..specs import options_of
+
+    click.echo(f"{component.kind} {component.name}, from {component.plugin} {component.version}\n{component.help}")
+    lines = [
+        [o.name, o.type_name, "required" if o.required else _shown(o.default), o.help]
+        for o in options_of(component.factory)
+    ]
+    if lines:
+        print_table(["option", "type", "default", ""], lines)
+        first = lines[0][0]
+        click.echo(f"write: {component.name}:{first}=VALUE")
+    else:
+        click.echo("It has no options.")
+
+
+def _shown(value: Any) -> str:
+    return (
+        "/".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
+
+
+@click.group(invoke_without_command=True, epilog="Example: aepipe plugins --json")
+@json_option
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool) -> None:
+    """Every plugin found, what it offers and what is wrong."""
+    if ctx.invoked_subcommand:
+        return
+    from ..tryout import try_factories
+
+    registry = registry_of.registry()
+    try_factories(registry)
+    found = [vars(plugin) for plugin in registry.plugins]
+    if as_json:
+        print_json(found)
+        return
+    lines = [
+        [
+            p["name"],
+            f"{p['distribution']} {p['version']}",
+            " ".join(p["components"]) or ", ".join(p["hooks"]),
+            "; ".join([*(p["errors"] or ["ok"]), *p["notes"]]),
+        ]
+        for p in found
+    ]
+    print_table(["plugin", "distribution", "offers", "state"], lines)
+
+
+plugins.add_command(new)
+
+
+@click.command(epilog="Example: aepipe doctor --json")
+@json_option
+def doctor(as_json: bool) -> None:
+    """What works in this environment, and how to fix the rest.
+
+    ONNX Runtime, providers, torch, data and plugins are tried. Exits 1 if something is broken.
+    """
+    from ..doctor import examine
+
+    findings = examine()
+    if as_json:
+        print_json(findings)
+    else:
+        lines = [
+            [each["what"], {True: "ok", False: "BROKEN", None: "–"}[each["ok"]], each["found"], each["fix"]]
+            for each in findings
+        ]
+        print_table(["", "state", "found", "fix"], lines)
+    broken = [each["what"] for each in findings if each["ok"] is False]
+    if broken:
+        raise AepipeError(f"broken: {', '.join(broken)}", "the table names the fixes")

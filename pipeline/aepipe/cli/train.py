@@ -1,0 +1,129 @@
+"""`aepipe train` and `aepipe fit-density`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import AepipeError, BadInput
+from .options import ImageSize, data_options, read_config
+
+TRAIN_EXTRA = "pip install 'aepipe[train]'"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  aepipe train --data mnist --latent-dim 8 -o runs/mnist-d8
+  aepipe train --data photos/ --image-size 64 --encoder conv:channels=64 --epochs 50 --schedule cosine
+  aepipe train --data mnist --corrupt gaussian:sigma=0.5 -o runs/denoiser
+  aepipe train --resume runs/mnist-d8"""
+)
+@click.option(
+    "--data", metavar="SPEC|PATH", help="A data set (see 'aepipe list dataset'), a folder of images, .npy, .npz or IDX."
+)
+@click.option("--encoder", default="conv", show_default=True, metavar="SPEC", help="See 'aepipe list encoder'.")
+@click.option("--decoder", default="deconv", show_default=True, metavar="SPEC", help="See 'aepipe list decoder'.")
+@click.option("--latent-dim", default=8, show_default=True, type=int, help="Numbers in a code.")
+@click.option("--objective", default="mse", show_default=True, metavar="SPEC", help="See 'aepipe list objective'.")
+@click.option("--corrupt", metavar="SPEC", help="Spoil the input and learn to restore it, e.g. gaussian:sigma=0.5.")
+@click.option("--epochs", type=int, help="Passes over the training images.  [default: 25]")
+@click.option("--batch-size", default=100, show_default=True, type=int)
+@click.option("--lr", default=1e-3, show_default=True, type=float, help="Learning rate of Adam (the peak of a cosine).")
+@click.option("--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine"]))
+@click.option(
+    "--patience", default=0, show_default=True, type=int, help="Stop after N epochs without progress; 0: never."
+)
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to train.  [default: auto]")
+@click.option(
+    "--density", "densities", multiple=True, metavar="[LABEL=]SPEC", help="May be repeated.  [default: gaussian, pca]"
+)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--image-size", type=ImageSize(), metavar="N|HxW", help="Crop and resize image files to this size.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Convert image files to grey (1) or colour (3).")
+@data_options
+@click.option("-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing run.")
+@click.option("--resume", metavar="RUN", help="Continue a run that was stopped or killed, with its own options.")
+@click.option(
+    "--config",
+    callback=read_config,
+    is_eager=True,
+    expose_value=False,
+    metavar="FILE.toml",
+    help="Defaults for all of these.",
+)
+@click.pass_context
+def train(ctx: click.Context, data: str | None, resume: str | None, **options: Any) -> None:
+    """Train an autoencoder and fit densities to its codes."""
+    if resume:
+        _resume(ctx, resume, options)
+        return
+    if not data:
+        raise BadInput("nothing to train on", "give --data, for instance: aepipe train --data digits")
+    module = workshop("train")
+    arguments = {name: value for name, value in options.items() if value is not None}
+    arguments["densities"] = options["densities"] or ("gaussian", "pca")
+    arguments["split"] = options["split"] or "train"
+    if options["channels"]:
+        arguments["channels"] = int(options["channels"])
+    try:
+        run = module.fit(data, **arguments)
+    except KeyboardInterrupt:
+        _interrupted(options["out"] or module.default_directory(data, options["encoder"], options["latent_dim"]))
+    else:
+        _finished(run)
+
+
+def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None:
+    explicit = click.core.ParameterSource.COMMANDLINE
+    given = [name for name in options if ctx.get_parameter_source(name) == explicit]
+    fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("epochs", "device")]
+    if fixed or ctx.get_parameter_source("data") == explicit:
+        text = ", ".join(fixed or ["--data"])
+        raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
+    try:
+        run = workshop("train").resume(directory, epochs=options["epochs"], device=options["device"])
+    except KeyboardInterrupt:
+        _interrupted(directory)
+    else:
+        _finished(run)
+
+
+def _interrupted(directory: str | Path) -> None:
+    again = f"aepipe train --resume {directory}"
+    begun = (Path(directory) / "run.json").exists()
+    hint = f"continue where it stood: {again}" if begun else "nothing was written yet"
+    raise AepipeError("training was interrupted", hint, exit_code=130)
+
+
+def _finished(run: Any) -> None:
+    metrics = run.config["metrics"]
+    summary = f"{metrics['split']} MSE {metrics['mse']:.5f}, PSNR {metrics['psnr']:.2f} dB ({metrics['count']} images)"
+    click.echo(f"{run.directory}: {summary}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", err=True)
+    click.echo(f"next: aepipe export {run.directory}", err=True)
+
+
+@click.command("fit-density", epilog="Example: aepipe fit-density runs/mnist-d8 pca:components=4")
+@click.argument("run")
+@click.argument("spec", metavar="[LABEL=]SPEC")
+def fit_density(run: str, spec: str) -> None:
+    """Fit one more density to the codes of a trained RUN."""
+    label = workshop("run").Run(run).fit_density(spec)
+    click.echo(f"density {label!r} is part of {run}", err=True)
+    click.echo(f"next: aepipe export {run}", err=True)
+
+
+def workshop(stage: str) -> Any:
+    """Import a stage of the half that needs torch, or say how to install it."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"aepipe.{stage}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in ("torch", "onnx", "onnxscript", "safetensors", "sklearn"):
+            raise AepipeError(f"this command needs {error.name}, which is not installed", TRAIN_EXTRA) from error
+        raise

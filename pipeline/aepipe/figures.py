@@ -1,0 +1,250 @@
+"""Figures as a paper would show them: rows of images, sheets, interpolation strips, the training curve.
+
+Images are float32 in 0..1 (uint8 is taken as it is), C = 1 or 3; of other numbers of channels the first is shown, or
+the first three where there are three. Small images are enlarged by a whole factor unsmoothed, large ones reduced.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aepipe.errors import AepipeError, BadInput
+from aepipe.outputs import pixels, replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+_SMALL, _LARGE, _SHEET = 96, 256, 4096  # pixels: cells are enlarged up to, reduced to; a row of cells is no wider than
+_MARGIN, _GAP, _APART = 20, 4, 16
+_TITLE, _SUBTITLE, _LABEL = 22, 15, 14  # text sizes
+_INK, _GREY, _HAIRLINE = (26, 26, 26), (85, 85, 85), (214, 214, 214)
+_TEXT_WIDTH, _LABEL_WIDTH = 640, 180  # text alone widens a figure up to here, then it wraps
+_SPELLED = {"×": "x", "–": "-", "—": "-", "−": "-", "→": "->", "²": "^2", "³": "^3", "≤": "<=", "≥": ">=", "≈": "~",
+            "µ": "u", "ß": "ss", "½": "1/2"}  # fmt: skip
+
+
+def rows(named: list[tuple[str, np.ndarray]], *, title: str, subtitle: str = "", columns: int = 12) -> Image:
+    """Originals above reconstructions: one labelled row for each (label, images [N,C,H,W]), N the same in all.
+
+    More than `columns` images go on in a further block below. Raises BadInput for no images.
+    """
+    count = _count(named[0][1])
+    if any(len(images) != count for _, images in named):
+        raise ValueError("rows of different numbers of images")
+    columns = min(columns, count)
+    width, height = _cell_size(named[0][1].shape[-2:], columns)
+    labels = [_wrap(label, _LABEL, _LABEL_WIDTH) for label, _ in named]
+    left = max(_width(lines, _LABEL) for lines in labels)
+    left += _APART if left else 0
+    pitch = max(height, *(_height(lines, _LABEL) for lines in labels)) + _GAP
+    block = pitch * len(named) - _GAP + _APART
+    body = _blank(left + columns * (width + _GAP) - _GAP, math.ceil(count / columns) * block - _APART)
+    for start in range(0, count, columns):
+        for row, (_, images) in enumerate(named):
+            top = start // columns * block + row * pitch
+            _write(body, (0, top + (height - _height(labels[row], _LABEL)) / 2), labels[row], _LABEL)
+            for column, image in enumerate(images[start : start + columns]):
+                _place(body, image, (left + column * (width + _GAP), top), (width, height))
+    return _framed(body, title, subtitle)
+
+
+def sheet(images: np.ndarray, *, title: str, subtitle: str = "", columns: int | None = None) -> Image:
+    """A grid of images [N,C,H,W], about as wide as high, or with `columns`. Raises BadInput for no images."""
+    count = _count(images)
+    columns = min(count, columns or math.ceil(math.sqrt(count * images.shape[-2] / images.shape[-1])))
+    width, height = _cell_size(images.shape[-2:], columns)
+    body = _blank(columns * (width + _GAP) - _GAP, math.ceil(count / columns) * (height + _GAP) - _GAP)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        _place(body, image, (column * (width + _GAP), row * (height + _GAP)), (width, height))
+    return _framed(body, title, subtitle)
+
+
+def strips(images: np.ndarray, *, title: str, subtitle: str = "", column_labels: list[str] | None = None) -> Image:
+    """Interpolations [pairs,steps,C,H,W], one a row, the two ends set apart; labels stand under the columns.
+
+    Raises BadInput for no images.
+    """
+    pairs, steps = _count(images), images.shape[1]
+    width, height = _cell_size(images.shape[-2:], steps)
+    labels = [_wrap(label, _LABEL, width) for label in column_labels or []]
+    if labels and len(labels) != steps:
+        raise ValueError(f"{len(labels)} labels for {steps} columns")
+    legend = max((_height(lines, _LABEL) for lines in labels), default=-2 * _GAP)
+    pitch, row_pitch = width + _GAP, height + 2 * _GAP
+    lefts = [step * pitch + (_APART if step else 0) + (_APART if 1 < step == steps - 1 else 0) for step in range(steps)]
+    body = _blank(lefts[-1] + width, pairs * row_pitch + legend)
+    for pair, step in np.ndindex(pairs, steps):
+        _place(body, images[pair, step], (lefts[step], pair * row_pitch), (width, height))
+    for lines, left in zip(labels, lefts, strict=False):
+        for number, line in enumerate(lines):
+            at = (left + (width - _width([line], _LABEL)) / 2, pairs * row_pitch + number * _line(_LABEL))
+            _write(body, at, [line], _LABEL, _GREY)
+    return _framed(body, title, subtitle)
+
+
+def save(image: Image, path: str | os.PathLike[str]) -> None:
+    """Writes a PNG, complete or not at all. Raises AepipeError where the place cannot take it."""
+    with replacing(path) as temporary:
+        image.save(temporary, "PNG", optimize=image.width * image.height < 4_000_000)
+
+
+def curve(metrics: list[dict[str, Any]], path: str | os.PathLike[str], *, title: str, subtitle: str = "") -> None:
+    """Draws training loss and validation MSE by epoch as a PNG; the best epoch is marked with its value.
+
+    `metrics` are rows {"epoch", "loss", "validation_mse", …}; rows that lack a key are left out of its panel, and so is
+    a panel without rows. Raises BadInput if nothing is left, AepipeError without matplotlib or if `path` is refused.
+    """
+    names = {"loss": "training loss", "validation_mse": "validation MSE"}
+    panels = {key: [(row["epoch"], float(row[key])) for row in metrics if row.get(key) is not None] for key in names}
+    panels = {key: points for key, points in panels.items() if points}
+    if not panels:
+        raise BadInput("The metrics hold neither a loss nor a validation MSE", "train for at least one epoch")
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise AepipeError("The training curve needs matplotlib", "pip install 'aepipe[train]'") from error
+    from PIL import Image
+
+    figure = Figure(figsize=(4.6 * len(panels), 3.6), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for number, (key, points) in enumerate(panels.items()):
+        _panel(figure.add_subplot(1, len(panels), number + 1), points, names[key], best=key == "validation_mse")
+    canvas.draw()
+    body = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    save(_framed(body, title, subtitle), path)
+
+
+def _panel(axes: Any, points: list[tuple[int, float]], name: str, best: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    epochs, values = zip(*points, strict=True)
+    axes.plot(epochs, values, color="#1f5fa8", linewidth=1.6, marker="o" if len(points) <= 40 else "", markersize=3)
+    if 0 < min(values) < max(values):  # an objective may well be negative
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if max(values) > 10 * min(values) else MaxNLocator(6))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.set_ylabel(name, fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.grid(color="#e4e4e4", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if best:
+        value, epoch = min(zip(values, epochs, strict=True))
+        axes.plot([epoch], [value], "o", color="#c0392b", markersize=6, label=f"best: {value:.4g} at epoch {epoch}")
+        axes.legend(frameon=False, fontsize=9, handletextpad=0.2)
+
+
+def _count(images: np.ndarray) -> int:
+    if images.size == 0:
+        raise BadInput("There are no images to draw", "give at least one image")
+    return len(images)
+
+
+def _cell_size(shape: tuple[int, ...], columns: int) -> tuple[int, int]:
+    """Width and height of an image of shape (H, W) among `columns` in a row."""
+    height, width = shape
+    side, room = max(height, width), _SHEET // columns
+    factor: float = max(1, min(_SMALL, room) // side)
+    if side > min(_LARGE, room):
+        factor = min(_LARGE, room) / side
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _place(body: Image, image: np.ndarray, at: tuple[int, int], size: tuple[int, int]) -> None:
+    """Draws one image [C,H,W] in a hairline from `at` on, which shows where a white image ends."""
+    from PIL import Image, ImageDraw
+
+    shown = pixels(image[:3] if len(image) >= 3 else image[:1])
+    picture = Image.fromarray(np.ascontiguousarray(shown[0] if len(shown) == 1 else shown.transpose(1, 2, 0)))
+    smaller = size[0] < picture.width or size[1] < picture.height
+    picture = picture.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
+    ImageDraw.Draw(body).rectangle((*at, at[0] + size[0] + 1, at[1] + size[1] + 1), outline=_HAIRLINE)
+    body.paste(picture, (at[0] + 1, at[1] + 1))
+
+
+def _blank(width: int, height: int) -> Image:
+    """White, with room for the last hairlines."""
+    from PIL import Image
+
+    return Image.new("RGB", (width + 2, height + 2), "white")
+
+
+def _framed(body: Image, title: str, subtitle: str) -> Image:
+    """The body under its title and subtitle, with margins."""
+    widest = max(_width(text.splitlines(), size) for text, size in ((title, _TITLE), (subtitle, _SUBTITLE)))
+    width = max(body.width, min(widest, _TEXT_WIDTH))
+    head, sub = _wrap(title, _TITLE, width), _wrap(subtitle, _SUBTITLE, width)
+    below = _MARGIN + _height(head, _TITLE)
+    top = below + _height(sub, _SUBTITLE) + 12
+    figure = _blank(width + 2 * _MARGIN, top + body.height + _MARGIN)
+    for shift in (0, 0.6):  # the one font that Pillow brings is regular: drawn twice it is bold
+        _write(figure, (_MARGIN + shift, _MARGIN - 4), head, _TITLE)
+    _write(figure, (_MARGIN, below), sub, _SUBTITLE, _GREY)
+    figure.paste(body, (_MARGIN, top))
+    return figure
+
+
+@functools.cache
+def _font(size: int) -> FreeTypeFont:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)  # type: ignore[return-value]
+
+
+@functools.cache
+def _glyph(character: str) -> str:
+    """The character if Pillow's font has it, else something readable instead of a box."""
+    mask = _font(_LABEL).getmask
+    if character.isascii() or bytes(mask(character)) != bytes(mask("\ue000")):
+        return character
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK SMALL LETTER "):
+        return name.split()[3].lower()
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return _SPELLED.get(character) or plain or "?"
+
+
+def _width(lines: list[str], size: int) -> int:
+    return max((math.ceil(_font(size).getlength("".join(map(_glyph, line)))) + 1 for line in lines), default=0)
+
+
+def _line(size: int) -> int:
+    return round(1.3 * size)
+
+
+def _height(lines: list[str], size: int) -> int:
+    return len(lines) * _line(size)
+
+
+def _wrap(text: str, size: int, width: int) -> list[str]:
+    """Lines of `text` no wider than `width`; a word that is wider by itself is broken."""
+    lines: list[str] = []
+    for word in "".join(map(_glyph, text)).split():
+        if lines and _width([f"{lines[-1]} {word}"], size) <= width:
+            lines[-1] += f" {word}"
+            continue
+        while len(word) > 1 and _width([word], size) > width:
+            fits = next(cut for cut in range(len(word) - 1, 0, -1) if cut == 1 or _width([word[:cut]], size) <= width)
+            lines.append(word[:fits])
+            word = word[fits:]
+        lines.append(word)
+    return lines
+
+
+def _write(image: Image, at: tuple[float, float], lines: list[str], size: int, ink: tuple[int, ...] = _INK) -> None:
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        draw.text((at[0], at[1] + number * _line(size)), line, font=_font(size), fill=ink)

@@ -1,0 +1,244 @@
+"""The training loop: it reads from top to bottom, can be killed at any moment, and resumes exactly.
+
+Everything random in an epoch follows from the seed and the epoch, so a checkpoint needs no generator states.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import plugins
+from .errors import AepipeError, BadInput
+from .finish import finish, validation_error
+from .model import fit_closed_forms, load_state, load_tensors, save_tensors
+from .places import replacing
+from .precision import has_fast_bf16, wants_channels_last
+from .progress import progress
+from .run import Run
+from .training_data import TrainingData
+
+WARM_UP = 0.1  # share of the steps over which the cosine schedule rises to its peak
+STEPS_BETWEEN_CHECKS = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the defaults are the lecture's. Raises BadInput for values that make no sense."""
+
+    epochs: int = 25
+    batch_size: int = 100
+    lr: float = 1e-3
+    schedule: str = "constant"
+    patience: int = 0
+    precision: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} must be at least {least}, not {getattr(self, name)}", "choose a larger number")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise BadInput(f"the learning rate must be a positive number, not {self.lr}", "the default is 0.001")
+        for name, known in (("schedule", ("constant", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} {getattr(self, name)!r} is unknown", f"known: {', '.join(known)}")
+
+    def settled(self, device: torch.device) -> Recipe:
+        """With `auto` replaced by what it means on this machine, so that a resumed run does the same."""
+        bf16 = self.precision == "bf16" or (self.precision == "auto" and has_fast_bf16(device))
+        return replace(self, precision="bf16" if bf16 else "fp32", device=device.type)
+
+
+def learning_rate(peak: float, schedule: str, step: int, steps: int) -> float:
+    """Of one step: constant, or a linear rise to the peak followed by a cosine to zero."""
+    if schedule == "constant":
+        return peak
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+@dataclass
+class EpochReport:
+    """What `epoch_finished` is called with; setting `stop` ends training after this epoch."""
+
+    epoch: int
+    metrics: dict[str, Any]
+    directory: Path
+    history: list[dict[str, Any]]  # the metrics of all epochs so far, this one included
+    patience: int
+    stop: bool = False
+
+
+@dataclass
+class State:
+    """Where training stands: what a checkpoint holds beside its tensors."""
+
+    epoch: int = 0
+    stopped: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(run: Run, data: TrainingData, recipe: Recipe, show: bool) -> Run:
+    """Train from where the run stands to the end of the recipe, then compute codes, metrics and densities."""
+    devices = [data.device] if data.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        Training(run, data, recipe, show).go()
+    return run
+
+
+class Training:
+    """One call of `train`: the model, its optimiser and where they stand."""
+
+    def __init__(self, run: Run, data: TrainingData, recipe: Recipe, show: bool):
+        self.run, self.data, self.recipe, self.show = run, data, recipe, show
+        record = run.config["components"]["corruption"]
+        self.corrupt = plugins.create("corruption", record) if record else None
+        torch.manual_seed(recipe.seed)
+        self.model = run.new_model().to(data.device)
+        self.optimiser: torch.optim.Optimizer | None = None
+        self.state = State()
+        self.saved_optimiser: dict[str, Tensor] = {}
+        if (run.directory / "last.safetensors").exists():
+            self._restore()
+
+    def go(self) -> None:
+        if self.state.epoch == 0:
+            fit_closed_forms(self.model, self.data.standardised(self.data.train))
+        elif hasattr(self.model.encoder, "fit"):
+            self._freeze_fitted()
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if trained:
+            self._prepare(trained)
+            self._epochs()
+        elif self.state.epoch == 0:
+            self._end_epoch({"epoch": 1})
+        finish(self.run, self.data, self.corrupt)
+
+    def _freeze_fitted(self) -> None:
+        self.model.encoder.requires_grad_(False)
+        if hasattr(self.model.decoder, "fit"):
+            self.model.decoder.requires_grad_(False)
+
+    def _prepare(self, trained: list[nn.Parameter]) -> None:
+        example = next(self.data.batches(self.data.train[:2], 2))
+        if wants_channels_last(self.model, example):
+            self.model.to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
+        if self.saved_optimiser:
+            self._restore_optimiser(trained)
+
+    def _epochs(self) -> None:
+        images = len(self.data.train)
+        with progress("training", self.recipe.epochs * images, show=self.show) as advance:
+            advance(self.state.epoch * images)
+            while self.state.epoch < self.recipe.epochs and not self.state.stopped:
+                self._end_epoch(self._epoch(self.state.epoch + 1, advance))
+
+    def _epoch(self, epoch: int, advance: Callable[..., None]) -> dict[str, Any]:
+        """One pass over the training images; returns the epoch's row of metrics.jsonl."""
+        seed, size = self.recipe.seed, self.recipe.batch_size
+        rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
+        steps = math.ceil(len(rows) / size)
+        # A cosine's length is that of the recipe the run began with, also where it is ended early.
+        whole = self.run.config["recipe"]["epochs"] * steps
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        self.model.train()
+        sums: dict[str, Tensor] = {}
+        done, started, lr = 0, time.monotonic(), 0.0
+        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch])):
+            lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
+            for name, value in self._step(images, target, lr).items():
+                sums[name] = sums.get(name, 0) + value.detach() * len(images)
+            done += len(images)
+            if step % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1 or done == len(rows):
+                self._check_finite(sums["loss"], epoch)
+                speed = done / (time.monotonic() - started)
+                advance(0, self._note(epoch, float(sums["loss"]) / done, speed))
+            advance(len(images))
+        means = {name: float(total) / done for name, total in sums.items()}
+        return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
+
+    def _step(self, images: Tensor, target: Tensor, lr: float) -> dict[str, Tensor]:
+        assert self.optimiser is not None
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            losses = self.model.losses(images, target)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.optimiser.step()
+        return losses
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        """Validate, keep the best weights, write the metrics, call the hooks, write the checkpoint: in this order, so that
+        whatever a kill leaves behind is completed by repeating the epoch."""
+        bf16 = self.recipe.precision == "bf16"
+        row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
+        if not math.isfinite(row["validation_mse"]):
+            self._check_finite(torch.tensor(row["validation_mse"]), row["epoch"])
+        best = min((earlier["validation_mse"] for earlier in self.state.history), default=math.inf)
+        self.state.history.append(row)
+        self.state.epoch = row["epoch"]
+        if row["validation_mse"] < best:
+            save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
+        with replacing(self.run.directory / "metrics.jsonl") as file:
+            file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history))
+        report = EpochReport(row["epoch"], row, self.run.directory, self.state.history, self.recipe.patience)
+        plugins.registry().call("epoch_finished", report)
+        self.state.stopped = report.stop
+        self._save()
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.optimiser is not None:
+            for index, values in self.optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+        save_tensors(self.run.directory / "last.safetensors", tensors, asdict(self.state))
+
+    def _restore(self) -> None:
+        path = self.run.directory / "last.safetensors"
+        tensors, notes = load_tensors(path)
+        weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        load_state(self.model, weights, f"the model of {self.run.directory}")
+        self.saved_optimiser = {name: value for name, value in tensors.items() if name.startswith("optimiser.")}
+        self.state = State(**notes)
+        if self.state.epoch == self.run.config.get("extended_at"):
+            self.state.stopped = False
+
+    def _restore_optimiser(self, trained: list[nn.Parameter]) -> None:
+        assert self.optimiser is not None
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in self.saved_optimiser.items():
+            _, index, key = name.split(".")
+            like = trained[int(index)]
+            # In the layout of its parameter: the fused optimiser pairs them element by element in memory.
+            same = value.shape == like.shape
+            state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if same else value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+
+    def _check_finite(self, total: Tensor, epoch: int) -> None:
+        if math.isfinite(float(total)):
+            return
+        last, folder = self.state.epoch, self.run.directory
+        hint = "train again with a smaller --lr, or --precision fp32"
+        if last:
+            hint += f"; {folder} keeps epoch {last}, end there with 'aepipe train --resume {folder} --epochs {last}'"
+        raise AepipeError(f"the loss became {float(total)} in epoch {epoch}", hint)
+
+    def _note(self, epoch: int, loss: float, speed: float) -> str:
+        history = self.state.history
+        error = f" · validation MSE {history[-1]['validation_mse']:.5f}" if history else ""
+        return f"epoch {epoch}/{self.recipe.epochs} · loss {loss:.2f}{error} · {speed:,.0f} images/s"

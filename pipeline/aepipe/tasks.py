@@ -1,0 +1,188 @@
+"""The tasks of `aepipe infer`: from an input of any size to OUT, with the figures that a person wants to see."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from . import figures, plugins
+from .batches import Batch
+from .errors import BadInput
+from .infer import Model
+from .metrics import psnr, spoiled
+from .outputs import output_kind
+from .progress import progress, say
+from .streams import SHEET, Input, collect, done, first_of, image_writer, stream, table
+
+IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
+
+Array = np.ndarray
+
+
+def reconstruct(model: Model, given: Input, out: str) -> None:
+    """Images to codes and back."""
+    kind = output_kind(out, IMAGE_OUTPUTS)
+    given.open("encoder", "decoder")
+    if kind != "png":
+        stream(given, out, kind, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
+        return
+    note = given.for_sheet()
+    clean, restored = collect(given, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
+    if given.source.single_file:
+        figures.save(_picture(restored[0]), out)
+    else:
+        mse = float(np.square(clean - restored).mean())
+        subtitle = f"{_what(given, model)} · MSE {mse:.5f} · PSNR {psnr(mse):.2f} dB"
+        rows = [("original", clean), ("reconstruction", restored)]
+        figures.save(figures.rows(rows, title=f"Reconstruction by {model.bundle.name}", subtitle=subtitle), out)
+    done(out, len(restored), note=note)
+
+
+def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: int) -> None:
+    """Restore spoiled images; with `corrupt`, spoil them first and show before and after."""
+    kind = output_kind(out, IMAGE_OUTPUTS)
+    spoil = plugins.create("corruption", corrupt) if corrupt else None
+    given.open("encoder", "decoder")
+    if model.bundle.task != "denoise":
+        say(f"note: {model.bundle.name} was trained to reconstruct; train with --corrupt for a denoiser")
+
+    def before(batch: Batch) -> Array:
+        return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
+
+    if kind != "png":
+        stream(given, out, kind, "denoising", lambda batch: model.reconstruct_batch(before(batch)))
+        return
+    note = given.for_sheet()
+
+    def both(batch: Batch) -> Array:
+        images = before(batch)
+        return np.stack([images, model.reconstruct_batch(images)], 1)
+
+    clean, pair = collect(given, "denoising", both)
+    if given.source.single_file and spoil is None:
+        figures.save(_picture(pair[0, 1]), out)
+    else:
+        title, subtitle = f"Restoration by {model.bundle.name}", _what(given, model)
+        rows = [("input", clean), ("restored", pair[:, 1])]
+        if spoil is not None:
+            damage, rest = (psnr(float(np.square(pair[:, k] - clean).mean())) for k in (0, 1))
+            rows = [("clean", clean), ("spoiled", pair[:, 0]), ("restored", pair[:, 1])]
+            subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
+        figures.save(figures.rows(rows, title=title, subtitle=subtitle), out)
+    done(out, len(clean), note=note)
+
+
+def interpolate(model: Model, first: Input, second: Input | None, out: str, *, pairs: int, steps: int) -> None:
+    """Straight lines in the latent space between pairs of images."""
+    kind = output_kind(out, IMAGE_OUTPUTS)
+    for each in (first, second) if second else (first,):
+        each.open("encoder", "decoder")
+    a, b = _ends(first, second, pairs)
+    lines = model.interpolate(a, b, steps)
+    if kind == "png":
+        labels = [f"{alpha:.2f}" for alpha in np.linspace(0, 1, steps)]
+        title = f"Interpolation by {model.bundle.name}"
+        subtitle = f"{_what(first, model)} · the decoded straight line between two codes, from 0 to 1"
+        figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), out)
+    else:
+        flat = lines.reshape(-1, *model.shape) if kind == "folder" else lines
+        with image_writer(out, kind, lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png") as write:
+            write(np.arange(len(flat)), flat)
+    done(out, len(lines), "strips", note="" if len(lines) == pairs else ": the images give no more")
+
+
+def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]:
+    """The ends of the strips: neighbours of one input, or images of two inputs, where a single image serves for all."""
+    if second is None:
+        images = first.first(2 * pairs)
+        if len(images) < 2:
+            raise BadInput(f"{first.source.name} has one image, and an interpolation needs two", "give a second INPUT")
+        return images[: len(images) // 2 * 2 : 2], images[1::2]
+    a, b = first.first(pairs), second.first(pairs)
+    count = max(len(a), len(b)) if 1 in (len(a), len(b)) else min(len(a), len(b))
+    return a[np.arange(count) % len(a)], b[np.arange(count) % len(b)]
+
+
+def sample(model: Model, out: str, *, count: int, density: str | None, seed: int) -> None:
+    """New images: codes drawn from a density, decoded."""
+    kind = output_kind(out, IMAGE_OUTPUTS)
+    name = model.bundle.density_name(density)
+    model.start("decoder")
+    if kind == "png":
+        images = model.sample(count, name, seed)
+        subtitle = f"density {name} · d = {model.latent} · seed {seed}"
+        figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), out)
+    else:
+        start = 0
+        with (
+            image_writer(out, kind, lambda index: f"sample-{index:06d}.png") as write,
+            progress("sampling", count) as advance,
+        ):
+            for codes in model.sample_codes(count, name, seed):
+                write(np.arange(start, start + len(codes)), model.decode_batch(codes))
+                start += len(codes)
+                advance(len(codes))
+    done(out, count)
+
+
+def encode(model: Model, given: Input, out: str) -> None:
+    """Images to codes: .npy, .npz or .csv."""
+    kind = output_kind(out, ("npy", "npz", "csv"))
+    given.open("encoder")
+    compute = model.encode_batch
+    if kind != "csv":
+        stream(given, out, kind, "encoding", lambda batch: compute(batch.images), key="codes")
+        return
+    columns = [f"z{k}" for k in range(model.latent)]
+
+    def rows(batch: Batch) -> dict[str, Array]:
+        return dict(zip(columns, compute(batch.images).T, strict=True))
+
+    table(given, out, "encoding", columns, rows)
+
+
+def decode(model: Model, codes: Array, out: str, *, limited: bool) -> None:
+    """Codes [N, d] to images."""
+    kind, note = output_kind(out, IMAGE_OUTPUTS), ""
+    model.check_codes(codes[:1])
+    model.start("decoder")
+    if kind == "png":
+        total, codes = len(codes), codes if limited else codes[:SHEET]
+        note = first_of(len(codes), total)
+        title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
+        figures.save(figures.sheet(model.decode(codes), title=title, subtitle=subtitle), out)
+    else:
+        with (
+            image_writer(out, kind, lambda index: f"{index:06d}.png") as write,
+            progress("decoding", len(codes)) as advance,
+        ):
+            for start in range(0, len(codes), model.batch_size):
+                part = model.check_codes(codes[start : start + model.batch_size])
+                write(np.arange(start, start + len(part)), model.decode_batch(part))
+                advance(len(part))
+    done(out, len(codes), note=note)
+
+
+def score(model: Model, given: Input, out: str, *, density: str | None) -> None:
+    """Reconstruction error and log-density of every image, as a table."""
+    output_kind(out, ("csv",))
+    name = model.bundle.density_name(density)
+    given.open("encoder", "decoder")
+    table(given, out, "scoring", ["error", "log_density"], lambda batch: model.score_batch(batch.images, name))
+
+
+def _picture(image: Array) -> Any:
+    """One image [C, H, W] as a picture of its own size."""
+    from PIL import Image
+
+    from .outputs import pixels
+
+    data = pixels(image)
+    return Image.fromarray(data[0] if len(data) == 1 else np.ascontiguousarray(data[:3].transpose(1, 2, 0)))
+
+
+def _what(given: Input, model: Model) -> str:
+    """What a figure is of, for its subtitle."""
+    return f"{PurePath(given.source.name).name} · d = {model.latent}"

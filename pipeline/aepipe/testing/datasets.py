@@ -1,0 +1,189 @@
+"""Checks of data sets. NumPy alone; the data must be there, or in reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Images, array_images
+from ..errors import AepipeError, BadInput
+from .report import Finding, NotApplicable, Subject, Unbuilt, describe, require, trying, without_torch
+
+SPLITS = ("train", "test")
+UNKNOWN = "no-such-split"
+SOME = 64
+Array = np.ndarray
+
+
+def loaded(subject: Subject, split: str) -> Images:
+    """A split as aepipe reads it; the check `loads_both_splits` reports where that fails."""
+
+    def load() -> Images:
+        images = subject.make().load(split)
+        return images if hasattr(images, "read") else array_images(images)
+
+    try:
+        return subject.once(split, load)
+    except (NotApplicable, Finding):
+        raise
+    except Exception as error:
+        raise Unbuilt(f"load({split!r}) fails: see loads_both_splits") from error
+
+
+def loads_both_splits(subject: Subject) -> None:
+    """load("train") and load("test") give images [N, C, H, W] of one shape, uint8 or floats in 0..1."""
+    for split in SPLITS:
+        try:
+            images = loaded(subject, split)
+        except Unbuilt as error:
+            cause = error.__cause__ or error
+            text = cause.message if isinstance(cause, AepipeError) else describe(cause)
+            change = (
+                "return an array [N, C, H, W] (uint8, or floats in 0..1), or an object with shape, __len__ and read"
+            )
+            hint = cause.hint if isinstance(cause, AepipeError) and cause.hint else change
+            raise Finding(f"load({split!r}) fails: {text}", hint) from cause
+        with trying(
+            f"asking load({split!r}) for its size", "what has read(indices) has shape (C, H, W) and a length too"
+        ):
+            count, shape = len(images), tuple(images.shape)
+        require(count > 0, f"load({split!r}) gives no images", "both splits hold images")
+        right = len(shape) == 3 and all(isinstance(side, (int, np.integer)) and side > 0 for side in shape)
+        require(
+            right, f"the shape of load({split!r}) is {shape}", "`shape` is (channels, height, width) of every image"
+        )
+        require(
+            shape[0] in (1, 3),
+            f"the images of load({split!r}) have {shape[0]} channels",
+            "give 1 or 3, as [N, C, H, W]",
+        )
+    train, test = (tuple(loaded(subject, split).shape) for split in SPLITS)
+    require(train == test, f"the splits differ in shape: {list(train)} and {list(test)}", "give all images one shape")
+
+
+def reads_right_values(subject: Subject) -> None:
+    """read gives [n, C, H, W], uint8 or float32 in 0..1, not all alike."""
+    for split in SPLITS:
+        images = loaded(subject, split)
+        what = f"read of load({split!r})"
+        indices = np.unique(np.linspace(0, len(images) - 1, SOME).astype(np.int64))
+        with trying(what, "read(indices) takes an integer array and gives the images at these places"):
+            values = images.read(indices)
+        wanted = (len(indices), *images.shape)
+        require(isinstance(values, np.ndarray), f"{what} gives {type(values).__name__}", "return a NumPy array")
+        require(values.shape == wanted, f"{what} gives shape {list(values.shape)}", f"the contract is {list(wanted)}")
+        right = values.dtype in (np.uint8, np.float32)
+        require(right, f"{what} gives {values.dtype}", "return uint8 in 0..255, or float32 in 0..1")
+        if values.dtype == np.float32:
+            low, high = float(values.min()), float(values.max())
+            inside = bool(low >= 0 and high <= 1)  # NaN fails both
+            require(
+                inside, f"{what} gives values from {low:.4g} to {high:.4g}", "scale to 0..1, or return uint8 in 0..255"
+            )
+        change = "check scaling and type: uint8 goes to 255, floats to 1"
+        require(len(values) == 1 or (values != values[0]).any(), f"{what} gives the same image everywhere", change)
+        dark = values.dtype == np.uint8 and int(values.max()) <= 1
+        require(not dark, f"{what} gives uint8 from 0 to {int(values.max())}", change)
+
+
+def reads_in_any_order(subject: Subject) -> None:
+    """read gives the images that were asked for: backwards, repeated, a single one."""
+    for split in SPLITS:
+        images = loaded(subject, split)
+        last = len(images) - 1
+        orders = ([last, 0], [0, 0, min(1, last)], [last], sorted({0, last // 2, last}))
+        one = {index: images.read(np.array([index])) for order in orders for index in order}
+        for order in orders:
+            with trying(f"read({order}) of load({split!r})", "take any order, repetitions included"):
+                values = images.read(np.array(order))
+            same = len(values) == len(order) and all(
+                np.array_equal(v[None], one[i]) for v, i in zip(values, order, strict=True)
+            )
+            change = "return the images in the order of `indices`, one for each"
+            require(same, f"read({order}) of load({split!r}) is not what each index alone gives", change)
+
+
+def has_fitting_labels(subject: Subject) -> None:
+    """labels(split), where there is one, gives as many labels as there are images."""
+    dataset = subject.make()
+    if not hasattr(dataset, "labels"):
+        raise NotApplicable("it has no labels")
+    for split in SPLITS:
+        count = len(loaded(subject, split))
+        with trying(f"labels({split!r})", "return one label an image, or None"):
+            labels = dataset.labels(split)
+        if labels is None:
+            continue
+        labels = np.asarray(labels)
+        right = labels.shape == (count,)
+        require(
+            right,
+            f"labels({split!r}) has shape {list(labels.shape)} for {count} images",
+            "return one label an image, in their order",
+        )
+        plain = labels.dtype.kind in "iufbU"
+        require(plain, f"labels({split!r}) holds {labels.dtype}", "return numbers or strings: objects cannot be stored")
+
+
+def has_two_splits(subject: Subject) -> None:
+    """The test images are not the training images."""
+    train, test = (loaded(subject, split) for split in SPLITS)
+    some = np.arange(min(len(train), len(test), SOME))
+    same = len(train) == len(test) and np.array_equal(train.read(some), test.read(some))
+    require(not same, "load('test') gives the training images", "hold some images out for the test split")
+
+
+def refuses_unknown_splits(subject: Subject) -> None:
+    """A split that does not exist is an error of the caller: ValueError, or one of aepipe's."""
+    change = f"raise ValueError for a split other than {SPLITS[0]!r} and {SPLITS[1]!r}"
+    try:
+        subject.make().load(UNKNOWN)
+    except (ValueError, AepipeError):
+        return
+    except Exception as error:
+        raise Finding(f"load({UNKNOWN!r}) raises {describe(error)}", change) from error
+    raise Finding(f"load({UNKNOWN!r}) gives images", change)
+
+
+def is_the_same_each_time(subject: Subject) -> None:
+    """Made and loaded again it gives the same images in the same order, and the same labels."""
+    dataset = subject.make()
+    change = "fix the order, and seed whatever is drawn"
+    for split in SPLITS:
+        images = loaded(subject, split)
+        again = dataset.load(split)
+        again = again if hasattr(again, "read") else array_images(again)
+        some = np.linspace(0, len(images) - 1, SOME).astype(np.int64)
+        same = len(again) == len(images) and np.array_equal(images.read(some), again.read(some))
+        require(same, f"load({split!r}) gives other images the second time", change)
+        if hasattr(dataset, "labels"):
+            same = np.array_equal(dataset.labels(split), dataset.labels(split))
+            require(same, f"labels({split!r}) gives other labels the second time", change)
+
+
+def works_without_torch(subject: Subject) -> None:
+    """It loads where torch is not installed: inference reads data sets too."""
+    loaded(subject, "test")
+
+    def load() -> Any:
+        try:
+            return subject.make().load("test")
+        except BadInput:  # says what is missing, and the user knows
+            return None
+
+    with without_torch(), trying("without torch", "read with NumPy and Pillow: the runtime has no torch"):
+        load()
+
+
+CHECKS: list[Callable[[Subject], None]] = [
+    loads_both_splits,
+    reads_right_values,
+    reads_in_any_order,
+    has_fitting_labels,
+    has_two_splits,
+    refuses_unknown_splits,
+    is_the_same_each_time,
+    works_without_torch,
+]

@@ -1,0 +1,163 @@
+"""Checks of densities as modules: fitting, shapes, saving, export. Imported by the kit only, so it may import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import AepipeError
+from .distributions import has_the_right_moments, integrates_to_one, inverts_its_samples, samples_what_it_scores
+from .exporting import ROWS, check_graphs
+from .fitting import correlated_codes, fit, fitted, noise_for, outputs, usual_latent
+from .modules import check_rows, check_state_file, check_untouched, make_module, require_equal, require_tensor, seeded
+from .pairs import example
+from .report import Finding, NotApplicable, Refused, Subject, describe, require
+
+FAR = 30  # standard deviations: an image unlike any that trained
+
+
+def says_how_much_noise(subject: Subject) -> None:
+    """`noise_features` is a whole number of at least one, before and after fit."""
+    made: list[Any] = [make_module(subject, usual_latent(subject)), fitted(subject)]
+    before, after = (getattr(each, "noise_features", None) for each in made)
+    change = "set noise_features in __init__: how many standard-normal numbers one sample takes"
+    for value in (before, after):
+        whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+        require(whole, f"noise_features is {value!r}", change)
+    require(before == after, f"noise_features changes in fit from {before} to {after}", change)
+
+
+def gives_the_right_shape(subject: Subject) -> None:
+    """float32: sample [N, latent], log_prob [N], noise [N, k], for codes of several sizes and batches of one."""
+    for latent in (1, 2, 3, 8):
+        try:
+            density = fit(subject, example(200, latent))
+        except Refused:
+            continue
+        for count in (1, 2, 5):
+            codes, noise = example(count, latent, seed=2), noise_for(density, count)
+            require_tensor(f"sample of {list(noise.shape)}", density.sample(noise), (count, latent))
+            require_tensor(f"log_prob of {list(codes.shape)}", density.log_prob(codes), (count,))
+            if hasattr(density, "noise"):
+                require_tensor(f"noise of {list(codes.shape)}", density.noise(codes), tuple(noise.shape))
+
+
+def treats_samples_alone(subject: Subject) -> None:
+    """One row of noise gives one code, one code one log-density, whatever else is in the batch."""
+    density = fitted(subject)
+    check_rows("sample", density.sample, noise_for(density, 4))
+    check_rows("log_prob", density.log_prob, correlated_codes(usual_latent(subject), 4))
+    if hasattr(density, "noise"):
+        check_rows("noise", density.noise, correlated_codes(usual_latent(subject), 4))
+
+
+def leaves_its_input(subject: Subject) -> None:
+    """fit, sample, log_prob and noise do not change what they are given."""
+    density = fitted(subject)
+    fresh = make_module(subject, usual_latent(subject))
+    with seeded(0):
+        check_untouched("fit", fresh.fit, correlated_codes(usual_latent(subject), 200))
+    check_untouched("sample", density.sample, noise_for(density, 5))
+    check_untouched("log_prob", density.log_prob, correlated_codes(usual_latent(subject), 5))
+    if hasattr(density, "noise"):
+        check_untouched("noise", density.noise, correlated_codes(usual_latent(subject), 5))
+
+
+def follows_the_seed(subject: Subject) -> None:
+    """Fitted twice under one seed it is the same density, and it draws nothing at random beside the noise it is given."""
+    first, second, codes = (
+        fitted(subject),
+        fit(subject, correlated_codes(usual_latent(subject))),
+        correlated_codes(usual_latent(subject), 5),
+    )
+    with torch.no_grad():
+        for one, again in zip(outputs(first, codes), outputs(first, codes), strict=True):
+            require_equal(one, again, "two calls give different results", "take randomness from `noise` only")
+        for one, other in zip(outputs(first, codes), outputs(second, codes), strict=True):
+            require_equal(
+                one,
+                other,
+                "two fits under one torch seed differ",
+                "draw from torch's generator, or seed your own from it",
+            )
+
+
+def bears_dead_directions(subject: Subject) -> None:
+    """Codes that do not vary in a direction, or not at all, leave everything finite (or fit refuses them with ValueError)."""
+    dead = correlated_codes(usual_latent(subject), 500)
+    dead[:, 1] = 0.7
+    change = "give every direction a least variance, for instance 1e-6 of the largest"
+    for what, codes in (("a constant direction", dead), ("codes that are all equal", dead[:1].repeat(200, 1))):
+        _finite_or_refused(subject, codes, f"with {what}", change)
+
+
+def bears_few_codes(subject: Subject) -> None:
+    """One, two or five codes give a density that is finite, or fit refuses them with ValueError."""
+    change = "raise ValueError in fit when there are too few codes, or stay finite"
+    for count in (1, 2, 5):
+        _finite_or_refused(subject, correlated_codes(usual_latent(subject), count), f"fitted to {count} codes", change)
+
+
+def _finite_or_refused(subject: Subject, codes: Tensor, what: str, change: str) -> None:
+    try:
+        density = fit(subject, codes)
+    except (ValueError, AepipeError, NotApplicable):
+        return
+    except Exception as error:
+        raise Finding(f"{what}, fit fails with {describe(error)}", change) from error
+    for name, value in zip(("sample", "log_prob", "noise"), outputs(density, codes), strict=False):
+        require(torch.isfinite(value).all(), f"{what}, {name} gives NaN or infinity", change)
+
+
+def bears_far_codes(subject: Subject) -> None:
+    """The log-density of a code far from all others is low, not NaN: that is what scores of unusual images are."""
+    density, codes = fitted(subject), correlated_codes(usual_latent(subject), 500)
+    axes = torch.eye(codes.shape[1])
+    far = codes.mean(0) + FAR * codes.std(0) * torch.cat([axes, -axes])
+    with torch.no_grad():
+        scores, usual = density.log_prob(far), density.log_prob(codes).mean()
+    change = "compute in logarithms (logsumexp, softplus) and bound scales, so that no exponential overflows"
+    require(not scores.isnan().any(), f"log_prob is NaN for codes {FAR} standard deviations away", change)
+    require(
+        (scores < usual).all(),
+        f"log_prob of codes {FAR} standard deviations away is not lower than that of usual ones",
+        change,
+    )
+
+
+def survives_saving(subject: Subject) -> None:
+    """Fitted, saved and loaded into a new module it is the same density; buffers may have changed shape in fit."""
+    codes = correlated_codes(usual_latent(subject), 5)
+    check_state_file(
+        fitted(subject), make_module(subject, usual_latent(subject), seed=2), lambda each: outputs(each, codes)
+    )
+
+
+def exports_to_onnx(subject: Subject) -> None:
+    """sample, log_prob and noise become ONNX graphs with a dynamic batch that compute the same."""
+    density = fitted(subject)
+    codes = correlated_codes(usual_latent(subject), ROWS)
+    calls = {"sample": noise_for(density, ROWS), "log_prob": codes}
+    check_graphs(density, calls | ({"noise": codes} if hasattr(density, "noise") else {}))
+
+
+CHECKS: list[Callable[[Subject], None]] = [
+    says_how_much_noise,
+    gives_the_right_shape,
+    treats_samples_alone,
+    leaves_its_input,
+    follows_the_seed,
+    has_the_right_moments,
+    samples_what_it_scores,
+    integrates_to_one,
+    inverts_its_samples,
+    bears_dead_directions,
+    bears_few_codes,
+    bears_far_codes,
+    survives_saving,
+    exports_to_onnx,
+]

@@ -1,0 +1,72 @@
+"""A method of a module as an ONNX graph, compared with torch at several batch sizes. Imported by the checks only."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import AepipeError
+from ..graphs import Job, export_graphs
+from ..parity import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
+from ..runtime import OnnxRuntime
+from .report import Finding, require
+
+Array = np.ndarray
+ROWS = sum(BATCHES)
+
+
+@torch.no_grad()
+def check_graphs(module: nn.Module, calls: dict[str, Tensor], *, images: bool = False) -> None:
+    """Export methods of a module and compare each with torch on its values [ROWS, …] at each batch size of the parity gate.
+
+    `images`: the tolerance is absolute, on 0..1; elsewhere it is relative to max(1, |value|). Raises Finding.
+    """
+    module.eval()
+    expected = {method: getattr(module, method)(values.clone()) for method, values in calls.items()}
+    jobs = [_job(module, method, values, expected[method]) for method, values in calls.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            export_graphs(jobs, Path(folder), {})
+        except AepipeError as error:
+            change = "use operations of torch that ONNX has; no Python control flow, item() or sizes that depend on the values"
+            raise Finding(error.message, change) from error
+        for job in jobs:
+            _run_at_all_sizes(job, Path(folder), calls[job.method].numpy(), expected[job.method].numpy(), images)
+
+
+def _job(module: nn.Module, method: str, values: Tensor, result: Tensor) -> Job:
+    inside, outside = list(values.shape[1:]), list(result.shape[1:])
+    return Job(method, f"{method}.onnx", module, method, ("value", inside), ("result", outside))
+
+
+def _run_at_all_sizes(job: Job, folder: Path, values: Array, expected: Array, images: bool) -> None:
+    session = OnnxRuntime("CPUExecutionProvider", {}).open(folder / job.file, threads=1)
+    start = 0
+    for count in BATCHES:
+        part = slice(start, start := start + count)
+        try:
+            (got,) = session.run({"value": values[part]}).values()
+        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
+            wrong = f"the graph of {job.method}, exported at batch 2, fails at batch {count}: {str(error)[-200:]}"
+            raise Finding(wrong, "take no size from the batch: write flatten(1), or -1 for the first size") from error
+        _compare(f"the graph of {job.method} at batch {count}", got, expected[part], images)
+    session.close()
+
+
+def _compare(what: str, got: Array, expected: Array, images: bool) -> None:
+    require(
+        got.shape == expected.shape and got.dtype == expected.dtype,
+        f"{what} gives {got.dtype} {list(got.shape)}, torch gives {expected.dtype} {list(expected.shape)}",
+        "let the output's shape follow from the input's, and keep everything float32",
+    )
+    tolerance = IMAGE_TOLERANCE if images else CODE_TOLERANCE
+    worst = float((np.abs(got - expected) / (1 if images else np.maximum(1, np.abs(expected)))).max())
+    require(
+        worst <= tolerance,
+        f"{what} differs from torch by {worst:.2g}, the tolerance is {tolerance:.0e}",
+        "look for randomness, for state that forward changes, and for what depends on the batch",
+    )

@@ -1,0 +1,247 @@
+"""Checks of objectives. Imported by the kit only, so it may import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .exporting import ROWS, check_graphs
+from .factories import LATENTS
+from .modules import (
+    USE_SEED,
+    check_rows,
+    check_state_file,
+    check_untouched,
+    make_module,
+    require_equal,
+    require_same_state,
+    require_tensor,
+    seeded,
+    train_steps,
+    training,
+)
+from .pairs import example
+from .report import NotApplicable, Refused, Subject, require
+
+SHAPES = ((1, 6, 6), (3, 4, 7))
+
+
+class Decoder(nn.Sequential):
+    """A linear decoder that notes the codes it is called with."""
+
+    def __init__(self, latent: int, shape: tuple[int, int, int]):
+        super().__init__(nn.Linear(latent, prod(shape)), nn.Unflatten(1, shape))
+        self.calls: list[tuple[int, ...]] = []
+
+    def forward(self, codes: Tensor) -> Tensor:
+        self.calls.append(tuple(codes.shape))
+        return super().forward(codes)
+
+
+def build(subject: Subject, seed: int = 0) -> tuple[Any, int]:
+    """The objective and a latent size that it accepts."""
+    for latent in LATENTS:
+        try:
+            return make_module(subject, latent, seed=seed), latent
+        except Refused as refusal:
+            last = refusal
+    raise last
+
+
+def features_for(objective: Any, latent: int, count: int, seed: int = 0) -> Tensor:
+    per = getattr(objective, "features_per_latent", 1)
+    return example(count, latent * (per if isinstance(per, int) and per > 0 else 1), seed=seed)
+
+
+def says_how_many_features(subject: Subject) -> None:
+    """`features_per_latent` is a whole number of at least one."""
+    objective, _ = build(subject)
+    change = (
+        "set features_per_latent = 1 (or more) on the module: the encoder is built with latent times as many features"
+    )
+    require(hasattr(objective, "features_per_latent"), "features_per_latent is missing", change)
+    per = objective.features_per_latent
+    whole = isinstance(per, Integral) and not isinstance(per, bool) and int(per) >= 1
+    require(whole, f"features_per_latent is {per!r}", change)
+
+
+def gives_codes(subject: Subject) -> None:
+    """`code` turns features [N, latent * features_per_latent] into codes [N, latent], the same each time, sample by sample."""
+    objective, latent = build(subject)
+    objective.eval()
+    with torch.no_grad():
+        for count in (1, 5):
+            features = features_for(objective, latent, count)
+            code = require_tensor(f"code of {list(features.shape)}", objective.code(features), (count, latent))
+            require_equal(
+                code,
+                objective.code(features),
+                "code gives something else each time",
+                "code is deterministic: no noise in it",
+            )
+        check_untouched("code", objective.code, features_for(objective, latent, 5))
+    check_rows("code", objective.code, features_for(objective, latent, 4))
+
+
+def loss_of(objective: Any, features: Tensor, decoder: Decoder, target: Tensor) -> Tensor:
+    """The loss under a seed; the check `gives_losses` reports where there is none."""
+    with seeded(0):
+        losses = objective.losses(features, decoder, target)
+    if not (isinstance(losses, dict) and isinstance(losses.get("loss"), Tensor)):
+        raise NotApplicable("it has no loss: see gives_losses")
+    return losses["loss"]
+
+
+def gives_losses(subject: Subject) -> None:
+    """`losses` gives a dict of finite scalars with "loss", whose gradient reaches the features, for any target shape."""
+    objective, latent = build(subject)
+    for shape in SHAPES:
+        for count in (1, 5):
+            features = features_for(objective, latent, count).requires_grad_()
+            with seeded(0):
+                losses = objective.losses(features, Decoder(latent, shape), example(count, *shape))
+            require(
+                isinstance(losses, dict) and "loss" in losses, "losses gives no 'loss'", 'return {"loss": scalar, …}'
+            )
+            for name, value in losses.items():
+                scalar = isinstance(value, Tensor) and value.ndim == 0 and bool(torch.isfinite(value))
+                change = "every entry is a finite tensor without dimensions, averaged over the batch"
+                require(scalar, f"losses[{name!r}] is {value!r:.80} for {count} images of {list(shape)}", change)
+            require(losses["loss"].requires_grad, "the loss has no gradient", "no detach() and no no_grad() on its way")
+            losses["loss"].backward()
+            reached = features.grad is not None and bool(features.grad.any())
+            require(
+                reached,
+                "no gradient of the loss reaches the features",
+                "the loss must depend on what the encoder gives",
+            )
+
+
+def uses_decode(subject: Subject) -> None:
+    """`losses` calls `decode` with codes [n, latent], and its parameters get a gradient."""
+    objective, latent = build(subject)
+    decoder = Decoder(latent, SHAPES[0])
+    features = features_for(objective, latent, 5).requires_grad_()
+    loss = loss_of(objective, features, decoder, example(5, *SHAPES[0]))
+    require(decoder.calls, "losses never calls decode", "decode the codes and compare them with target")
+    for shape in decoder.calls:
+        right = len(shape) == 2 and shape[1] == latent
+        require(right, f"decode is called with {list(shape)}", f"it takes codes [n, {latent}]")
+    if loss.requires_grad:
+        loss.backward()
+    missing = [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()]
+    require(
+        not missing,
+        f"no gradient reaches the decoder's {', '.join(missing)}",
+        "no detach() and no no_grad() around decode",
+    )
+
+
+def uses_target(subject: Subject) -> None:
+    """A target that is the decoder's own output costs less than one far from it."""
+    objective, latent = build(subject)
+    features, decoder = features_for(objective, latent, 5), Decoder(latent, SHAPES[0])
+    with torch.no_grad():
+        near = decoder(objective.code(features))
+        close, far = (float(loss_of(objective, features, decoder, target)) for target in (near, near + 10))
+    require(
+        close < far,
+        f"the loss is {close:.4g} for a target like the reconstruction and {far:.4g} for one far from it",
+        "compare decode(…) with target: the loss must rise with their distance",
+    )
+
+
+def leaves_its_input(subject: Subject) -> None:
+    """`losses` changes neither features nor target."""
+    objective, latent = build(subject)
+    decoder, target = Decoder(latent, SHAPES[0]), example(5, *SHAPES[0])
+    features = features_for(objective, latent, 5)
+    with torch.no_grad():
+        check_untouched("losses", lambda values: loss_of(objective, values, decoder, target.clone()), features)
+        check_untouched("losses", lambda values: loss_of(objective, features.clone(), decoder, values), target)
+
+
+def follows_the_seed(subject: Subject) -> None:
+    """The same seed gives the same weights and, also in training, the same loss."""
+    (first, latent), (second, _) = build(subject, seed=1), build(subject, seed=1)
+    require_same_state(first, second)
+    features, target, decoder = features_for(first, latent, 5), example(5, *SHAPES[0]), Decoder(latent, SHAPES[0])
+    with torch.no_grad():
+        once, twice = (loss_of(each, features, decoder, target.clone()) for each in (first, second))
+    require_equal(once, twice, "under one seed the loss is not the same twice", USE_SEED)
+
+
+def passes_gradients(subject: Subject) -> None:
+    """The gradient reaches every parameter of the objective itself."""
+    objective, latent = build(subject)
+    reached = _train(objective, latent)
+    missing = [
+        name for name, p in objective.named_parameters() if p.requires_grad and f"objective.{name}" not in reached
+    ]
+    require(
+        not missing,
+        f"no gradient reaches {', '.join(missing)}",
+        "use it in losses, or freeze it with requires_grad_(False)",
+    )
+
+
+def trains_in_bf16(subject: Subject) -> None:
+    """The loss stays finite under bf16 autocast, where features and images are bfloat16."""
+    objective, latent = build(subject)
+    with training("losses under bf16 autocast"):
+        _train(objective, latent, bf16=True)
+
+
+def survives_saving(subject: Subject) -> None:
+    """Trained, saved and loaded, it computes the same."""
+    objective, latent = build(subject, seed=1)
+    _train(objective, latent)
+    features, target, decoder = features_for(objective, latent, 5), example(5, *SHAPES[0]), Decoder(latent, SHAPES[0])
+    check_state_file(
+        objective,
+        build(subject, seed=2)[0],
+        lambda each: [each.code(features), loss_of(each, features, decoder, target.clone())],
+    )
+
+
+def exports_to_onnx(subject: Subject) -> None:
+    """`code` becomes an ONNX graph with a dynamic batch that computes the same."""
+    objective, latent = build(subject)
+    check_graphs(objective.requires_grad_(False), {"code": features_for(objective, latent, ROWS)})
+
+
+def _train(objective: Any, latent: int, bf16: bool = False) -> set[str]:
+    features, target = features_for(objective, latent, 8), example(8, *SHAPES[0])
+    encoder, decoder = nn.Linear(features.shape[1], features.shape[1]), Decoder(latent, SHAPES[0])
+
+    def losses() -> dict[str, Any]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return objective.losses(encoder(features), decoder, target)
+
+    objective.train()
+    loss_of(objective, encoder(features), decoder, target)
+    with seeded(0):
+        modules = {"objective": objective, "encoder": encoder, "decoder": decoder}
+        return train_steps(
+            losses, [p for module in modules.values() for p in module.parameters() if p.requires_grad], modules
+        )
+
+
+CHECKS: list[Callable[[Subject], None]] = [
+    says_how_many_features,
+    gives_codes,
+    gives_losses,
+    uses_decode,
+    uses_target,
+    leaves_its_input,
+    follows_the_seed,
+    passes_gradients,
+    trains_in_bf16,
+    survives_saving,
+    exports_to_onnx,
+]

@@ -1,0 +1,108 @@
+"""An encoder or a decoder beside a plain partner: what is trained, fitted and exported in its checks. Imported by the kit only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import plugins
+from ..model import Autoencoder, fit_closed_forms
+from .factories import COMMON_SHAPES, SIZE
+from .modules import make_module, seeded, train_steps
+from .report import NotApplicable, Refused, Subject
+
+Shape = tuple[int, int, int]
+
+
+class Batches:
+    """What `fit` is given: an iterable of batches and nothing more, in a fixed order, as often as asked."""
+
+    def __init__(self, images: Tensor):
+        self._images = images
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._images.split(25))
+
+
+def example(count: int, *sizes: int, seed: int = 0) -> Tensor:
+    """Standard-normal numbers: standardised images, or codes."""
+    return torch.randn(count, *sizes, generator=torch.Generator().manual_seed(seed))
+
+
+def inputs(subject: Subject, shape: Shape, count: int, size: int = SIZE) -> Tensor:
+    return example(count, *shape) if subject.kind == "encoder" else example(count, size)
+
+
+def output_shape(subject: Subject, shape: Shape, count: int, size: int = SIZE) -> tuple[int, ...]:
+    return (count, size) if subject.kind == "encoder" else (count, *shape)
+
+
+def build(subject: Subject, shape: Shape, size: int = SIZE, seed: int = 0) -> Any:
+    """The module, run once as aepipe does after building it: that is when lazy layers take their sizes."""
+    arguments = (shape, size) if subject.kind == "encoder" else (size, shape)
+    with seeded(seed):
+        module = make_module(subject, *arguments, seed=seed)
+        with torch.no_grad(), suppress(Exception):  # what fails here is found by gives_the_right_shape
+            module.eval()(inputs(subject, shape, 2, size))
+    return module.train()
+
+
+def usual_shape(subject: Subject) -> Shape:
+    """The first common shape that the factory accepts."""
+
+    def find() -> Shape:
+        for shape in COMMON_SHAPES:
+            try:
+                build(subject, shape)
+                return shape
+            except Refused as refusal:
+                last = refusal
+        raise last
+
+    return subject.once("shape", find)
+
+
+def pair(subject: Subject, shape: Shape, seed: int = 0) -> Autoencoder:
+    """The component beside a linear partner, with the objective `mse`; what has a closed form is fitted."""
+    net = build(subject, shape, seed=seed)
+    with seeded(seed):
+        if subject.kind == "encoder":
+            partner: nn.Module = nn.Sequential(nn.Linear(SIZE, prod(shape)), nn.Unflatten(1, shape))
+            encoder, decoder = net, partner
+        else:
+            partner = nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), SIZE))
+            encoder, decoder = partner, net
+        model = Autoencoder(encoder, plugins.create("objective", "mse", SIZE), decoder, 0.3, 0.4)
+        try:
+            fit_closed_forms(model, Batches(example(75, *shape)))
+        except Exception as error:
+            raise NotApplicable("its fit fails: see fits_in_closed_form") from error
+    return model
+
+
+def network(subject: Subject, model: Autoencoder) -> Any:
+    return model.encoder if subject.kind == "encoder" else model.decoder
+
+
+def trainable(subject: Subject, shape: Shape) -> Autoencoder:
+    model = pair(subject, shape)
+    if not any(parameter.requires_grad for parameter in network(subject, model).parameters()):
+        raise NotApplicable("it has nothing that trains by gradient")
+    return model
+
+
+def train(
+    model: Autoencoder, images: Tensor, names: dict[str, nn.Module] | None = None, bf16: bool = False
+) -> set[str]:
+    def losses() -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model.losses(images, images)
+
+    model.train()
+    with seeded(0):
+        return train_steps(losses, [p for p in model.parameters() if p.requires_grad], names or {})

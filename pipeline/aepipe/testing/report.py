@@ -1,0 +1,151 @@
+"""What is checked, what a check can say, and how it is run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from ..errors import BadInput
+from ..specs import convert_options, options_of
+
+MODULES = {
+    "encoder": "networks",
+    "decoder": "networks",
+    "objective": "objectives",
+    "density": "densities",
+    "corruption": "corruptions",
+    "dataset": "datasets",
+    "provider": "providers",
+}
+
+
+class ConformanceError(AssertionError):
+    """A component breaks the contract of its hook; `findings` are the lines of the text."""
+
+    def __init__(self, title: str, findings: list[str]):
+        super().__init__(f"{title} does not conform:\n" + "\n".join(f"- {finding}" for finding in findings))
+        self.findings = findings
+
+
+class Finding(AssertionError):
+    """What one check found: what is wrong, and what to change."""
+
+    def __init__(self, wrong: str, change: str):
+        super().__init__(f"{wrong}; {change}")
+        self.wrong, self.change = wrong, change
+
+
+class NotApplicable(Exception):
+    """A check has nothing to look at, and why; no finding."""
+
+
+class Unbuilt(NotApplicable):
+    """The factory fails: the check `builds` reports it, the others have nothing to look at."""
+
+
+class Refused(NotApplicable):
+    """The factory refuses these arguments with ValueError, as it may."""
+
+
+Check = Callable[["Subject"], None]
+
+
+@dataclass(eq=False)
+class Subject:
+    """A factory of one kind with the options that it is checked with."""
+
+    kind: str
+    factory: Callable[..., Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or getattr(self.factory, "__name__", type(self.factory).__name__)
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+    def make(self, *arguments: Any) -> Any:
+        """Call the factory. Raises Refused for a ValueError, Unbuilt for any other error."""
+        try:
+            options = convert_options(self.factory, self.title, self.options)
+        except BadInput as error:
+            without = [option.name for option in options_of(self.factory) if option.required]
+            if not set(without) <= set(self.options):
+                raise NotApplicable(f"{error.message}: give a value to check it with") from None
+            raise Unbuilt(error.message) from error
+        try:
+            return self.factory(*arguments, **options)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        except Exception as error:
+            raise Unbuilt(describe(error)) from error
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives or raises, computed by the first check that needs it."""
+        if key not in self._kept:
+            try:
+                self._kept[key] = make()
+            except Exception as error:
+                self._kept[key] = error
+        if isinstance(self._kept[key], Exception):
+            raise self._kept[key]
+        return self._kept[key]
+
+
+def require(condition: object, wrong: str, change: str) -> None:
+    """Raise a Finding unless the condition holds."""
+    if not condition:
+        raise Finding(wrong, change)
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+@contextmanager
+def trying(what: str, change: str) -> Iterator[None]:
+    """Turn an error of the block into a Finding: `what` fails, and what to change."""
+    try:
+        yield
+    except (Finding, NotApplicable):
+        raise
+    except Exception as error:
+        raise Finding(f"{what} fails with {describe(error)}", change) from error
+
+
+def run_check(check: Check, subject: Subject) -> None:
+    """Run one check: raises Finding, or NotApplicable where there is nothing to look at."""
+    with trying(f"{subject.title}", "this is an error in the component's own code: see its traceback"):
+        check(subject)
+
+
+def checks_of(kind: str) -> dict[str, Check]:
+    """Name to check, in the order in which they run. Raises ImportError where the training extra is not installed."""
+    from .factories import FACTORY_CHECKS
+
+    module = import_module(f".{MODULES[kind]}", __package__)
+    return {check.__name__: check for check in (*FACTORY_CHECKS, *module.CHECKS)}
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Make `import torch` fail inside the block, as it does where only the runtime is installed."""
+    hidden: dict[str, ModuleType | None] = {"torch": sys.modules.get("torch")}
+    hidden |= {name: module for name, module in sys.modules.items() if name.startswith("torch.")}
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # at None an import raises ImportError
+    try:
+        yield
+    finally:
+        sys.modules.update({name: module for name, module in hidden.items() if module is not None})
+        if hidden["torch"] is None:
+            del sys.modules["torch"]

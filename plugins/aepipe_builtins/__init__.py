@@ -1,0 +1,1 @@
+"""The components that ship with aepipe, registered through the same hooks as a stranger's."""

@@ -1,0 +1,13 @@
+"""What happens between epochs."""
+
+from __future__ import annotations
+
+from aepipe import hookimpl
+
+
+@hookimpl
+def epoch_finished(run):
+    """Early stopping: end when the validation error has not improved for `patience` epochs."""
+    best = min(run.history, key=lambda row: row["validation_mse"])
+    if run.patience and run.epoch - best["epoch"] >= run.patience:
+        run.stop = True

@@ -1,0 +1,23 @@
+"""Commands that ship with aepipe as a plugin's would."""
+
+from __future__ import annotations
+
+from aepipe import hookimpl
+
+
+@hookimpl
+def register_commands(cli):
+    from pathlib import Path
+
+    import click
+
+    @cli.command(epilog="Example: aepipe demo -o demo")
+    @click.option("-o", "--out", default="demo", show_default=True, metavar="FOLDER", help="Where figures and page go.")
+    @click.option(
+        "--epochs", default=45, show_default=True, metavar="N", type=click.IntRange(1), help="Of each training."
+    )
+    def demo(out: str, epochs: int) -> None:
+        """The whole story on real digits, in about two minutes."""
+        from aepipe.cli.train import workshop
+
+        workshop("demo").demo(Path(out), epochs=epochs)

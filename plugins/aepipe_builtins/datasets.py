@@ -1,0 +1,83 @@
+"""Data sets: MNIST and Fashion-MNIST (downloaded once, checked, cached) and scikit-learn's digits (no download)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aepipe import hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@hookimpl
+def register_datasets(register):
+    register(mnist)
+    register(fashion_mnist, name="fashion-mnist")
+    register(digits)
+
+
+def mnist():
+    "70,000 handwritten digits, 28x28 grey (LeCun et al., 1998); downloaded once."
+    from .downloads import Idx
+
+    return Idx("mnist")
+
+
+def fashion_mnist():
+    "70,000 articles of clothing, 28x28 grey (Xiao et al., 2017); downloaded once."
+    from .downloads import Idx
+
+    return Idx("fashion-mnist")
+
+
+def digits(*, size: int = 28):
+    """1,797 real handwritten digits, enlarged from 8x8 (scikit-learn's); no download.
+
+    size: height and width in pixels
+    """
+    if not 1 <= size <= 1024:
+        raise ValueError("size is from 1 to 1024")
+    return Digits(size)
+
+
+class Digits:
+    """load_digits with every fifth image held out as the test split."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def _bunch(self):
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            from aepipe import BadInput
+
+            raise BadInput("the data set 'digits' needs scikit-learn", "pip install 'aepipe[train]'") from None
+        return load_digits()
+
+    def load(self, split: str) -> np.ndarray:
+        """uint8 [N,1,size,size]: 1,438 to train on, 359 to test."""
+        import numpy as np
+        from PIL import Image
+
+        images = np.float32(255 / 16) * self._bunch().images.astype(np.float32)
+        images = images[_of_split(len(images), split)]
+        if self.size != 8:
+            target = (self.size, self.size)
+            larger = (Image.fromarray(image).resize(target, Image.Resampling.BICUBIC) for image in images)
+            images = np.stack([np.asarray(image) for image in larger])
+        return np.clip(np.rint(images), 0, 255).astype(np.uint8)[:, None]
+
+    def labels(self, split: str) -> np.ndarray:
+        """The digits 0 to 9, int64 [N]."""
+        target = self._bunch().target
+        return target[_of_split(len(target), split)]
+
+
+def _of_split(count: int, split: str) -> np.ndarray:
+    import numpy as np
+
+    if split not in ("train", "test"):
+        raise ValueError(f"there is no split {split!r}: the splits are 'train' and 'test'")
+    return (np.arange(count) % 5 == 4) == (split == "test")

@@ -1,0 +1,53 @@
+"""Decoders: codes [N, latent] to standardised images [N, C, H, W]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aepipe import hookimpl
+
+
+@hookimpl
+def register_decoders(register):
+    register(deconv)
+    register(upsample)
+    register(mlp)
+    register(pca)
+
+
+def deconv(latent, shape, *, channels: int = 32):
+    """The mirror image of `conv`, with transposed convolutions.
+
+    channels: channels of every hidden layer
+    """
+    from .networks import deconv_decoder
+
+    return deconv_decoder(latent, shape, channels)
+
+
+def upsample(latent, shape, *, channels: int = 32, mode: Literal["nearest", "bilinear"] = "nearest"):
+    """Interpolation followed by convolutions: no grid artefacts (Odena, Dumoulin and Olah, 2016).
+
+    channels: channels of every hidden layer
+    mode: how feature maps are enlarged
+    """
+    from .networks import UpsampleDecoder
+
+    return UpsampleDecoder(latent, shape, channels, mode)
+
+
+def mlp(latent, shape, *, hidden: tuple[int, ...] = (256, 512)):
+    """Fully connected layers with ReLU between them.
+
+    hidden: widths of the hidden layers, from the code to the image, as 256/512
+    """
+    from .networks import mlp_decoder
+
+    return mlp_decoder(latent, shape, hidden)
+
+
+def pca(latent, shape):
+    """The best linear decoder; beside the encoder `pca` it is fitted in closed form."""
+    from .pca import LinearDecoder
+
+    return LinearDecoder(latent, shape)

@@ -1,0 +1,28 @@
+"""Densities on the latent space: fitted to training codes, sampled from standard-normal noise."""
+
+from __future__ import annotations
+
+from aepipe import hookimpl
+
+
+@hookimpl
+def register_densities(register):
+    register(gaussian)
+    register(pca)
+
+
+def gaussian(latent):
+    """The lecture's density: a Gaussian with a diagonal covariance."""
+    from .gaussians import DiagonalGaussian
+
+    return DiagonalGaussian(latent)
+
+
+def pca(latent, *, components: int | None = None):
+    """A Gaussian in the principal axes of the codes (probabilistic PCA; Tipping and Bishop, 1999).
+
+    components: axes with a variance of their own, the others share one (default: all)
+    """
+    from .gaussians import PrincipalGaussian
+
+    return PrincipalGaussian(latent, components)

@@ -1,0 +1,167 @@
+"""IDX data sets: from the user's own folder, else downloaded once from the first mirror with the right content, and cached."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+import zlib
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+from aepipe import AepipeError, BadInput
+
+# SHA-256 of the unpacked IDX files; packed, the same content differs from mirror to mirror.
+SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
+MIRRORS = {
+    "mnist": [
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ],
+    "fashion-mnist": [
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ],
+}
+TIMEOUT = 20.0  # seconds without a byte
+
+
+class Idx:
+    """Four IDX files: in $AEPIPE_DATA/NAME, else in the cache, where they are downloaded on first use."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def load(self, split: str) -> np.ndarray:
+        """uint8 [N,1,28,28]."""
+        return np.frombuffer(self._content(split, "images-idx3-ubyte"), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+
+    def labels(self, split: str) -> np.ndarray:
+        """uint8 [N], the classes 0 to 9."""
+        return np.frombuffer(self._content(split, "labels-idx1-ubyte"), np.uint8, offset=8)
+
+    def _content(self, split: str, kind: str) -> bytes:
+        if split not in ("train", "test"):
+            raise ValueError(f"there is no split {split!r}: the splits are 'train' and 'test'")
+        file = f"{'train' if split == 'train' else 't10k'}-{kind}"
+        own = os.environ.get("AEPIPE_DATA")
+        if own and (content := _read(Path(own).expanduser() / self.name, file)) is not None:
+            if _sha256(content) != SHA256[self.name][file]:
+                message = f"{file} in {Path(own) / self.name} is damaged or another file (SHA-256 differs)"
+                raise BadInput(message, f"replace it, or unset AEPIPE_DATA to download {self.name}")
+            return content
+        cache = cache_folder() / self.name
+        content = _read(cache, file)
+        if content is None or _sha256(content) != SHA256[self.name][file]:
+            content = download(self.name, file, cache)
+        return content
+
+
+def _read(folder: Path, file: str) -> bytes | None:
+    """The content of a file, gzipped or not; None if it is not there."""
+    for path in (folder / file, folder / f"{file}.gz"):
+        try:
+            if path.exists():
+                content = path.read_bytes()
+                return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadInput(f"{path} cannot be read: {error}", "replace the file or remove it") from None
+    return None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def cache_folder() -> Path:
+    """AEPIPE_CACHE, else the platform's folder for caches and `aepipe` in it."""
+    if given := os.environ.get("AEPIPE_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        base = "~/Library/Caches"
+    elif os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "aepipe"
+
+
+def download(name: str, file: str, folder: Path) -> bytes:
+    """Fetch one file from the first mirror that has the right content, keep it in `folder`, return its content."""
+    _writable(folder)
+    failures = []
+    for mirror in MIRRORS[name]:
+        url = f"{mirror}{file}.gz"
+        try:
+            content = gzip.decompress(_fetch(url, f"{name}: {file}"))
+        except (OSError, ValueError, EOFError, zlib.error, HTTPException) as error:
+            failures.append(f"{url}: {error or type(error).__name__}")
+            continue
+        if _sha256(content) == SHA256[name][file]:
+            _keep(content, folder / file)
+            return content
+        failures.append(f"{url}: wrong content (SHA-256 differs)")
+    hint = f"try again online, or put {file}.gz into a folder {name!r} and name the folder above it in AEPIPE_DATA"
+    raise AepipeError(f"{file} of {name} cannot be downloaded: {'; '.join(failures)}", hint)
+
+
+def _fetch(url: str, what: str) -> bytes:
+    """The body at a URL, with a progress bar where stderr is a terminal and one line elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"downloading {url}", soft_wrap=True, highlight=False, markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    request = Request(url, headers={"User-Agent": "aepipe"})
+    with urlopen(request, timeout=TIMEOUT) as response, bar:
+        size = int(response.headers.get("Content-Length") or 0)
+        task = bar.add_task(what, total=size or None)
+        parts = []
+        while part := response.read(1 << 16):
+            parts.append(part)
+            bar.advance(task, len(part))
+    return b"".join(parts)
+
+
+def _writable(folder: Path) -> None:
+    """Make the cache folder, before anything is downloaded for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable, why = os.access(folder, os.W_OK), "no permission to write"
+    except OSError as error:
+        usable, why = False, error.strerror or str(error)
+    if not usable:
+        raise AepipeError(f"the cache folder {folder} cannot be used: {why}", "name another in AEPIPE_CACHE")
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Write under another name and rename: the file is there whole or not at all, also with two processes at it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise AepipeError(message, "name another folder in AEPIPE_CACHE") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""Encoders: standardised images [N, C, H, W] to features [N, features]."""
+
+from __future__ import annotations
+
+from aepipe import hookimpl
+
+
+@hookimpl
+def register_encoders(register):
+    register(conv)
+    register(mlp)
+    register(pca)
+
+
+def conv(shape, features, *, channels: int = 32):
+    """The lecture's convolutional encoder; on 28x28 its sizes are 28, 24, 20, 9, 4, 1.
+
+    channels: channels of every hidden layer
+    """
+    from .networks import conv_encoder
+
+    return conv_encoder(shape, features, channels)
+
+
+def mlp(shape, features, *, hidden: tuple[int, ...] = (512, 256)):
+    """Fully connected layers with ReLU between them.
+
+    hidden: widths of the hidden layers, from the image to the code, as 512/256
+    """
+    from .networks import mlp_encoder
+
+    return mlp_encoder(shape, features, hidden)
+
+
+def pca(shape, features):
+    """Principal component analysis in closed form: the best linear encoder."""
+    from .pca import PcaEncoder
+
+    return PcaEncoder(shape, features)

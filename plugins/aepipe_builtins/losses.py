@@ -1,0 +1,49 @@
+"""The modules of the built-in objectives. Only their factories import this file, so it may import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Decode = Callable[[Tensor], Tensor]
+
+
+def half_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """Half the squared error, summed over each image, averaged over the batch."""
+    return 0.5 * (output - target).square().sum() / len(target)
+
+
+class SquaredError(nn.Module):
+    """Features are the code; the loss is the lecture's ½·‖g(f(x)) − x‖²."""
+
+    features_per_latent = 1
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
+        return {"loss": half_squared_error(decode(features), target)}
+
+
+class Variational(nn.Module):
+    """Features are mean and log-variance of a Gaussian posterior; the decoder's noise has variance 1."""
+
+    features_per_latent = 2
+
+    def __init__(self, latent: int, beta: float):
+        super().__init__()
+        if beta < 0:
+            raise ValueError(f"beta must not be negative, not {beta}")
+        self.latent, self.beta = latent, beta
+
+    def code(self, features: Tensor) -> Tensor:
+        return features[:, : self.latent]
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
+        features = features.float()  # also under bf16 autocast: the divergence is a sum of small differences
+        mean, log_variance = features[:, : self.latent], features[:, self.latent :].clamp(-30, 20)
+        reconstruction = half_squared_error(decode(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()), target)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(target)
+        return {"loss": reconstruction + self.beta * divergence, "reconstruction": reconstruction, "kl": divergence}

@@ -1,0 +1,208 @@
+"""The command line as a newcomer meets it: help, misspelt words, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from aepipe.cli import _add_commands, cli
+from aepipe.cli.look import print_table
+from aepipe.cli.options import print_json
+from aepipe.plugins import KINDS
+
+_add_commands()
+TASKS = ["reconstruct", "denoise", "interpolate", "sample", "encode", "decode", "score"]
+OWN = ["train", "fit-density", "export", "infer", "eval", "benchmark", "inspect", "list", "plugins", "doctor", "demo"]
+
+
+def test_all_commands_are_there(call) -> None:
+    outcome = call("--help")
+    assert outcome.code == 0 and outcome.err == ""
+    for name in OWN:
+        assert f"\n  {name} " in outcome.out
+    assert [task for task in TASKS if f"\n  {task} " not in call("infer", "--help").out] == []
+    assert call("--version").out.startswith("aepipe, version ")
+
+
+@pytest.mark.parametrize("command", [[], ["infer"]])
+def test_short_help_is_not_cut(call, command: list[str]) -> None:
+    outcome = call(*command, "--help")
+    assert "..." not in outcome.out.replace("[ARGS]...", "")
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [[name] for name in OWN] + [["infer", task] for task in TASKS])
+def test_every_command_explains_itself(call, command: list[str]) -> None:
+    outcome = call(*command, "--help")
+    assert outcome.code == 0
+    assert "Example" in outcome.out and f"aepipe {' '.join(command)}" in outcome.out.partition("Example")[2]
+    found = cli.commands[command[0]]
+    found = found if len(command) == 1 else found.commands[command[1]]  # type: ignore[attr-defined]
+    for option in found.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            assert option.help or option.show_default, f"{command} {option.name} has no help"
+    assert "INTEGER RANGE" not in outcome.out and "TEXT" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        (["trian"], "did you mean 'aepipe train'?"),
+        (["reconstruct", "x", "y"], "did you mean 'aepipe infer reconstruct'?"),
+        (["sampel"], "did you mean 'aepipe infer sample'?"),
+        (["infer", "recontruct", "x", "y"], "did you mean 'aepipe infer reconstruct'?"),
+        (["list", "densty"], "did you mean 'density'?"),
+        (["list", "encoder", "cnov"], "did you mean 'conv'?"),
+        (["train", "--data", "digits", "--encoder", "conv:chanels=3"], "did you mean 'channels'?"),
+        (["train", "--data", "digts"], "did you mean 'digits'?"),
+        (["train", "--dta", "digits"], "--data"),
+        (["infer", "sample", "BUNDLE", "-o", "x.png", "--density", "gausian"], "did you mean 'gaussian'?"),
+        (["infer", "sample", "BUNDLE", "-o", "x.png", "--cuont", "3"], "--count"),
+        (["infer", "encode", "BUNDLE", "digits", "-o", "x.csvv"], "did you mean '.csv'?"),
+        (["infer", "denoise", "BUNDLE", "digits", "-o", "x.png", "--corrupt", "gausian"], "did you mean 'gaussian'?"),
+        (["infer", "sample", "BUNDLE", "-o", "x.png", "--provider", "cup"], "did you mean 'cpu'?"),
+    ],
+)
+def test_misspelt_words(
+    call, typed: list[str], suggested: str, digits_bundle: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = call(*[str(digits_bundle) if word == "BUNDLE" else word for word in typed])
+    assert outcome.code == 2 and outcome.out == ""
+    assert suggested in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["infer", "sample", "B", "-o", "x.png", "--count", "0"],
+        ["infer", "sample", "B", "-o", "x.png", "--count", "many"],
+        ["infer", "sample", "B", "-o", "x.png", "--seed", "-1"],
+        ["infer", "encode", "B", "digits", "-o", "x.npy", "--limit", "-5"],
+        ["infer", "encode", "B", "digits", "-o", "x.npy", "--batch-size", "0"],
+        ["infer", "encode", "B", "digits", "-o", "x.npy", "--threads", "1.5"],
+        ["infer", "interpolate", "B", "digits", "-o", "x.png", "--steps", "1"],
+        ["benchmark", "B", "--batch-size", "-1"],
+    ],
+)
+def test_counts(call, typed: list[str]) -> None:
+    outcome = call(*typed)
+    assert outcome.code == 2 and f"{typed[-1]!r} is not a whole number of" in outcome.err
+
+
+def test_inspect(call, digits_bundle: Path) -> None:
+    outcome = call("inspect", digits_bundle)
+    assert outcome.code == 0 and outcome.err == ""
+    graphs = [line.split()[0] for line in outcome.out.splitlines() if ".onnx" in line]
+    assert graphs[:3] == ["encoder.onnx", "decoder.onnx", "density/gaussian/sample.onnx"]
+    assert "image [batch, 1, 28, 28]  latent [batch, 4]" in outcome.out
+    found = json.loads(call("inspect", digits_bundle, "--json").out)
+    assert found["problems"] == {} and found["latent"] == 4 and found["image"]["shape"] == [1, 28, 28]
+
+
+def test_list(call) -> None:
+    table = call("list").out
+    for kind in KINDS:
+        assert f"\n{kind} " in table
+    assert call("list", "densities").out == call("list", "density").out
+    found = json.loads(call("list", "encoder", "conv", "--json").out)
+    assert found["name"] == "conv" and found["plugin"] == "aepipe"
+    (channels,) = (option for option in found["options"] if option["name"] == "channels")
+    assert channels["type"] == "int" and channels["default"] == 32 and channels["help"]
+    assert {each["kind"] for each in json.loads(call("list", "--json").out)} == set(KINDS)
+    shown = call("list", "encoder", "conv").out
+    assert "channels" in shown and "write: conv:channels=VALUE" in shown
+
+
+def test_plugins_and_doctor(call) -> None:
+    found = json.loads(call("plugins", "--json").out)
+    own = {each["name"]: each for each in found if each["distribution"] == "aepipe"}
+    assert "encoder:conv" in own["encoders"]["components"] and own["encoders"]["errors"] == []
+    assert "encoder:conv" in call("plugins").out
+    findings = {each["what"]: each for each in json.loads(call("doctor", "--json").out)}
+    assert findings["provider cpu"]["ok"] is True and findings["provider cpu"]["found"] == "runs"
+    if findings["provider cuda"]["ok"] is not True:
+        assert findings["provider cuda"]["ok"] is None and findings["provider cuda"]["fix"]
+    outcome = call("doctor")
+    assert all(what in outcome.out for what in findings)
+
+
+def test_benchmark(call, digits_bundle: Path) -> None:
+    arguments = ["benchmark", digits_bundle, "--provider", "cpu", "--batch-size", "2", "--seconds", "0.05"]
+    found = json.loads(call(*arguments, "--json").out)
+    assert [row["task"] for row in found["rows"]] == ["encode", "decode", "reconstruct"]
+    for row in found["rows"]:
+        assert row["provider"] == "cpu" and row["batch"] == 2 and row["calls"] >= 5
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["images_per_second"] == pytest.approx(2000 / row["p50_ms"], rel=0.01)
+    table = call(*arguments).out.splitlines()
+    assert table[0].split()[:3] == ["provider", "batch", "task"] and len(table) == 5
+
+
+def test_tables_wrap_on_a_terminal_and_nowhere_else(capsys, monkeypatch) -> None:
+    words = "so many words that they do not fit into any terminal of a usual width " * 3
+    print_table(["name", "text"], [["[batch, 1]", words.strip()], ["b", "short"]])
+    head, rule, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"[batch, 1]  {words.strip()}" and second == "b           short"
+    assert head == "name        text" and rule.startswith("----------  ----")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(["name", "text"], [["[batch, 1]", words.strip()], ["b", "short"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 6 and max(map(len, lines)) <= 60
+    assert " ".join(line[12:] for line in lines[2:-1]) == words.strip()
+
+
+def test_json_is_valid_whatever_the_numbers(capsys) -> None:
+    print_json({"psnr": float("inf"), "rows": [float("nan"), 1.5, (2, None)], "path": Path("x")})
+    assert json.loads(capsys.readouterr().out) == {"psnr": None, "rows": [None, 1.5, [2, None]], "path": "x"}
+
+
+def test_a_reader_that_goes_away(digits_bundle: Path, tmp_path: Path) -> None:
+    """`aepipe infer score … | head -1` is no failure and says nothing."""
+    np.save(tmp_path / "images.npy", np.zeros((3000, 28, 28), np.uint8))
+    command = [
+        sys.executable,
+        "-m",
+        "aepipe",
+        "infer",
+        "score",
+        "--provider",
+        "cpu",
+        digits_bundle,
+        "images.npy",
+        "-o",
+        "-",
+    ]
+    with subprocess.Popen(
+        [str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "index,error,log_density\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
+
+
+def test_interrupting_leaves_nothing(digits_bundle: Path, tmp_path: Path) -> None:
+    np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (200_000, 28, 28)).flush()
+    command = [sys.executable, "-m", "aepipe", "infer", "reconstruct", "--provider", "cpu", digits_bundle, "images.npy"]
+    with subprocess.Popen(
+        [str(word) for word in (*command, "-o", "out.npy")], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(600):
+            if list(tmp_path.glob(".aepipe-*")):
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None and process.stderr.read().strip() == "interrupted"
+        assert process.wait() == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]

@@ -1,0 +1,562 @@
+"""From a run or from torch modules to a bundle: what is in it, and what keeps a wrong one from being written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import aepipe
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from aepipe import cli as commands
+from aepipe import hookimpl, plugins
+from aepipe.errors import AepipeError, BadInput, ParityError
+from aepipe.graphs import Job, export_graphs
+from aepipe.model import build
+from aepipe.run import Run
+from PIL import Image
+from torch import nn
+
+SMALL = {"encoder": "mlp:hidden=16", "decoder": "mlp:hidden=16", "latent_dim": 2, "epochs": 1, "show": False}
+
+
+def images(count: int = 80) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (255 * rng.random((count, 1, 4, 4)).repeat(2, axis=2).repeat(2, axis=3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory) -> Path:
+    return aepipe.fit(images(), out=tmp_path_factory.mktemp("runs") / "small", **SMALL).directory
+
+
+@pytest.fixture(scope="module")
+def small_bundle(small_run: Path, tmp_path_factory) -> Path:
+    return Run(small_run).export(tmp_path_factory.mktemp("exported") / "small", show=False)
+
+
+@pytest.fixture
+def register():
+    added = []
+
+    def add(plugin_object: object, name: str) -> None:
+        added.append(plugins.registry().register(plugin_object, name))
+
+    yield add
+    for plugin in added:
+        plugins.registry().unregister(plugin)
+
+
+def manifest_of(bundle: Path) -> dict:
+    return json.loads((bundle / "manifest.json").read_text())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run_graph(path: Path, values: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {session.get_inputs()[0].name: values})
+    return output
+
+
+# The folder
+
+
+DENSITY = ("sample", "log_prob", "noise")
+
+
+def test_the_files_of_a_bundle(digits_bundle: Path):
+    graphs = {f"density/{name}/{role}.onnx" for name, role in product(("gaussian", "pca"), DENSITY)}
+    expected = {"manifest.json", "encoder.onnx", "decoder.onnx", "codes.npz", "README.md", "preview.png", *graphs}
+    assert set(contents(digits_bundle)) == expected
+    assert [path.name for path in digits_bundle.parent.iterdir()] == [digits_bundle.name]  # no temporary folder
+
+
+def test_the_manifest(digits_bundle: Path, digits_run):
+    m = manifest_of(digits_bundle)
+    assert m["format"] == 1 and m["name"] == digits_bundle.name and m["aepipe"] == aepipe.__version__
+    assert m["image"] == {"shape": [1, 28, 28], "range": [0, 1]} and m["latent"] == 4
+    assert m["densities"] == ["gaussian", "pca"] and m["minimum_onnxruntime"] == "1.18.0"
+    assert m["components"]["encoder"] == digits_run.config["components"]["encoder"]
+    assert m["components"]["densities"]["pca"]["options"] == {"components": None}
+    assert m["trained"]["data"] == "digits" and m["trained"]["task"] == "reconstruct" and m["trained"]["epochs"] == 2
+    assert m["metrics"] == digits_run.config["metrics"] and m["metrics"]["count"] == 359
+    by_role = {(graph["role"], graph.get("density")): graph for graph in m["graphs"]}
+    assert list(by_role)[:2] == [("encoder", None), ("decoder", None)] and len(by_role) == 8
+    encoder = by_role["encoder", None]
+    image = {"image": {"dtype": "float32", "layout": "NCHW", "shape": ["batch", 1, 28, 28]}}
+    latent = {"latent": {"dtype": "float32", "shape": ["batch", 4]}}
+    assert (encoder["inputs"], encoder["outputs"]) == (image, latent)
+    assert (encoder["precision"], encoder["io"], encoder["file"]) == ("fp32", "float", "encoder.onnx")
+    assert by_role["decoder", None]["inputs"] == latent and by_role["decoder", None]["outputs"] == image
+    assert by_role["log_prob", "pca"]["outputs"] == {"log_prob": {"dtype": "float32", "shape": ["batch"]}}
+    for graph in m["graphs"]:
+        content = (digits_bundle / graph["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == graph["sha256"]
+
+
+def test_the_parity_report(digits_bundle: Path):
+    parity = manifest_of(digits_bundle)["parity"]
+    densities = {f"{name}/{role}" for name, role in product(("gaussian", "pca"), DENSITY)}
+    assert parity.keys() == {"latent", "image", "round_trip", *densities}
+    assert 0 < parity["image"] <= 1e-5 and 0 < parity["round_trip"] <= 1e-5
+    assert all(difference <= 1e-4 for difference in parity.values())
+
+
+def test_codes_labels_card_and_preview(digits_bundle: Path, digits_run):
+    with np.load(digits_bundle / "codes.npz") as arrays:
+        codes, labels = digits_run.codes()
+        assert np.array_equal(arrays["codes"], codes) and np.array_equal(arrays["labels"], labels)
+    card = (digits_bundle / "README.md").read_text()
+    m = manifest_of(digits_bundle)
+    for said in (f"{m['metrics']['mse']:.5f}", "`conv:channels=32`", "`decoder.onnx`", "preview.png", "seed 0"):
+        assert said in card
+    with Image.open(digits_bundle / "preview.png") as preview:
+        assert min(preview.size) > 200 and len(preview.convert("L").getcolors(256)) > 50
+
+
+def test_the_example_on_the_card_runs(digits_bundle: Path, tmp_path):
+    code = (digits_bundle / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    shutil.copytree(digits_bundle, tmp_path / digits_bundle.name)
+    check = "\nassert reconstruction.shape == image.shape"
+    subprocess.run([sys.executable, "-c", code + check], cwd=tmp_path, check=True)
+
+
+# The graphs
+
+
+@pytest.fixture(scope="module")
+def graphs(digits_bundle: Path) -> list[tuple[dict, onnx.ModelProto]]:
+    entries = manifest_of(digits_bundle)["graphs"]
+    return [(entry, onnx.load(digits_bundle / entry["file"], load_external_data=False)) for entry in entries]
+
+
+def test_versions_names_and_batch(graphs):
+    for entry, model in graphs:
+        onnx.checker.check_model(model, full_check=True)
+        assert model.ir_version == 10 and [(each.domain, each.version) for each in model.opset_import] == [("", 18)]
+        for tensors, wanted in ((model.graph.input, entry["inputs"]), (model.graph.output, entry["outputs"])):
+            assert [tensor.name for tensor in tensors] == list(wanted)
+            for tensor in tensors:
+                sizes = [size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim]
+                assert sizes == wanted[tensor.name]["shape"]
+                assert tensor.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        assert not any(each.external_data for each in model.graph.initializer)
+
+
+def test_nothing_of_the_exporter_is_left(graphs, digits_bundle: Path):
+    for entry, model in graphs:
+        graph = model.graph
+        parts = [graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info]
+        assert not any(part.metadata_props or part.doc_string for part in parts)
+        assert not model.functions and model.producer_name == "aepipe"
+        content = (digits_bundle / entry["file"]).read_bytes()
+        for trace in (b"site-packages", b".py", b"torch", str(Path.home()).encode(), b"batch0", b"parts."):
+            assert trace not in content, (entry["file"], trace)
+        used = {name for node in graph.node for name in node.input}
+        assert {each.name for each in graph.initializer} <= used  # no weights of the other graphs
+
+
+def test_every_graph_explains_itself(graphs, digits_bundle: Path):
+    m = manifest_of(digits_bundle)
+    for entry, model in graphs:
+        said = {each.key: each.value for each in model.metadata_props}
+        assert said.pop("aepipe.density", None) == entry.get("density")
+        assert said == {
+            "aepipe.pair": m["pair"],
+            "aepipe.version": aepipe.__version__,
+            "aepipe.latent": "4",
+            "aepipe.image": "[1, 28, 28]",
+            "aepipe.task": "reconstruct",
+            "aepipe.role": entry["role"],
+        }
+
+
+def test_the_lectures_graphs_hold_nothing_needless(graphs):
+    nodes = {entry["file"]: [node.op_type for node in model.graph.node] for entry, model in graphs}
+    assert nodes["encoder.onnx"] == ["Sub", "Div", *["Conv", "Relu"] * 4, "Conv", "Reshape"]
+    assert nodes["decoder.onnx"] == ["Reshape", *["ConvTranspose", "Relu"] * 4, "ConvTranspose", "Mul", "Add", "Clip"]
+    weights = {each.name for each in graphs[0][1].graph.initializer}
+    assert {"encoder.0.weight", "encoder.8.bias", "mean", "std"} <= weights
+
+
+@pytest.mark.parametrize("batch", [1, 3, 65])
+def test_the_batch_is_dynamic_and_changes_nothing(digits_bundle: Path, digits_run, batch: int):
+    array = np.random.default_rng(0).random((65, 1, 28, 28), dtype=np.float32)
+    codes = run_graph(digits_bundle / "encoder.onnx", array[:batch])
+    decoded = run_graph(digits_bundle / "decoder.onnx", codes)
+    with torch.no_grad():
+        model = digits_run.model()
+        expected = model.encode(torch.from_numpy(array))[:batch]
+        np.testing.assert_allclose(codes, expected.numpy(), atol=1e-4)
+        np.testing.assert_allclose(decoded, model.decode(expected).numpy(), atol=1e-5)
+    assert decoded.min() >= 0 and decoded.max() <= 1
+    for name, role in product(("gaussian", "pca"), DENSITY):
+        assert len(run_graph(digits_bundle / f"density/{name}/{role}.onnx", codes)) == batch
+
+
+ENCODERS = ("conv:channels=8", "mlp:hidden=32", "pca")
+DECODERS = ("deconv:channels=8", "upsample:channels=8", "upsample:channels=8,mode=bilinear", "mlp:hidden=32", "pca")
+
+
+def test_every_built_in_exports_at_every_shape(tmp_path):
+    """All of them as one export; what each graph gives is compared with torch at another batch than it was traced with."""
+    jobs, models = [], []
+    for shape, decoder in product(((3, 17, 23), (1, 5, 64)), DECODERS):
+        parts = {"encoder": ENCODERS[len(models) % 3], "decoder": decoder, "objective": ("mse", "vae")[len(models) % 2]}
+        if parts["encoder"] == "pca":
+            parts["objective"] = "mse"
+        model = build(parts, shape, 5, 0.2, 0.4).eval().requires_grad_(False)
+        models.append(model)
+        image, latent = ("image", list(shape)), ("latent", [5])
+        jobs.append(Job("encoder", f"{len(models)}/encoder.onnx", model, "encode", image, latent))
+        jobs.append(Job("decoder", f"{len(models)}/decoder.onnx", model, "decode", latent, image))
+    export_graphs(jobs, tmp_path, {})
+    for job in jobs:
+        values = torch.randn(7, *job.input[1])
+        expected = getattr(job.module, job.method)(values).numpy()
+        np.testing.assert_allclose(run_graph(tmp_path / job.file, values.numpy()), expected, atol=1e-4, rtol=1e-4)
+        operators = {node.op_type for node in onnx.load(tmp_path / job.file).graph.node}
+        assert not operators & {"Shape", "Gather", "Concat"}, job.file
+
+
+class Awkward(nn.Module):
+    """A density whose tensors are called like the ends of its graphs, and whose code is its noise."""
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.noise_features = latent
+        for name in ("latent", "noise_", "log_prob_", "in0", "out0"):
+            self.register_buffer(name, torch.full((latent,), 2.0))
+
+    def fit(self, codes):
+        pass
+
+    def sample(self, noise):
+        return noise
+
+    def log_prob(self, codes):
+        return (codes * self.latent + self.in0 - self.out0).sum(1)
+
+
+def test_tensors_named_like_the_ends_of_a_graph(tmp_path):
+    density = Awkward(3)
+    jobs = [
+        Job("sample", "sample.onnx", density, "sample", ("noise", [3]), ("latent", [3])),
+        Job("log_prob", "log_prob.onnx", density, "log_prob", ("latent", [3]), ("log_prob", [])),
+    ]
+    export_graphs(jobs, tmp_path, {})
+    values = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run_graph(tmp_path / "sample.onnx", values), values)
+    np.testing.assert_allclose(run_graph(tmp_path / "log_prob.onnx", values), 2 * values.sum(1), rtol=1e-5)
+
+
+# The command
+
+
+def test_export_of_a_run(small_run: Path, tmp_path, monkeypatch, capsys):
+    shutil.copytree(small_run, tmp_path / "runs" / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert Run("runs/mine").fit_density("few=pca:components=1") == "few"
+    assert commands.run(["export", "runs/mine"]) == 0
+    assert "next: aepipe infer sample exported/mine" in capsys.readouterr().err
+    m = manifest_of(tmp_path / "exported" / "mine")
+    assert m["densities"] == ["gaussian", "pca", "few"] and m["name"] == "mine"
+    assert (tmp_path / "exported/mine/density/few/sample.onnx").exists()
+    assert m["components"]["densities"]["few"]["options"] == {"components": 1}
+    assert not list((tmp_path / "exported").glob(".*"))
+
+
+def refused(capsys, *arguments: object, code: int = 2) -> str:
+    assert commands.run([str(argument) for argument in arguments]) == code
+    said = capsys.readouterr().err
+    assert "error: " in said and "hint: " in said and "Traceback" not in said
+    return said
+
+
+def test_an_unfinished_run_is_refused(small_run: Path, tmp_path, capsys):
+    shutil.copytree(small_run, tmp_path / "run")
+    Run(tmp_path / "run").update(finished=False)
+    said = refused(capsys, "export", tmp_path / "run", "-o", tmp_path / "out")
+    assert f"aepipe train --resume {tmp_path / 'run'}" in said and not (tmp_path / "out").exists()
+
+
+def test_what_is_no_bundle_is_not_replaced(small_run: Path, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    (tmp_path / "file").write_text("")
+    for out in ("mine", "file"):
+        assert "exists and is not a bundle" in refused(capsys, "export", small_run, "-o", tmp_path / out)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "mine", "thesis.tex"]
+    assert "is not a bundle" in refused(capsys, "export", small_run, "-o", small_run)
+
+
+def test_a_damaged_run_is_named(small_run: Path, tmp_path, capsys):
+    for name in ("best.safetensors", "codes.npz", "heldout.npz", "density/pca.safetensors"):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        shutil.copytree(small_run, tmp_path / "run")
+        path = tmp_path / "run" / name
+        path.write_bytes(path.read_bytes()[:50])
+        assert path.name in refused(capsys, "export", tmp_path / "run", "-o", tmp_path / "out")
+        path.unlink()
+        assert path.name in refused(capsys, "export", tmp_path / "run", "-o", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_old_bundle_is_replaced(small_run: Path, small_bundle: Path, digits_bundle: Path, tmp_path):
+    out = Path(shutil.copytree(small_bundle, tmp_path / "out"))
+    pair = manifest_of(out)["pair"]
+    (out / "stray.txt").write_text("")
+    (out / "encoder.onnx").write_bytes(b"damaged")
+    Run(small_run).export(out, show=False)
+    assert not (out / "stray.txt").exists() and aepipe.load(out, "cpu").encode(images()).shape == (80, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert manifest_of(out)["pair"] == pair != manifest_of(digits_bundle)["pair"]
+
+
+# Killed in the middle, disk full: one process that forks for each
+
+DISASTERS = """
+import os, resource, signal, sys
+os.environ["OMP_NUM_THREADS"] = "1"
+import aepipe.export
+from aepipe import cli
+from aepipe.places import Staged
+
+def child(prepare):
+    pid = os.fork()
+    if pid == 0:
+        prepare()
+        os._exit(cli.run(["export", sys.argv[1], "-o", sys.argv[2]]))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def full(size):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+def killed(owner, name):
+    return lambda: setattr(owner, name, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+
+assert cli.run(["export", sys.argv[1], "-o", sys.argv[2] + "-warm-up"]) == 0  # what is imported late is imported once
+for size in map(int, sys.argv[3:]):
+    assert child(full(size)) == 1, size
+print([name for name in os.listdir(os.path.dirname(sys.argv[2])) if name.startswith(".")])
+assert child(killed(aepipe.export, "check_parity")) == -9
+assert child(killed(aepipe.export, "_swap")) == -9
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+def test_disasters_leave_the_old_bundle(small_run: Path, small_bundle: Path, tmp_path):
+    out = Path(shutil.copytree(small_bundle, tmp_path / "out"))
+    sizes = sorted(len(content) for content in contents(out).values())
+    before = contents(out)
+    limits = [str(sizes[0] // 2), str(sizes[-1] // 2)]
+    program = [sys.executable, "-c", DISASTERS, str(small_run), str(out), *limits]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"  # a full disk leaves nothing behind
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count(f"error: Cannot write {out}") == len(limits) == done.stderr.count("hint: free some space")
+    assert contents(out) == before
+
+
+# The gate
+
+
+class Identity(nn.Module):
+    def forward(self, value):
+        return value
+
+
+def encoder_of(middle: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), middle, nn.Linear(64, 3))
+
+
+def decoder_of(middle: nn.Module) -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 64), middle, nn.Unflatten(1, (1, 8, 8)))
+
+
+class Noisy(nn.Module):
+    def forward(self, value):
+        return value + torch.rand_like(value)
+
+
+class BatchMean(nn.Module):
+    def forward(self, value):
+        return value - value.mean(0, keepdim=True)
+
+
+class TracedOtherwise(nn.Module):
+    def forward(self, value):
+        return value * 1.01 if torch.compiler.is_exporting() else value
+
+
+@pytest.mark.parametrize(
+    ("where", "middle"), [("decoder", Noisy()), ("encoder", BatchMean()), ("decoder", TracedOtherwise())]
+)
+def test_graphs_that_differ_from_torch_are_not_written(tmp_path, where: str, middle: nn.Module):
+    parts = (
+        encoder_of(middle if where == "encoder" else Identity()),
+        decoder_of(middle if where == "decoder" else Identity()),
+    )
+    (tmp_path / "parent").mkdir()
+    with pytest.raises(ParityError) as caught:
+        aepipe.export_modules(*parts, images(), tmp_path / "parent" / "new" / "out", show=False)
+    assert caught.value.exit_code == 3 and "no bundle was written" in caught.value.hint
+    assert ("latent" if where == "encoder" else "image") in caught.value.message
+    assert not list((tmp_path / "parent").iterdir())
+
+
+class Drifts(nn.Module):
+    """A density whose exported log_prob is not its own."""
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.noise_features = latent
+
+    def fit(self, codes):
+        pass
+
+    def sample(self, noise):
+        return noise
+
+    def log_prob(self, codes):
+        shift = 0.1 if torch.compiler.is_exporting() else 0.0
+        return -codes.square().sum(1) + shift
+
+
+class Branches(Drifts):
+    """A density that no graph can hold."""
+
+    def log_prob(self, codes):
+        return codes.sum(1) if float(codes.sum()) > 0 else codes.prod(1)
+
+
+class Bad:
+    @hookimpl
+    def register_densities(self, register):
+        register(lambda latent: Drifts(latent), name="drifts")
+        register(lambda latent: Branches(latent), name="branches")
+
+
+def test_a_density_that_differs_leaves_the_old_bundle(tmp_path, register, capsys):
+    register(Bad(), "bad")
+    out = aepipe.fit(images(), out=tmp_path / "run", **SMALL, densities=[]).export(tmp_path / "out", show=False)
+    before = contents(out)
+    Run(tmp_path / "run").fit_density("drifts")
+    said = refused(capsys, "export", tmp_path / "run", "-o", out, code=3)
+    assert "drifts/log_prob differs from torch by 0.1" in said or "drifts/log_prob differs" in said
+    Run(tmp_path / "run").fit_density("drifts=branches")
+    said = refused(capsys, "export", tmp_path / "run", "-o", out, code=1)
+    assert "density/drifts/log_prob.onnx cannot be exported" in said
+    assert contents(out) == before and sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+# Modules that were trained without aepipe
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.last = nn.Linear(36, 3)
+
+    def forward(self, images):
+        return self.last(torch.relu(self.norm(self.conv(images))).flatten(1))
+
+
+def test_modules_of_any_kind_become_a_bundle(tmp_path):
+    encoder, decoder = Net().train(), decoder_of(nn.Dropout(0.5)).train()
+    state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    out = aepipe.export_modules(
+        encoder,
+        decoder,
+        images(600),
+        tmp_path / "theirs",
+        mean=0.5,
+        std=0.25,
+        densities=("pca", "few=pca:components=1"),
+        show=False,
+    )
+    assert encoder.training and decoder.training and all(each.requires_grad for each in encoder.parameters())
+    assert all(torch.equal(state[name], tensor) for name, tensor in encoder.state_dict().items())
+    values = torch.from_numpy(images(600)[:9].astype(np.float32) / 255)
+    encoder.eval(), decoder.eval()
+    with torch.no_grad():
+        codes = encoder((values - 0.5) / 0.25)
+        restored = (decoder(codes) * 0.25 + 0.5).clamp(0, 1)
+    with aepipe.load(out, "cpu") as model:
+        np.testing.assert_allclose(model.encode(values.numpy()), codes.numpy(), atol=1e-4)
+        np.testing.assert_allclose(model.reconstruct(values.numpy()), restored.numpy(), atol=1e-5)
+        assert model.sample(5, density="few").shape == (5, 1, 8, 8)
+        assert np.isfinite(model.score(images(600)[:9])["log_density"]).all()
+    m = manifest_of(out)
+    assert m["components"]["encoder"]["name"] == "Net" and m["densities"] == ["pca", "few"]
+    assert m["metrics"]["count"] == 256 and m["trained"]["images"] == 600
+    with np.load(out / "codes.npz") as arrays:
+        assert arrays["codes"].shape == (600, 3)
+    assert "`Net`" in (out / "README.md").read_text()
+
+
+class Pair(nn.Module):
+    def forward(self, value):
+        return value.flatten(1), value
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "options", "said"),
+    [
+        (nn.Identity(), nn.Identity(), {}, r"became codes \[80, 1, 8, 8\]"),
+        (nn.Flatten(), nn.Identity(), {}, r"images \[80, 64\]"),
+        (nn.Linear(9, 3), nn.Identity(), {}, "do not run on images"),
+        (Pair(), nn.Identity(), {}, "do not run on images"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"std": 0.0}, "standard deviation 0.0"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"mean": float("nan")}, "mean nan"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": ["gausian"]}, "unknown density"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": ["pca", "pca"]}, "2 densities are called 'pca'"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": "pca:components=65"}, "components=65"),
+    ],
+)
+def test_modules_that_are_refused(tmp_path, encoder: nn.Module, decoder: nn.Module, options: dict, said: str):
+    with pytest.raises(BadInput, match=said) as caught:
+        aepipe.export_modules(encoder, decoder, images(), tmp_path / "out", show=False, **options)
+    assert caught.value.hint and not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    encoder = encoder_of(Identity())
+    with torch.no_grad():
+        encoder[2].bias[0] = torch.nan
+    with pytest.raises(BadInput, match="NaN"):
+        aepipe.export_modules(encoder, decoder_of(Identity()), images(), tmp_path / "out", show=False)
+
+
+def test_a_denoiser_shows_what_it_restores(small_bundle: Path, tmp_path):
+    run = aepipe.fit(images(), out=tmp_path / "run", corrupt="gaussian:sigma=0.3", **SMALL)
+    out = run.export(tmp_path / "out", show=False)
+    trained = manifest_of(out)["trained"]
+    assert trained["task"] == "denoise" and trained["corruption"] == {"name": "gaussian", "options": {"sigma": 0.3}}
+    assert manifest_of(out)["metrics"]["mse_input"] > 0.01
+    with Image.open(out / "preview.png") as ours, Image.open(small_bundle / "preview.png") as theirs:
+        assert ours.height > theirs.height  # a row more: original, spoiled, restored
+    assert (
+        "`denoise (gaussian:sigma=0.3)`" in (out / "README.md").read_text()
+        or "denoise (gaussian" in (out / "README.md").read_text()
+    )
+
+
+def test_errors_have_the_codes_of_the_command_line():
+    assert (AepipeError("", "").exit_code, BadInput("", "").exit_code, ParityError("", "").exit_code) == (1, 2, 3)
