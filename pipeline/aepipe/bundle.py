@@ -16,6 +16,8 @@ from .onnx_file import OnnxFile, read_onnx
 FORMAT = 1
 MANIFEST = "manifest.json"
 AGAIN = "export it again with 'aepipe export RUN'"
+PRECISIONS = ("fp32", "int8", "fp16")  # what export makes
+PRECISE = ("encoder", "decoder")  # the roles that have them
 NEEDED = {"encoder": "image", "decoder": "latent", "sample": "noise", "log_prob": "latent", "noise": "latent"}
 
 
@@ -97,14 +99,34 @@ class Bundle:
         """How many standard normal numbers a density's sample graph takes."""
         return int(self.graph("sample", density).inputs["noise"]["shape"][-1])
 
-    def graph(self, role: str, density: str | None = None) -> Graph:
-        """The fp32 graph of a role, its file checked against the manifest; raises BadInput."""
+    def graph(self, role: str, density: str | None = None, precision: str = "fp32") -> Graph:
+        """The graph of a role, its file checked against the manifest; raises BadInput.
+
+        Encoder and decoder come in the precisions that were exported; densities are fp32 always.
+        """
+        precision = precision if role in PRECISE else "fp32"
         for graph in self.graphs:
-            if (graph.role, graph.density, graph.precision) == (role, density, "fp32"):
+            if (graph.role, graph.density, graph.precision) == (role, density, precision):
                 self.check(graph)
                 return graph
         what = f"{role} graph" + (f" of density {density!r}" if density else "")
         raise BadInput(f"the bundle {self.name} has no {what}", f"it has: {', '.join(self.roles())}")
+
+    @property
+    def precisions(self) -> list[str]:
+        """The precisions in which both encoder and decoder are there."""
+        found = {(graph.role, graph.precision): None for graph in self.graphs}
+        return [each for role, each in found if role == PRECISE[0] and (PRECISE[1], each) in found]
+
+    def require_precision(self, precision: str) -> str:
+        """The precision itself; raises BadInput when the bundle was not exported in it."""
+        if precision == "fp32" or precision in self.precisions:
+            return precision
+        message = f"the bundle {self.name} has no precision {precision!r}, it has: {', '.join(self.precisions)}"
+        known = (
+            "" if precision not in PRECISIONS else f"export it with 'aepipe export RUN --precision fp32,{precision}'"
+        )
+        raise BadInput(message, known or closest(precision, list(PRECISIONS)))
 
     def has(self, role: str, density: str | None = None) -> bool:
         return any((graph.role, graph.density) == (role, density) for graph in self.graphs)

@@ -20,13 +20,22 @@ BATCH = 64
 Array = np.ndarray
 
 
-def load(bundle: str | Path, provider: str = "auto", *, threads: int | None = None, batch_size: int = BATCH) -> Model:
+def load(
+    bundle: str | Path,
+    provider: str = "auto",
+    *,
+    precision: str = "fp32",
+    threads: int | None = None,
+    batch_size: int = BATCH,
+) -> Model:
     """Open a bundle to compute with it.
 
     `provider` is a spec string: auto, cpu, cuda, cuda:device_id=1, …; one that is named runs there or raises
-    ProviderUnavailable. Raises BadInput for a folder that is not a whole, unaltered bundle.
+    ProviderUnavailable. `precision` is one that the bundle was exported in. Raises BadInput for a folder that is not a
+    whole, unaltered bundle.
     """
-    return Model(Bundle(bundle), _provider(provider), threads=threads, batch_size=batch_size)
+    opened = Bundle(bundle)
+    return Model(opened, _provider(provider), precision=precision, threads=threads, batch_size=batch_size)
 
 
 _provider = provider  # `load` has a parameter of that name
@@ -39,10 +48,19 @@ class Model:
     back is float32. Codes are float32 [N, latent]. Graphs are loaded when they are first needed.
     """
 
-    def __init__(self, bundle: Bundle, provider: Provider, *, threads: int | None = None, batch_size: int = BATCH):
+    def __init__(
+        self,
+        bundle: Bundle,
+        provider: Provider,
+        *,
+        precision: str = "fp32",
+        threads: int | None = None,
+        batch_size: int = BATCH,
+    ):
         if batch_size < 1 or (threads is not None and threads < 1):
             raise BadInput("batch size and threads must be at least 1", f"the default batch size is {BATCH}")
         self.bundle, self.provider, self.threads, self.batch_size = bundle, provider, threads, batch_size
+        self.precision = bundle.require_precision(precision)
         self._sessions: dict[tuple[str, str | None], Session] = {}
 
     @property
@@ -143,7 +161,7 @@ class Model:
     def session(self, role: str, density: str | None = None) -> Session:
         """The loaded graph; checked against the manifest when it is loaded."""
         if (role, density) not in self._sessions:
-            path = self.bundle.graph(role, density).path
+            path = self.bundle.graph(role, density, self.precision).path
             self._sessions[role, density] = self.provider.open(path, threads=self.threads, batch=self.batch_size)
         return self._sessions[role, density]
 

@@ -49,13 +49,14 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int]]:
     """How a run or a bundle reconstructs a batch, and the shape of its images."""
     if (Path(model) / "run.json").exists():
-        if given := [f"--{name}" for name in ("provider", "threads") if options[name]]:
+        if given := [f"--{name}" for name in ("provider", "precision", "threads") if options[name]]:
             raise BadInput(f"a run is computed by torch, {given[0]} belongs to a bundle", f"aepipe export {model}")
         run = workshop("run").Run(model)
         return workshop("finish").reconstruction(run.model()), run.shape
     from ..infer import load
 
-    opened = load(model, options["provider"] or "auto", threads=options["threads"])
+    settings = {"precision": options["precision"] or "fp32", "threads": options["threads"]}
+    opened = load(model, options["provider"] or "auto", **settings)
     opened.session("encoder"), opened.session("decoder")
     return opened.reconstruct_batch, opened.shape
 

@@ -10,7 +10,7 @@ import click
 from . import Commands
 from .options import Count, data_options, runtime_options
 
-SHARED = ("provider", "batch_size", "threads", "split", "limit", "skip_bad")
+SHARED = ("provider", "precision", "batch_size", "threads", "split", "limit", "skip_bad")
 
 
 @click.group(
@@ -54,7 +54,8 @@ def _with_model(function: Callable[..., Any]) -> Callable[..., Any]:
 
         shared = {name: options.pop(name) or ctx.obj.get(name) for name in SHARED}
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
-        with load(bundle, shared["provider"] or "auto", **settings) as model:
+        precision = shared["precision"] or "fp32"
+        with load(bundle, shared["provider"] or "auto", precision=precision, **settings) as model:
             function(model, Reading(shared), **options)
 
     for parameter in getattr(function, "__click_params__", []):

@@ -49,6 +49,9 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--threads", type=Count(1), help="CPU threads of one graph (default: all cores)."),
         click.option("--batch-size", type=Count(1), help="Images computed at once (default: 64)."),
+        click.option(
+            "--precision", metavar="NAME", help="fp32 (the default), or another that the bundle was exported in."
+        ),
         click.option("--provider", metavar="SPEC", help="auto (the default), cpu, cuda, cuda:device_id=1, …"),
     ):
         command = option(command)
