@@ -1,13 +1,14 @@
 """Figures that depend on the machine, so they are measured and printed, not asserted: python tests/bench.py [NAME …]
 
 Where two things are compared they are measured in turns and the ratio of each pair is taken: what else the machine does
-then disturbs both alike. Names: startup, one_image, overlap, memory, training. --bundle measures your own; else a small one is
-made.
+then disturbs both alike. --bundle measures your own; else small ones are made, of the lecture's networks. -o FILE writes all
+figures as Markdown: `make bench` makes docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -16,93 +17,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 AEPIPE = [sys.executable, "-m", "aepipe"]
+EXPORTS: dict[str, dict[str, object]] = {
+    "lecture": {}
+}  # name of a bundle to the options of its export: all are compared
 PEAK = """
 import sys
+from aepipe.benchmark_child import peak_memory
 from aepipe.cli import run
 code = run(sys.argv[1:])
-status = open("/proc/self/status").read()
-print(status.partition("VmHWM:")[2].split()[0])
+print(peak_memory())
 sys.exit(code)
 """
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def process(*command: object) -> Callable[[], object]:
-    # Compiled files are written and used, as in an installed package.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    words = [str(word) for word in command]
-    return lambda: subprocess.run(words, capture_output=True, check=True, env=environment)
-
-
-def paired(name: str, first: Callable[[], object], second: Callable[[], object], rounds: int) -> None:
-    """Print the seconds of both and the ratio second / first."""
-    first(), second()
-    pairs = [(seconds(first), seconds(second)) for _ in range(rounds)]
-    ratio = statistics.median(b / a for a, b in pairs)
-    a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"{name}: {a:.3f} s, {b:.3f} s, ratio {ratio:.2f} (median of {rounds} pairs)", flush=True)
-
-
-def startup(folder: Path, bundle: Path) -> None:
-    base = process(sys.executable, "-c", "import click, pluggy")
-    paired("startup: import click, pluggy | aepipe --help (at most 2.5)", base, process(*AEPIPE, "--help"), 15)
-
-
-def one_image(folder: Path, bundle: Path) -> None:
-    from PIL import Image
-
-    Image.linear_gradient("L").save(folder / "photo.png")
-    base = process(sys.executable, "-c", "import numpy, onnxruntime")
-    task = [*AEPIPE, "infer", "reconstruct", bundle, folder / "photo.png", "-o", folder / "copy.png"]
-    paired("one image: import numpy, onnxruntime | infer reconstruct (at most 1 s)", base, process(*task), 9)
-
-
-def overlap(folder: Path, bundle: Path, count: int = 4000) -> None:
-    """What reading and writing cost beside computing: the session alone, then the whole task on a file."""
-    import aepipe
-    from aepipe.streams import Input
-    from aepipe.tasks import reconstruct
-
-    model = aepipe.load(bundle, "cpu")
-    images = np.random.default_rng(0).integers(0, 256, (count, *model.shape), dtype=np.uint8)
-    np.save(folder / "images.npy", images)
-    batch = images[: model.batch_size].astype(np.float32) / 255
-
-    def alone() -> None:
-        for _ in range(count // model.batch_size):
-            model.reconstruct_batch(batch)
-
-    def whole() -> None:
-        given = Input(str(folder / "images.npy"), model, split=None, limit=None, skip_bad=False)
-        reconstruct(model, given, str(folder / "copies.npy"))
-
-    paired(f"overlap: session alone | infer reconstruct .npy to .npy, {count} images", alone, whole, 7)
-
-
-def memory(folder: Path, bundle: Path, count: int = 1_000_000) -> None:
-    """Peak memory of encoding a memory-mapped file of a million images: a sparse file, which reads as zeros."""
-    import aepipe
-
-    shape = aepipe.load(bundle, "cpu").shape
-    np.lib.format.open_memmap(folder / "million.npy", "w+", np.uint8, (count, *shape)).flush()
-    task = ["infer", "encode", "--provider", "cpu", bundle, folder / "million.npy", "-o", folder / "codes.npy"]
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", PEAK, *map(str, task)], stdout=subprocess.PIPE, text=True, check=True)
-    took = time.perf_counter() - start
-    print(
-        f"memory: {count:,} images of {shape}: peak {int(done.stdout) / 1024:.0f} MB (at most 600), {count / took:,.0f} images/s"
-    )
-
-
 PLAIN_LOOP = """
 import sys, time, numpy, torch
 from aepipe.model import build
@@ -119,11 +49,102 @@ print(len(images) / (time.perf_counter() - start))
 """
 
 
-def training(folder: Path, bundle: Path, count: int = 10_000) -> None:
-    """Images/s of the second epoch of the lecture's networks: a plain PyTorch loop, then aepipe in both precisions."""
-    import json
+class Made(NamedTuple):
+    """What is measured."""
 
-    data = folder / "training.npy"
+    folder: Path  # for files
+    bundles: list[Path]  # the first is measured where one is enough
+    run: Path | None  # that they were exported from
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def process(*command: object) -> Callable[[], object]:
+    # Compiled files are written and used, as in an installed package.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    words = [str(word) for word in command]
+    return lambda: subprocess.run(words, capture_output=True, check=True, env=environment)
+
+
+def paired(first: str, second: str, calls: tuple[Callable[[], object], Callable[[], object]], rounds: int) -> str:
+    """The seconds of both calls and the ratio second / first."""
+    calls[0](), calls[1]()
+    pairs = [(seconds(calls[0]), seconds(calls[1])) for _ in range(rounds)]
+    ratio = statistics.median(b / a for a, b in pairs)
+    a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return f"{first} {a:.3f} s, {second} {b:.3f} s, ratio {ratio:.2f} (median of {rounds} pairs)"
+
+
+def runtimes(made: Made) -> str:
+    """The bundles with one another, and with the run in torch: `aepipe benchmark`."""
+    page = made.folder / "runtimes.md"
+    bundles = [os.path.relpath(bundle, made.folder) for bundle in made.bundles]
+    torch = ["--torch", os.path.relpath(made.run, made.folder)] if made.run else []
+    command = [*AEPIPE, "benchmark", *bundles, *torch, "--markdown", page.name]
+    subprocess.run(command, cwd=made.folder, stdout=subprocess.DEVNULL, check=True)
+    return page.read_text(encoding="utf-8")
+
+
+def startup(made: Made) -> str:
+    calls = process(sys.executable, "-c", "import click, pluggy"), process(*AEPIPE, "--help")
+    return f"{paired('`import click, pluggy`', '`aepipe --help`', calls, 15)}; at most 2.5"
+
+
+def one_image(made: Made) -> str:
+    from PIL import Image
+
+    Image.linear_gradient("L").save(made.folder / "photo.png")
+    base = process(sys.executable, "-c", "import numpy, onnxruntime")
+    files = made.folder / "photo.png", "-o", made.folder / "copy.png"
+    task = process(*AEPIPE, "infer", "reconstruct", made.bundles[0], *files)
+    names = "`import numpy, onnxruntime`", "`aepipe infer reconstruct` of one PNG file"
+    return f"{paired(*names, (base, task), 9)}; at most 1 s"
+
+
+def overlap(made: Made, count: int = 4000) -> str:
+    """What reading and writing cost beside computing: the session alone, then the whole task on a file."""
+    import aepipe
+    from aepipe.streams import Input
+    from aepipe.tasks import reconstruct
+
+    model = aepipe.load(made.bundles[0], "cpu")
+    images = np.random.default_rng(0).integers(0, 256, (count, *model.shape), dtype=np.uint8)
+    np.save(made.folder / "images.npy", images)
+    batch = images[: model.batch_size].astype(np.float32) / 255
+
+    def alone() -> None:
+        for _ in range(count // model.batch_size):
+            model.reconstruct_batch(batch)
+
+    def whole() -> None:
+        given = Input(str(made.folder / "images.npy"), model, split=None, limit=None, skip_bad=False)
+        reconstruct(model, given, str(made.folder / "copies.npy"))
+
+    return paired(f"{count:,} images, the session alone", "`infer reconstruct` .npy to .npy", (alone, whole), 7)
+
+
+def memory(made: Made, count: int = 1_000_000) -> str:
+    """Peak memory of encoding a memory-mapped file of a million images: a sparse file, which reads as zeros."""
+    import aepipe
+
+    shape = aepipe.load(made.bundles[0], "cpu").shape
+    images, codes = made.folder / "million.npy", made.folder / "codes.npy"
+    np.lib.format.open_memmap(images, "w+", np.uint8, (count, *shape)).flush()
+    task = ["infer", "encode", "--provider", "cpu", made.bundles[0], images, "-o", codes]
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", PEAK, *map(str, task)], stdout=subprocess.PIPE, text=True, check=True)
+    rate = count / (time.perf_counter() - start)
+    what = f"`infer encode` of {count:,} images of {'×'.join(map(str, shape))}"
+    return f"{what}: peak {float(done.stdout):.0f} MB (at most 600), {rate:,.0f} images/s"
+
+
+def training(made: Made, count: int = 2500) -> str:
+    """Images/s of the second epoch of the lecture's networks: a plain PyTorch loop, then aepipe in both precisions."""
+    data, out = made.folder / "training.npy", made.folder / "trained"
     np.save(data, np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8))
 
     def plain() -> float:
@@ -131,53 +152,56 @@ def training(folder: Path, bundle: Path, count: int = 10_000) -> None:
         return float(done.stdout)
 
     def ours(precision: str) -> float:
-        command = [
-            *AEPIPE,
-            "train",
-            "--data",
-            data,
-            "--epochs",
-            2,
-            "--precision",
-            precision,
-            "--overwrite",
-            "-o",
-            folder / "t",
-        ]
-        process(*command)()
-        return json.loads((folder / "t" / "metrics.jsonl").read_text().splitlines()[1])["images_per_second"]
+        options = "--epochs", 2, "--precision", precision, "--overwrite", "-o", out
+        process(*AEPIPE, "train", "--data", data, *options)()
+        return json.loads((out / "metrics.jsonl").read_text().splitlines()[1])["images_per_second"]
 
     rounds = [(plain(), ours("fp32"), ours("bf16")) for _ in range(3)]
     base, fp32, bf16 = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(
-        f"training: plain fp32 loop {base:,.0f}, aepipe fp32 {fp32:,.0f}, aepipe bf16 {bf16:,.0f} images/s", flush=True
+    ratios = [statistics.median(each[column] / each[0] for each in rounds) for column in (1, 2)]
+    return (
+        f"a plain PyTorch loop in fp32 {base:,.0f} images/s, `aepipe train` in fp32 {fp32:,.0f} (ratio {ratios[0]:.2f}), "
+        f"in bf16 {bf16:,.0f} (ratio {ratios[1]:.2f}; medians of {len(rounds)})"
     )
-    for name, column in (("fp32", 1), ("bf16", 2)):
-        ratio = statistics.median(each[column] / each[0] for each in rounds)
-        print(f"training: {name} / plain loop: ratio {ratio:.2f} (median of {len(rounds)})", flush=True)
 
 
-def small_bundle(folder: Path) -> Path:
+def small_bundles(folder: Path) -> Made:
     """The lecture's networks at d=8 on 28×28; speed does not depend on how well they are trained."""
     import aepipe
 
     run = aepipe.fit("digits", latent_dim=8, epochs=1, limit=200, out=folder / "run", show=False)
-    return Path(run.export(folder / "bundle", show=False))
+    bundles = [run.export(folder / name, show=False, **options) for name, options in EXPORTS.items()]
+    return Made(folder, bundles, run.directory)
+
+
+def page(figures: dict[str, str]) -> str:
+    """All figures as Markdown."""
+    tables = figures.pop("runtimes")
+    lines = "\n".join(f"- {name.replace('_', ' ')}: {text}" for name, text in figures.items())
+    head = "# Benchmarks\n\nOf the lecture's networks at d = 8 on 28×28 images, in one run of `make bench`."
+    return f"{head}\n\n{tables}\n## The program around the graphs\n\nSame machine, same day.\n\n{lines}\n"
 
 
 def main() -> None:
-    benchmarks = {each.__name__: each for each in (startup, one_image, overlap, memory, training)}
+    benchmarks = {each.__name__: each for each in (runtimes, startup, one_image, overlap, memory, training)}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(benchmarks))
     parser.add_argument("--bundle", type=Path)
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(benchmarks):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(benchmarks)}")
+    if arguments.out and (arguments.names or arguments.bundle):
+        parser.error("-o writes all figures of the small bundles: no NAME and no --bundle with it")
+    figures = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundle = arguments.bundle or small_bundle(folder)
+        made = Made(folder, [arguments.bundle.resolve()], None) if arguments.bundle else small_bundles(folder)
         for name in arguments.names or benchmarks:
-            benchmarks[name](folder, bundle)
+            figures[name] = benchmarks[name](made)
+            print(f"{name}: {figures[name]}", flush=True)
+    if arguments.out:
+        arguments.out.write_text(page(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from textwrap import dedent
 
 ROOT = Path(__file__).parents[1]
 FLOW = ROOT / "plugins" / "aepipe-flow"
+OPENVINO = ROOT / "plugins" / "aepipe-openvino"
 
 
 def install(folder: Path, name: str, code: str | None, *, version: str = "1.0", module: str | None = None) -> None:
@@ -24,10 +25,15 @@ def install(folder: Path, name: str, code: str | None, *, version: str = "1.0", 
     )
 
 
+def install_real(folder: Path, sources: Path) -> None:
+    """A plugin of this repository, FLOW for instance, from its sources."""
+    install(folder, sources.name, None, version="0.1.0")
+    module = sources.name.replace("-", "_")
+    (folder / module).symlink_to(sources / module)
+
+
 def install_flow(folder: Path) -> None:
-    """The real plugin, from its sources."""
-    install(folder, "aepipe-flow", None, version="0.1.0")
-    (folder / "aepipe_flow").symlink_to(FLOW / "aepipe_flow")
+    install_real(folder, FLOW)
 
 
 def with_path(*folders: Path, **more: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from . import plugins
 from .errors import AepipeError, BadInput
 from .finish import finish, validation_error
 from .model import fit_closed_forms, load_state, load_tensors, save_tensors
+from .parallel import team
 from .places import replacing
 from .precision import has_fast_bf16, wants_channels_last
 from .progress import progress
@@ -95,8 +96,7 @@ def train(run: Run, data: TrainingData, recipe: Recipe, show: bool) -> Run:
     """Train from where the run stands to the end of the recipe, then compute codes, metrics and densities."""
     devices = [data.device] if data.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        Training(run, data, recipe, show).go()
-    return run
+        return Training(run, data, recipe, show).go()
 
 
 class Training:
@@ -104,6 +104,7 @@ class Training:
 
     def __init__(self, run: Run, data: TrainingData, recipe: Recipe, show: bool):
         self.run, self.data, self.recipe, self.show = run, data, recipe, show
+        self.team = team()
         record = run.config["components"]["corruption"]
         self.corrupt = plugins.create("corruption", record) if record else None
         torch.manual_seed(recipe.seed)
@@ -111,21 +112,35 @@ class Training:
         self.optimiser: torch.optim.Optimizer | None = None
         self.state = State()
         self.saved_optimiser: dict[str, Tensor] = {}
-        if (run.directory / "last.safetensors").exists():
-            self._restore()
+        path = run.directory / "last.safetensors"
+        checkpoint = self.team.from_first(lambda: load_tensors(path) if path.exists() else None)
+        if checkpoint:
+            self._restore(*checkpoint)
 
-    def go(self) -> None:
-        if self.state.epoch == 0:
+    def go(self) -> Run:
+        """Train, finish the run, return it."""
+        if self.state.epoch == 0 and self.team.rank == 0:
             fit_closed_forms(self.model, self.data.standardised(self.data.train))
         elif hasattr(self.model.encoder, "fit"):
             self._freeze_fitted()
+        if self.team.size > 1:
+            self._begin_alike()
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if trained:
             self._prepare(trained)
             self._epochs()
         elif self.state.epoch == 0:
             self._end_epoch({"epoch": 1})
+        return self.team.from_first(self._finish)
+
+    def _finish(self) -> Run:
         finish(self.run, self.data, self.corrupt)
+        return self.run
+
+    def _begin_alike(self) -> None:
+        """The first process's weights for all: also where a closed form was fitted or a network ignores the seed."""
+        weights = self.team.from_first(lambda: {key: value.cpu() for key, value in self.model.state_dict().items()})
+        load_state(self.model, weights, f"the model of {self.run.directory}")
 
     def _freeze_fitted(self) -> None:
         self.model.encoder.requires_grad_(False)
@@ -154,41 +169,50 @@ class Training:
         steps = math.ceil(len(rows) / size)
         # A cosine's length is that of the recipe the run began with, also where it is ended early.
         whole = self.run.config["recipe"]["epochs"] * steps
-        torch.manual_seed(seed * 1_000_003 + epoch)
+        torch.manual_seed(seed * 1_000_003 + epoch + (self.team.rank << 40))  # noise differs between processes
         self.model.train()
         sums: dict[str, Tensor] = {}
         done, started, lr = 0, time.monotonic(), 0.0
-        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch])):
+        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
             lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
-            for name, value in self._step(images, target, lr).items():
+            count = min(size, len(rows) - done)  # of the whole batch, of which a process of a team has a share
+            for name, value in self._step(images, target, lr, len(images) / count).items():
                 sums[name] = sums.get(name, 0) + value.detach() * len(images)
-            done += len(images)
+            done += count
             if step % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1 or done == len(rows):
-                self._check_finite(sums["loss"], epoch)
+                totals = self.team.total({name: float(total) for name, total in sums.items()})
+                self._check_finite(totals["loss"], epoch)
                 speed = done / (time.monotonic() - started)
-                advance(0, self._note(epoch, float(sums["loss"]) / done, speed))
-            advance(len(images))
-        means = {name: float(total) / done for name, total in sums.items()}
+                advance(0, self._note(epoch, totals["loss"] / done, speed))
+            advance(count)
+        means = {name: total / done for name, total in totals.items()}
         return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
 
-    def _step(self, images: Tensor, target: Tensor, lr: float) -> dict[str, Tensor]:
+    def _step(self, images: Tensor, target: Tensor, lr: float, weight: float) -> dict[str, Tensor]:
+        """One step on images that are the part `weight` of a batch; there may be none."""
         assert self.optimiser is not None
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            losses = self.model.losses(images, target)
+        (group,) = self.optimiser.param_groups
+        group["lr"] = lr
         self.optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        losses: dict[str, Tensor] = {}
+        if len(images):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+                losses = self.model.losses(images, target)
+            losses["loss"].backward()
+        self.team.average_gradients(group["params"], weight)
         self.optimiser.step()
         return losses
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
+        self.state = self.team.from_first(lambda: self._record(row))
+
+    def _record(self, row: dict[str, Any]) -> State:
         """Validate, keep the best weights, write the metrics, call the hooks, write the checkpoint: in this order, so that
         whatever a kill leaves behind is completed by repeating the epoch."""
         bf16 = self.recipe.precision == "bf16"
         row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
         if not math.isfinite(row["validation_mse"]):
-            self._check_finite(torch.tensor(row["validation_mse"]), row["epoch"])
+            self._check_finite(row["validation_mse"], row["epoch"])
         best = min((earlier["validation_mse"] for earlier in self.state.history), default=math.inf)
         self.state.history.append(row)
         self.state.epoch = row["epoch"]
@@ -200,6 +224,7 @@ class Training:
         plugins.registry().call("epoch_finished", report)
         self.state.stopped = report.stop
         self._save()
+        return self.state
 
     def _save(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -208,9 +233,7 @@ class Training:
                 tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
         save_tensors(self.run.directory / "last.safetensors", tensors, asdict(self.state))
 
-    def _restore(self) -> None:
-        path = self.run.directory / "last.safetensors"
-        tensors, notes = load_tensors(path)
+    def _restore(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         load_state(self.model, weights, f"the model of {self.run.directory}")
         self.saved_optimiser = {name: value for name, value in tensors.items() if name.startswith("optimiser.")}
@@ -229,14 +252,14 @@ class Training:
             state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if same else value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
 
-    def _check_finite(self, total: Tensor, epoch: int) -> None:
-        if math.isfinite(float(total)):
+    def _check_finite(self, total: float, epoch: int) -> None:
+        if math.isfinite(total):
             return
         last, folder = self.state.epoch, self.run.directory
         hint = "train again with a smaller --lr, or --precision fp32"
         if last:
             hint += f"; {folder} keeps epoch {last}, end there with 'aepipe train --resume {folder} --epochs {last}'"
-        raise AepipeError(f"the loss became {float(total)} in epoch {epoch}", hint)
+        raise AepipeError(f"the loss became {total} in epoch {epoch}", hint)
 
     def _note(self, epoch: int, loss: float, speed: float) -> str:
         history = self.state.history

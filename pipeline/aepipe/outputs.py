@@ -37,11 +37,14 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 class ArrayWriter:
-    """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write."""
+    """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write.
 
-    def __init__(self, path: str | os.PathLike[str], key: str = "images"):
+    Where nothing is written the array has no rows, each of shape `row`, float32.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], key: str = "images", row: tuple[int, ...] = ()):
         self.path, self.key = path, key
-        self._shape: tuple[int, ...] = ()
+        self._shape = row
         self._dtype = np.dtype(np.float32)
         self._rows, self._start = 0, 0
 
@@ -108,12 +111,12 @@ class FolderWriter:
     the folder and for another number of channels.
     """
 
-    def __init__(self, path: str | os.PathLike[str], names: Sequence[str] | Callable[[int], str]):
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str], names: Sequence[str] | Callable[[int], str], staged: Any = Staged):
+        self.path, self._stage = path, staged
         self._name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
 
     def __enter__(self) -> FolderWriter:
-        self._staged = Staged(self.path, folder=True)
+        self._staged = self._stage(self.path, folder=True)
         with writing(self.path):
             self._staged.temporary.mkdir()
         self._workers = min(4, os.cpu_count() or 1)

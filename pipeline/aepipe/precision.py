@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from . import parallel
 from .errors import BadInput
 from .model import Autoencoder
 
@@ -17,7 +18,9 @@ def choose_device(name: str) -> torch.device:
         raise BadInput(f"device {name!r} is unknown", "known: auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("torch finds no CUDA device", "use --device cpu, or install a CUDA build of torch and a driver")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", parallel.device_index())
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -94,8 +94,9 @@ class OnnxRuntime:
         settings = ort.SessionOptions()
         settings.log_severity_level = QUIET
         settings.intra_op_num_threads = threads or 0
-        # Threads that spin between calls take the cores from reading and writing, which go on at the same time.
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads spin within a call, which saves waking them for every operator, and never between calls, where they would take
+        # the cores from reading and writing.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             providers = [(self.execution_provider, self.options)]
             session = ort.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)

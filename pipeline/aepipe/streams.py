@@ -14,8 +14,10 @@ from .data import Source, open_images
 from .errors import BadInput
 from .infer import Model
 from .outputs import ArrayWriter, Background, CsvWriter, FolderWriter
+from .places import Staged
 from .progress import progress, say
 from .runtime import FirstAvailable
+from .shards import Shard, Shared
 
 SHEET = 48  # images on a contact sheet where --limit says nothing
 
@@ -26,8 +28,17 @@ Compute = Callable[[Batch], Array]
 class Input:
     """An input in the shape of the model, and how to read it."""
 
-    def __init__(self, what: str, model: Model, *, split: str | None, limit: int | None, skip_bad: bool):
-        self.what, self.model = what, model
+    def __init__(
+        self,
+        what: str,
+        model: Model,
+        *,
+        split: str | None,
+        limit: int | None,
+        skip_bad: bool,
+        shard: Shard | None = None,
+    ):
+        self.what, self.model, self.shard = what, model, shard
         self.split, self.limit, self.skip_bad = split or "test", limit, skip_bad
         self.bad = 0
 
@@ -40,9 +51,11 @@ class Input:
         self.model.start(*graphs)
 
     def read(self, what: str) -> Iterator[Batch]:
-        """Batches, with progress and a count of the images that were left out."""
-        with progress(what, len(self.source)) as advance:
-            for batch in batches(self.source, self.model.batch_size, skip_bad=self.skip_bad, on_bad=self._note):
+        """Batches of this run's part, with progress and a count of the images that were left out."""
+        part = None if self.shard is None else self.shard.part(len(self.source))
+        reading: dict[str, Any] = {"part": part, "skip_bad": self.skip_bad, "on_bad": self._note}
+        with progress(what, len(self.source if part is None else part)) as advance:
+            for batch in batches(self.source, self.model.batch_size, **reading):
                 yield batch
                 advance(len(batch.indices))
         if self.bad:
@@ -72,14 +85,16 @@ class Input:
 
 
 @contextmanager
-def image_writer(out: str, kind: str, names: Any, key: str = "images") -> Iterator[Callable[[Array, Array], None]]:
-    """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array."""
+def image_writer(
+    out: str, kind: str, names: Any, row: tuple[int, ...], *, key: str = "images", shard: Shard | None = None
+) -> Iterator[Callable[[Array, Array], None]]:
+    """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`."""
     with ExitStack() as stack:
         if kind == "folder":
-            folder = stack.enter_context(Background(stack.enter_context(FolderWriter(out, names))))
-            yield folder.put
+            folder = FolderWriter(out, names, Staged if shard is None else Shared)
+            yield stack.enter_context(Background(stack.enter_context(folder))).put
         else:
-            array = stack.enter_context(Background(stack.enter_context(ArrayWriter(out, key))))
+            array = stack.enter_context(Background(stack.enter_context(ArrayWriter(out, key, row))))
             yield lambda indices, rows: array.put(rows)
 
 
@@ -88,10 +103,10 @@ def names_of(source: Source) -> Any:
     return source.paths if source.paths is not None else lambda index: f"{index:06d}.png"
 
 
-def stream(given: Input, out: str, kind: str, what: str, compute: Compute, key: str = "images") -> None:
-    """All batches through `compute` to a folder or an array."""
+def stream(given: Input, out: str, kind: str, what: str, compute: Compute, row: tuple[int, ...], **more: Any) -> None:
+    """All batches through `compute`, which gives rows of this shape, to a folder or an array."""
     start, count = time.monotonic(), 0
-    with image_writer(out, kind, names_of(given.source), key) as write:
+    with image_writer(out, kind, names_of(given.source), row, shard=given.shard, **more) as write:
         for batch in given.read(what):
             write(batch.indices, compute(batch))
             count += len(batch.indices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -12,8 +13,8 @@ from .batches import Batch
 from .errors import BadInput
 from .infer import Model
 from .metrics import psnr, spoiled
-from .outputs import output_kind
 from .progress import progress, say
+from .shards import Shard, drawn, part_of, place
 from .streams import SHEET, Input, collect, done, first_of, image_writer, stream, table
 
 IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
@@ -23,10 +24,10 @@ Array = np.ndarray
 
 def reconstruct(model: Model, given: Input, out: str) -> None:
     """Images to codes and back."""
-    kind = output_kind(out, IMAGE_OUTPUTS)
+    kind, out = place(out, IMAGE_OUTPUTS, given.shard)
     given.open("encoder", "decoder")
     if kind != "png":
-        stream(given, out, kind, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
+        stream(given, out, kind, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape)
         return
     note = given.for_sheet()
     clean, restored = collect(given, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
@@ -42,7 +43,7 @@ def reconstruct(model: Model, given: Input, out: str) -> None:
 
 def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: int) -> None:
     """Restore spoiled images; with `corrupt`, spoil them first and show before and after."""
-    kind = output_kind(out, IMAGE_OUTPUTS)
+    kind, out = place(out, IMAGE_OUTPUTS, given.shard)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     given.open("encoder", "decoder")
     if model.bundle.task != "denoise":
@@ -52,7 +53,7 @@ def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: 
         return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
 
     if kind != "png":
-        stream(given, out, kind, "denoising", lambda batch: model.reconstruct_batch(before(batch)))
+        stream(given, out, kind, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape)
         return
     note = given.for_sheet()
 
@@ -76,7 +77,11 @@ def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: 
 
 def interpolate(model: Model, first: Input, second: Input | None, out: str, *, pairs: int, steps: int) -> None:
     """Straight lines in the latent space between pairs of images."""
-    kind = output_kind(out, IMAGE_OUTPUTS)
+    if first.shard is not None:
+        raise BadInput(
+            "an interpolation is made in one piece, not in shards", "leave out --shard; --pairs says how many"
+        )
+    kind, out = place(out, IMAGE_OUTPUTS, None)
     for each in (first, second) if second else (first,):
         each.open("encoder", "decoder")
     a, b = _ends(first, second, pairs)
@@ -88,7 +93,8 @@ def interpolate(model: Model, first: Input, second: Input | None, out: str, *, p
         figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), out)
     else:
         flat = lines.reshape(-1, *model.shape) if kind == "folder" else lines
-        with image_writer(out, kind, lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png") as write:
+        names = lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png"  # noqa: E731
+        with image_writer(out, kind, names, flat.shape[1:]) as write:
             write(np.arange(len(flat)), flat)
     done(out, len(lines), "strips", note="" if len(lines) == pairs else ": the images give no more")
 
@@ -105,9 +111,9 @@ def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]
     return a[np.arange(count) % len(a)], b[np.arange(count) % len(b)]
 
 
-def sample(model: Model, out: str, *, count: int, density: str | None, seed: int) -> None:
+def sample(model: Model, out: str, *, count: int, density: str | None, seed: int, shard: Shard | None = None) -> None:
     """New images: codes drawn from a density, decoded."""
-    kind = output_kind(out, IMAGE_OUTPUTS)
+    kind, out = place(out, IMAGE_OUTPUTS, shard)
     name = model.bundle.density_name(density)
     model.start("decoder")
     if kind == "png":
@@ -115,25 +121,36 @@ def sample(model: Model, out: str, *, count: int, density: str | None, seed: int
         subtitle = f"density {name} · d = {model.latent} · seed {seed}"
         figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), out)
     else:
-        start = 0
-        with (
-            image_writer(out, kind, lambda index: f"sample-{index:06d}.png") as write,
-            progress("sampling", count) as advance,
-        ):
-            for codes in model.sample_codes(count, name, seed):
-                write(np.arange(start, start + len(codes)), model.decode_batch(codes))
-                start += len(codes)
-                advance(len(codes))
+        part = part_of(count, shard)
+        noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)
+        codes = (model.run("sample", each, name) for each in noise)
+        _decoded(model, out, kind, "sampling", codes, part, "sample-{:06d}.png", shard)
+        count = len(part)
     done(out, count)
+
+
+def _decoded(
+    model: Model, out: str, kind: str, what: str, codes: Iterable[Array], part: range, name: str, shard: Shard | None
+) -> None:
+    """Batches of codes, which belong to the indices of `part`, to images."""
+    start = part.start
+    with (
+        image_writer(out, kind, name.format, model.shape, shard=shard) as write,
+        progress(what, len(part)) as advance,
+    ):
+        for batch in codes:
+            write(np.arange(start, start + len(batch)), model.decode_batch(batch))
+            start += len(batch)
+            advance(len(batch))
 
 
 def encode(model: Model, given: Input, out: str) -> None:
     """Images to codes: .npy, .npz or .csv."""
-    kind = output_kind(out, ("npy", "npz", "csv"))
+    kind, out = place(out, ("npy", "npz", "csv"), given.shard)
     given.open("encoder")
     compute = model.encode_batch
     if kind != "csv":
-        stream(given, out, kind, "encoding", lambda batch: compute(batch.images), key="codes")
+        stream(given, out, kind, "encoding", lambda batch: compute(batch.images), (model.latent,), key="codes")
         return
     columns = [f"z{k}" for k in range(model.latent)]
 
@@ -143,31 +160,27 @@ def encode(model: Model, given: Input, out: str) -> None:
     table(given, out, "encoding", columns, rows)
 
 
-def decode(model: Model, codes: Array, out: str, *, limited: bool) -> None:
+def decode(model: Model, codes: Array, out: str, *, limited: bool, shard: Shard | None = None) -> None:
     """Codes [N, d] to images."""
-    kind, note = output_kind(out, IMAGE_OUTPUTS), ""
+    kind, out = place(out, IMAGE_OUTPUTS, shard)
+    part, note = part_of(len(codes), shard), ""
     model.check_codes(codes[:1])
     model.start("decoder")
     if kind == "png":
-        total, codes = len(codes), codes if limited else codes[:SHEET]
-        note = first_of(len(codes), total)
+        total, part = len(codes), part if limited else part[:SHEET]
+        codes, note = codes[: len(part)], first_of(len(part), total)
         title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
         figures.save(figures.sheet(model.decode(codes), title=title, subtitle=subtitle), out)
     else:
-        with (
-            image_writer(out, kind, lambda index: f"{index:06d}.png") as write,
-            progress("decoding", len(codes)) as advance,
-        ):
-            for start in range(0, len(codes), model.batch_size):
-                part = model.check_codes(codes[start : start + model.batch_size])
-                write(np.arange(start, start + len(part)), model.decode_batch(part))
-                advance(len(part))
-    done(out, len(codes), note=note)
+        starts = part[:: model.batch_size]
+        read = (model.check_codes(codes[k : min(k + model.batch_size, part.stop)]) for k in starts)
+        _decoded(model, out, kind, "decoding", read, part, "{:06d}.png", shard)
+    done(out, len(part), note=note)
 
 
 def score(model: Model, given: Input, out: str, *, density: str | None) -> None:
     """Reconstruction error and log-density of every image, as a table."""
-    output_kind(out, ("csv",))
+    _, out = place(out, ("csv",), given.shard)
     name = model.bundle.density_name(density)
     given.open("encoder", "decoder")
     table(given, out, "scoring", ["error", "log_density"], lambda batch: model.score_batch(batch.images, name))

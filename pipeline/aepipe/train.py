@@ -15,6 +15,7 @@ from .data import Source, open_images
 from .errors import BadInput, closest
 from .loop import Recipe, train
 from .model import build
+from .parallel import team, together
 from .places import is_leftover, output_kind, remove_leftovers, writing
 from .precision import choose_device
 from .progress import say
@@ -22,6 +23,7 @@ from .run import Run, choose_densities
 from .training_data import TrainingData, collect
 
 
+@together
 def fit(
     images: Any,
     *,
@@ -45,8 +47,8 @@ def fit(
 
     `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes the
     fields of `aepipe.loop.Recipe`: epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
-    finished run, kept in `out` (default runs/NAME). Raises BadInput for unusable images or options, AepipeError when
-    the loss becomes NaN.
+    finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
+    Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
     device = choose_device(settings.device)
@@ -59,11 +61,10 @@ def fit(
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
     directory = Path(out) if out else default_directory(source.name, encoder, latent_dim)
-    _check_free(directory, overwrite)
+    team().from_first(lambda: _check_free(directory, overwrite))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent_dim, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
-    _remove_old(directory)
     facts = {"spec": source.name, "split": split, "limit": limit, "image_size": image_size, "channels": channels}
     facts["dataset"] = source.dataset
     config = {
@@ -77,9 +78,11 @@ def fit(
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
     }
-    return train(Run.create(directory, config), data, settings, show)
+    run = team().from_first(lambda: _begin(directory, config))
+    return train(run, data, settings, show)
 
 
+@together
 def resume(
     directory: str | Path,
     images: Any = None,
@@ -93,7 +96,7 @@ def resume(
     `images` is needed only for a run that was trained on an array. `epochs` extends a run with a constant schedule, or
     ends an unfinished one earlier. A finished run is returned as it is.
     """
-    run = Run(directory)
+    run = team().from_first(lambda: Run(directory))
     saved = Recipe(**run.config["recipe"])
     settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
@@ -115,12 +118,17 @@ def resume(
         raise BadInput(
             f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
         )
-    if saved.schedule == "constant":
+    run = team().from_first(lambda: _reopen(run, settings))
+    return train(run, data, settings, show)
+
+
+def _reopen(run: Run, settings: Recipe) -> Run:
+    if settings.schedule == "constant":
         run.update(recipe=asdict(settings))
     if run.finished:  # an early stop that ended it counts no longer
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
     remove_leftovers(run.directory)
-    return train(run, data, settings, show)
+    return run
 
 
 def _check_installed(config: dict[str, Any]) -> None:
@@ -167,6 +175,11 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         raise BadInput(
             f"the run {directory} exists", f"continue it with --resume {directory}, replace it with --overwrite"
         )
+
+
+def _begin(directory: Path, config: dict[str, Any]) -> Run:
+    _remove_old(directory)
+    return Run.create(directory, config)
 
 
 def _remove_old(directory: Path) -> None:

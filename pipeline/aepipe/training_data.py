@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import parallel
 from .arrays import as_float
 from .batches import prefetch, raw_batches
 from .data import Source
 from .errors import BadInput
 from .model import as_tensor
+from .parallel import Team
 from .progress import progress, say
 
 CHUNK = 512
@@ -52,36 +54,39 @@ class TrainingData:
         """Images of these rows, float32 in 0..1, in main memory."""
         if self.resident is not None:
             return as_float(self.resident[torch.from_numpy(rows).to(self.resident.device)].cpu().numpy())
+        if not len(rows):  # a share of a batch; a source need not know how to read nothing
+            return np.empty((0, *self.shape), np.float32)
         return as_float(self.source.read(self.good[rows]))
 
-    def batches(self, rows: np.ndarray, size: int) -> Iterator[Tensor]:
-        """Images of these rows in order, float32 in 0..1, on the training device."""
-        parts = (rows[start : start + size] for start in range(0, len(rows), size))
+    def batches(self, rows: np.ndarray, size: int, team: Team = parallel.ALONE) -> Iterator[Tensor]:
+        """Images of these rows in order, float32 in 0..1, on the training device: of each batch the team's share."""
         if self.resident is None:
+            parts = (rows[part] for part in shares(len(rows), size, team))
             for images in prefetch(map(self.read, parts), depth=1):
                 yield as_tensor(images).to(self.device)
             return
         on_device = torch.from_numpy(rows).to(self.resident.device)
-        for start in range(0, len(rows), size):
-            images = self.resident[on_device[start : start + size]]
+        for part in shares(len(rows), size, team):
+            images = self.resident[on_device[part]]
             yield images.float().div_(255) if images.dtype == torch.uint8 else images
 
     def pairs(
-        self, rows: np.ndarray, size: int, corrupt: Corrupt | None, seed: list[int]
+        self, rows: np.ndarray, size: int, corrupt: Corrupt | None, seed: list[int], team: Team = parallel.ALONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (input, target): the same images twice, or spoiled and clean.
+        """Batches of (input, target): the same images twice, or spoiled and clean; of each batch the team's share.
 
         Spoiling happens on whole batches on the CPU, one ahead in a thread; its generator is seeded by `seed` and the step,
-        so that a resumed run sees the same noise.
+        so that a resumed run sees the same noise, and so does every process of a team, which then takes its share.
         """
         if corrupt is None:
-            yield from ((images, images) for images in self.batches(rows, size))
+            yield from ((images, images) for images in self.batches(rows, size, team))
             return
 
         def spoiled() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for step, start in enumerate(range(0, len(rows), size)):
                 clean = self.read(rows[start : start + size])
-                yield corrupt(clean, np.random.default_rng([*seed, step])), clean
+                share = team.share(len(clean))
+                yield corrupt(clean, np.random.default_rng([*seed, step]))[share], clean[share]
 
         for bad, clean in prefetch(spoiled(), depth=1):
             yield as_tensor(bad).to(self.device), as_tensor(clean).to(self.device)
@@ -154,6 +159,13 @@ def collect(
     return TrainingData(source, indices, resident, train, validation, mean, std, digest.hexdigest(), device)
 
 
+def shares(count: int, size: int, team: Team) -> Iterator[slice]:
+    """Of each batch of `size` of `count` rows, the part of this process; empty where the batch is too small for all."""
+    for start in range(0, count, size):
+        share = team.share(min(size, count - start))
+        yield slice(start + share.start, start + share.stop)
+
+
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that train and rows that validate: a tenth, at least one, at most MOST_VALIDATION."""
     order = np.random.default_rng(seed).permutation(count)
@@ -172,7 +184,7 @@ def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
     needed = len(source) * int(np.prod(source.shape)) * (1 if dtype == np.uint8 else 4)
     if device.type == "cuda":
         return needed <= torch.cuda.mem_get_info(device)[0] // 2
-    return needed <= _free_memory() // 2
+    return needed <= _free_memory() // parallel.processes_here() // 2
 
 
 def _free_memory() -> int:

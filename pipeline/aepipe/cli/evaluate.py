@@ -1,4 +1,4 @@
-"""`aepipe eval` and `aepipe benchmark`."""
+"""`aepipe eval`."""
 
 from __future__ import annotations
 
@@ -59,50 +59,3 @@ def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int
     opened = load(model, options["provider"] or "auto", **settings)
     opened.session("encoder"), opened.session("decoder")
     return opened.reconstruct_batch, opened.shape
-
-
-@click.command(
-    epilog="\b\nExample:\n  aepipe benchmark exported/mnist-d8 --provider cpu --batch-size 1 --batch-size 64"
-)
-@click.argument("bundle")
-@click.option(
-    "--provider",
-    "providers",
-    multiple=True,
-    metavar="SPEC",
-    help="May be repeated.  [default: cpu, and cuda where it starts]",
-)
-@click.option(
-    "--batch-size",
-    "batch_sizes",
-    multiple=True,
-    type=Count(1),
-    help="May be repeated.  [default: 1, 8, 64, 256]",
-)
-@click.option("--threads", type=Count(1), help="CPU threads of one graph (default: all cores).")
-@click.option(
-    "--seconds",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0.05),
-    metavar="S",
-    help="How long each figure is measured.",
-)
-@json_option
-def benchmark(
-    bundle: str, providers: tuple[str, ...], batch_sizes: tuple[int, ...], as_json: bool, **options: Any
-) -> None:
-    """Throughput and latency, by provider and batch size.
-
-    encode, decode and reconstruct are timed on random images, each batch size in a process of its own, after a warm-up.
-    """
-    from ..benchmark import compare
-
-    rows = compare(bundle, list(providers), list(batch_sizes) or [1, 8, 64, 256], **options)
-    if as_json:
-        print_json({"bundle": bundle, "rows": rows})
-        return
-    header = ["provider", "batch", "task", "images/s", "p50 ms", "p90 ms", "p99 ms", "first ms", "load ms"]
-    keys = ["images_per_second", "p50_ms", "p90_ms", "p99_ms", "first_ms", "load_ms"]
-    lines = [[row["provider"], str(row["batch"]), row["task"], *(f"{row[key]:,.4g}" for key in keys)] for row in rows]
-    print_table(header, lines)

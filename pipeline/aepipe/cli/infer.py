@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from . import Commands
-from .options import Count, data_options, runtime_options
+from .options import Count, data_options, runtime_options, shard_option
 
-SHARED = ("provider", "precision", "batch_size", "threads", "split", "limit", "skip_bad")
+SHARED = ("provider", "precision", "batch_size", "threads", "split", "limit", "skip_bad", "shard")
 
 
 @click.group(
@@ -23,6 +23,7 @@ Examples:
 )
 @runtime_options
 @data_options
+@shard_option
 @click.pass_context
 def infer(ctx: click.Context, **shared: Any) -> None:
     """Use a BUNDLE: reconstruct, denoise, sample, score and more.
@@ -40,7 +41,7 @@ def task(example: str) -> Callable[[Callable[..., Any]], click.Command]:
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
-        wrapped = data_options(runtime_options(out(_with_model(function))))
+        wrapped = data_options(runtime_options(shard_option(out(_with_model(function)))))
         wrapped = click.argument("bundle")(wrapped)
         return infer.command(function.__name__, help=function.__doc__, epilog=f"\b\nExample:\n  {example}")(wrapped)
 
@@ -64,10 +65,10 @@ def _with_model(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Reading:
-    """How inputs are read: --split, --limit, --skip-bad."""
+    """How inputs are read: --split, --limit, --skip-bad, --shard."""
 
     def __init__(self, shared: dict[str, Any]):
-        self.options = {name: shared[name] for name in ("split", "limit", "skip_bad")}
+        self.options = {name: shared[name] for name in ("split", "limit", "skip_bad", "shard")}
         self.options["skip_bad"] = bool(self.options["skip_bad"])
 
     @property
@@ -125,7 +126,7 @@ def sample(model: Any, reading: Reading, out: str, count: int, density: str | No
     """Draw codes from a density and decode them."""
     from .. import tasks
 
-    tasks.sample(model, out, count=count, density=density, seed=seed)
+    tasks.sample(model, out, count=count, density=density, seed=seed, shard=reading.options["shard"])
 
 
 @task("aepipe infer encode exported/mnist-d8 photos/ -o codes.npy")
@@ -144,7 +145,8 @@ def decode(model: Any, reading: Reading, codes: str, out: str) -> None:
     from .. import tasks
     from ..codes import load_codes
 
-    tasks.decode(model, load_codes(codes, reading.options["limit"]), out, limited=reading.limited)
+    array, shard = load_codes(codes, reading.options["limit"]), reading.options["shard"]
+    tasks.decode(model, array, out, limited=reading.limited, shard=shard)
 
 
 @task("aepipe infer score exported/mnist-d8 photos/ -o scores.csv")
@@ -158,3 +160,17 @@ def score(model: Any, reading: Reading, input: str, out: str, density: str | Non
     from .. import tasks
 
     tasks.score(model, reading.of(input, model), out, density=density)
+
+
+@infer.command(epilog="\b\nExample:\n  aepipe infer join codes.npy")
+@click.argument("out")
+def join(out: str) -> None:
+    """Make OUT (.npy, .npz, .csv) of the parts that its shards wrote.
+
+    `--shard 3/8 -o codes.npy` writes codes.3-of-8.npy; from all eight parts this writes what one run would have written.
+    A folder OUT needs no joining.
+    """
+    from .. import shards
+    from ..progress import say
+
+    say(f"{out}: {shards.join(out)} parts joined")

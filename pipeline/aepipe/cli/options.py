@@ -44,6 +44,25 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class ShardText(click.ParamType):
+    """I/N: part I of N."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..shards import Shard
+
+        number, slash, of = str(value).partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            self.fail(f"{value!r} is not a shard: write I/N, such as 3/8, where I is from 1 to N", param, ctx)
+        return Shard(int(number), int(of))
+
+
+shard_option = click.option(
+    "--shard", type=ShardText(), help="Only part I of N, e.g. 3/8: one job on many machines; see 'infer join'."
+)
+
+
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What the graphs run on."""
     for option in (

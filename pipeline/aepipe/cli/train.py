@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import AepipeError, BadInput
+from ..parallel import together
 from .options import ImageSize, data_options, read_config
 
 TRAIN_EXTRA = "pip install 'aepipe[train]'"
@@ -19,7 +20,8 @@ Examples:
   aepipe train --data mnist --latent-dim 8 -o runs/mnist-d8
   aepipe train --data photos/ --image-size 64 --encoder conv:channels=64 --epochs 50 --schedule cosine
   aepipe train --data mnist --corrupt gaussian:sigma=0.5 -o runs/denoiser
-  aepipe train --resume runs/mnist-d8"""
+  aepipe train --resume runs/mnist-d8
+  torchrun --standalone --nproc-per-node 2 -m aepipe train --data mnist"""
 )
 @click.option(
     "--data", metavar="SPEC|PATH", help="A data set (see 'aepipe list dataset'), a folder of images, .npy, .npz or IDX."
@@ -30,7 +32,9 @@ Examples:
 @click.option("--objective", default="mse", show_default=True, metavar="SPEC", help="See 'aepipe list objective'.")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input and learn to restore it, e.g. gaussian:sigma=0.5.")
 @click.option("--epochs", type=int, help="Passes over the training images.  [default: 25]")
-@click.option("--batch-size", default=100, show_default=True, type=int)
+@click.option(
+    "--batch-size", default=100, show_default=True, type=int, help="Images a step, of all processes together."
+)
 @click.option("--lr", default=1e-3, show_default=True, type=float, help="Learning rate of Adam (the peak of a cosine).")
 @click.option("--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine"]))
 @click.option(
@@ -57,6 +61,7 @@ Examples:
     help="Defaults for all of these.",
 )
 @click.pass_context
+@together
 def train(ctx: click.Context, data: str | None, resume: str | None, **options: Any) -> None:
     """Train an autoencoder and fit densities to its codes."""
     if resume:
