@@ -13,18 +13,22 @@ import torch
 
 from . import __version__, figures, plugins
 from .arrays import as_float
-from .bundle import FORMAT, MANIFEST
+from .bundle import FORMAT, MANIFEST, PRECISE, sha256
 from .card import write_card
-from .errors import BadInput
-from .graphs import MINIMUM_ONNXRUNTIME, Densities, export_graphs, jobs, weights_digest
+from .data import open_images
+from .errors import BadInput, ParityError
+from .formats import Formats
+from .graphs import MINIMUM_ONNXRUNTIME, Densities, Job, export_graphs, jobs, weights_digest
 from .model import Autoencoder
 from .parity import check_parity
 from .places import Staged, writing
 from .progress import say
+from .quantise import Calibration, Verdict, make, report, speed
 from .run import Run
 from .training_data import Corrupt
 
 CODES = 5000
+RANGES, JUDGED = 512, 2000  # images that --calibrate gives
 
 
 @dataclass
@@ -45,12 +49,15 @@ class Contents:
     corrupt: Corrupt | None = None
 
 
-def export_run(run: Run, out: str | Path | None = None, *, show: bool = True) -> Path:
+def export_run(run: Run, out: str | Path | None = None, *, show: bool = True, **formats: Any) -> Path:
     """Export a finished run; returns the bundle's folder, by default exported/NAME.
 
-    An existing bundle is replaced, and only by a complete new one. Raises ParityError (and writes nothing) when a graph does
-    not compute what torch computes, BadInput when `out` exists and is not a bundle.
+    `formats` takes the fields of `aepipe.formats.Formats`: lower, precision, calibrate, max_drop. An existing bundle is
+    replaced, and only by a complete new one. Raises ParityError (and writes nothing) when a graph does not compute what
+    torch computes, ParityError too when a precision other than fp32 costs more than `max_drop` (and writes the rest), BadInput
+    when `out` exists and is not a bundle.
     """
+    wanted = Formats.of(formats)
     run.require_finished()
     out = Path(out) if out else Path("exported") / run.directory.resolve().name
     check_out(out)
@@ -79,7 +86,7 @@ def export_run(run: Run, out: str | Path | None = None, *, show: bool = True) ->
         metrics=config["metrics"],
         corrupt=plugins.create("corruption", corruption) if corruption else None,
     )
-    return write_bundle(contents, out, show=show)
+    return write_bundle(contents, out, wanted, show=show)
 
 
 def check_out(out: Path) -> None:
@@ -88,16 +95,21 @@ def check_out(out: Path) -> None:
         raise BadInput(f"{out} exists and is not a bundle", "choose another folder with -o")
 
 
-def write_bundle(contents: Contents, out: Path, *, show: bool = True) -> Path:
+def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:
     """Write everything to a temporary folder beside `out`, check it, then move it into place."""
+    images = calibration(contents, formats) if formats.further else None
     staged = Staged(out)
     try:
         with writing(out):
             staged.temporary.mkdir()
-            _fill(contents, staged.temporary, show)
+            refused = _fill(contents, staged.temporary, formats, images, show)
             _swap(staged)
     finally:
         staged.discard()
+    if refused:
+        found = "; ".join(f"{each.precision} raises the MSE from {each.fp32:.6g} to {each.mse:.6g}" for each in refused)
+        message = f"{found}, by more than the {formats.max_drop:.2%} allowed: {out} was written without it"
+        raise ParityError(message, "give more and typical images with --calibrate, or allow more with --max-drop")
     return out
 
 
@@ -115,7 +127,8 @@ def _swap(staged: Staged) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(contents: Contents, folder: Path, show: bool) -> None:
+def _fill(contents: Contents, folder: Path, formats: Formats, images: Calibration | None, show: bool) -> list[Verdict]:
+    """Write every file of the bundle; returns the precisions that were left out."""
     model, densities = contents.model, contents.densities
     pair = weights_digest([model, *(module for module, _ in densities.values())])
     essentials = {
@@ -128,7 +141,7 @@ def _fill(contents: Contents, folder: Path, show: bool) -> None:
     todo = list(jobs(model, densities, contents.shape, contents.latent))
     if show:
         say(f"exporting {len(todo)} graphs")
-    export_graphs(todo, folder, essentials)
+    export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": contents.name,
@@ -136,7 +149,7 @@ def _fill(contents: Contents, folder: Path, show: bool) -> None:
         "pair": pair,
         "image": {"shape": list(contents.shape), "range": [0, 1]},
         "latent": contents.latent,
-        "graphs": [job.entry(folder) for job in todo],
+        "graphs": [{**job.entry(folder), **_lowered(job, formats)} for job in todo],
         "densities": list(densities),
         "components": {**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
         "trained": contents.trained,
@@ -147,9 +160,60 @@ def _fill(contents: Contents, folder: Path, show: bool) -> None:
     labels = {} if contents.labels is None else {"labels": contents.labels}
     np.savez_compressed(folder / "codes.npz", codes=contents.codes, **labels)  # type: ignore[arg-type]
     manifest["parity"], outputs = check_parity(folder, model, densities, contents.held_out)
+    refused = _add_precisions(folder, manifest, formats, images, show) if images is not None else []
     _write_manifest(folder, manifest)
     _preview(contents, outputs, folder / "preview.png")
     write_card(folder / "README.md", manifest)
+    return refused
+
+
+def _lowered(job: Job, formats: Formats) -> dict[str, Any]:
+    return {"lowered": formats.lower == "auto"} if job.role in PRECISE else {}
+
+
+def _add_precisions(
+    folder: Path, manifest: dict[str, Any], formats: Formats, images: Calibration, show: bool
+) -> list[Verdict]:
+    """Graphs of encoder and decoder in further precisions, and their figures in the manifest; returns those that failed."""
+    entries = {entry["role"]: entry for entry in manifest["graphs"] if entry["role"] in PRECISE}
+    fp32 = {role: folder / entry["file"] for role, entry in entries.items()}
+    manifest["precisions"], refused = {}, []
+    for precision in formats.further:
+        if show:
+            say(f"exporting {precision}")
+        verdict = make(precision, fp32, images, formats.max_drop, lowered=formats.lower == "auto")
+        if show:
+            report(verdict, speed(verdict.graphs, fp32, images.inputs))
+        if not verdict.accepted:
+            refused.append(verdict)
+            for path in verdict.graphs.values():
+                path.unlink()
+            continue
+        manifest["precisions"][precision] = verdict.as_json()
+        for role, path in verdict.graphs.items():
+            own = {"precision": precision, "file": path.name, "sha256": sha256(path)}
+            manifest["graphs"].append({**entries[role], **own})
+    return refused
+
+
+def calibration(contents: Contents, formats: Formats) -> Calibration:
+    """Images for the ranges of int8 and for judging: of `calibrate`, by default halves of those held out from training."""
+    if formats.calibrate is None:
+        ranges, judged = contents.held_out[::2], contents.held_out[1::2]
+    else:
+        ranges, judged = (
+            as_float(source.read(np.arange(min(count, len(source)))))
+            for source, count in (
+                (open_images(formats.calibrate, split="train", shape=contents.shape), RANGES),
+                (open_images(formats.calibrate, split="test", shape=contents.shape), JUDGED),
+            )
+        )
+    if not len(judged):
+        judged = ranges
+    if contents.corrupt is None:
+        return Calibration(ranges, judged, judged)
+    ranges, spoiled = (contents.corrupt(each, np.random.default_rng(0)) for each in (ranges, judged))
+    return Calibration(ranges, spoiled, judged)
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from .data import open_images
 from .errors import BadInput
 from .export import CODES, Contents, check_out, write_bundle
 from .finish import BATCH, HELD_OUT
+from .formats import Formats
 from .metrics import psnr
 from .model import Autoencoder, as_tensor, frozen
 from .run import choose_densities, fit_density
@@ -35,15 +36,16 @@ def export_modules(
     std: float = 1.0,
     densities: Sequence[str] = ("gaussian",),
     show: bool = True,
+    **formats: Any,
 ) -> Path:
     """Export torch modules that were trained without aepipe, with densities fitted to the codes of `images`.
 
     `encoder` maps (image − mean) / std, float32 [N, C, H, W], to codes [N, d], `decoder` maps codes back to that
     standardised space. `images` is anything `fit` takes, of data sets the training split; the last 256 are used for the
-    parity check. The modules are left as they were. Returns the bundle's folder. Raises BadInput for modules of the
-    wrong shapes, ParityError as `export_run` does.
+    parity check. `formats` are options of `export_run`. The modules are left as they were. Returns the bundle's folder.
+    Raises BadInput for modules of the wrong shapes, ParityError as `export_run` does.
     """
-    out = Path(out)
+    out, wanted = Path(out), Formats.of(formats)
     check_out(out)
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"
@@ -72,7 +74,7 @@ def export_modules(
         trained={"data": source.name, "task": "reconstruct", "images": len(source)},
         metrics={"mse": mse, "psnr": psnr(mse), "split": "given", "count": len(held_out)},
     )
-    return write_bundle(contents, out, show=show)
+    return write_bundle(contents, out, wanted, show=show)
 
 
 def _record(module: nn.Module) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
-from .bundle import sha256
+from .bundle import PRECISE, sha256
 from .errors import AepipeError
+from .lowering import lower
 from .model import Autoencoder
 from .onnx_parts import BATCH, part_of
 
@@ -95,15 +96,18 @@ def jobs(model: Autoencoder, densities: Densities, shape: tuple[int, int, int], 
             yield Job("noise", f"{folder}/noise.onnx", density, "noise", latent, noise, label)
 
 
-def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str]) -> None:
+def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *, lowered: bool) -> None:
     """Export graphs to files in `folder`: dynamic batch, opset 18, IR 10, one file each, `notes` as `aepipe.*` metadata.
 
-    Raises AepipeError that names the graph which cannot be exported.
+    `lowered` rewrites encoder and decoder for speed (lowering.py). Raises AepipeError that names the graph which cannot
+    be exported.
     """
     import onnx
 
     for job, proto in zip(jobs, _exported(jobs), strict=True):
         proto.ir_version = IR
+        if lowered and job.role in PRECISE:
+            proto = lower(proto)
         proto.producer_name, proto.producer_version = "aepipe", __version__
         for key, value in {**notes, "role": job.role, **job.notes}.items():
             proto.metadata_props.add(key=f"aepipe.{key}", value=value)

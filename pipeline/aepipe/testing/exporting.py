@@ -30,7 +30,7 @@ def check_graphs(module: nn.Module, calls: dict[str, Tensor], *, images: bool = 
     jobs = [_job(module, method, values, expected[method]) for method, values in calls.items()]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            export_graphs(jobs, Path(folder), {})
+            export_graphs(jobs, Path(folder), {}, lowered=True)
         except AepipeError as error:
             change = "use operations of torch that ONNX has; no Python control flow, item() or sizes that depend on the values"
             raise Finding(error.message, change) from error
