@@ -46,3 +46,15 @@ def test_auto_takes_cuda(bundle: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_training_with_corruption_on_cuda(bundle: Path, tmp_path: Path) -> None:
     run = aepipe.fit("digits", corrupt="gaussian:sigma=0.3", epochs=1, device="cuda", out=tmp_path / "run", show=False)
     assert np.isfinite(run.config["metrics"]["mse"])
+
+
+def test_batches_of_every_size_on_cuda(bundle: Path, images: np.ndarray) -> None:
+    with aepipe.load(bundle, "cuda", batch_size=64) as gpu, aepipe.load(bundle, "cpu") as cpu:
+        for count in (64, 1, 63, 130):
+            np.testing.assert_allclose(gpu.reconstruct(images[:count]), cpu.reconstruct(images[:count]), atol=1e-4)
+
+
+def test_a_cuda_graph_gives_the_same(bundle: Path, images: np.ndarray) -> None:
+    with aepipe.load(bundle, "cuda:graph=true") as replayed, aepipe.load(bundle, "cuda") as plain:
+        for _ in range(3):
+            np.testing.assert_allclose(replayed.reconstruct(images), plain.reconstruct(images), atol=1e-5)

@@ -11,7 +11,8 @@ import numpy as np, onnxruntime as ort
 
 bundle = pathlib.Path("{name}")
 manifest = json.loads((bundle / "manifest.json").read_text())
-file = {{graph["role"]: str(bundle / graph["file"]) for graph in manifest["graphs"] if graph.get("density") in {first}}}
+fp32 = [graph for graph in manifest["graphs"] if graph["precision"] == "fp32"]
+file = {{graph["role"]: str(bundle / graph["file"]) for graph in fp32 if graph.get("density") in {first}}}
 encoder, decoder = ort.InferenceSession(file["encoder"]), ort.InferenceSession(file["decoder"])
 
 image = np.zeros({shape}, np.float32)  # your images, 0..1
@@ -123,10 +124,13 @@ def _graph_rows(m: Mapping[str, Any]) -> str:
     for graph in m["graphs"]:
         role, density = graph["role"], graph.get("density")
         worst = m["parity"].get(f"{density}/{role}" if density else names[role], float("nan"))
-        lines.append(
-            f"| `{graph['file']}` | {_tensors(graph['inputs'])} | {_tensors(graph['outputs'])} | {worst:.1e} |"
-        )
+        agrees = f"{worst:.1e}" if graph["precision"] == "fp32" else _cost(m["precisions"][graph["precision"]])
+        lines.append(f"| `{graph['file']}` | {_tensors(graph['inputs'])} | {_tensors(graph['outputs'])} | {agrees} |")
     return "\n".join(lines)
+
+
+def _cost(report: Mapping[str, Any]) -> str:
+    return f"MSE {report['mse']:.5f} where fp32 has {report['fp32']:.5f}"
 
 
 def _tensors(tensors: Mapping[str, Any]) -> str:

@@ -133,8 +133,10 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
     node = layer.node
     pads, before, after = integers(node, "pads", [0] * 4), _sizes(node.inputs[0]), _sizes(node.outputs[0])
     ones = integers(node, "strides", [1, 1]) + integers(node, "dilations", [1, 1]) + [layer.groups]
-    block = min(range(1, MOST_BLOCK + 1), key=lambda b: _cost(layer, b))
-    if before is None or after is None or set(ones) != {1} or _cost(layer, block) > WORTH * _cost(layer, 1):
+    if before is None or after is None or set(ones) != {1}:
+        return
+    block = min(range(1, MOST_BLOCK + 1), key=lambda b: _cost(layer, after, b))
+    if _cost(layer, after, block) > WORTH * _cost(layer, after, 1):
         return
     k0, k1 = layer.kernel
     weight = np.zeros((layer.outputs, block, block, layer.inputs, k0 + block - 1, k1 + block - 1))
@@ -150,10 +152,10 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
     new.take_over(new.crop(new.shuffle(value, [block, block], []), both))
 
 
-def _cost(layer: Linear, block: int) -> float:
-    """Arithmetic of one position, where fewer channels than LANES cost as much as LANES."""
+def _cost(layer: Linear, sizes: list[int], block: int) -> int:
+    """Arithmetic of a map in blocks, where fewer channels than LANES cost as much as LANES."""
     channels = ceil(layer.outputs * block**2 / LANES) * LANES
-    return channels * (layer.kernel[0] + block - 1) * (layer.kernel[1] + block - 1) / block**2
+    return channels * prod(ceil(size / block) * (k + block - 1) for size, k in zip(sizes, layer.kernel, strict=True))
 
 
 def _sizes(value: ir.Value | None) -> list[int] | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import plugins
+from .bound import BoundSession, can_be_bound
 from .errors import AepipeError, BadInput, ProviderUnavailable, closest
 from .progress import say
 from .specs import Spec, parse_spec
@@ -76,7 +77,7 @@ class OnnxRuntime:
         self.execution_provider, self.options = execution_provider, dict(options)
         self.name = short_name(execution_provider)
 
-    def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> OnnxSession:
+    def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> Session:
         ort = onnxruntime()
         if self.execution_provider not in ort.get_available_providers():
             known = ", ".join(sorted(onnxruntime_providers()))
@@ -108,6 +109,10 @@ class OnnxRuntime:
             raise self._unavailable(self._missing_library() or _cause(error)) from error
         if active[0] != self.execution_provider:  # what ONNX Runtime does where the provider's library does not load
             raise self._unavailable(self._missing_library() or "its library does not load")
+        if self.name == "cuda" and batch and can_be_bound(session):
+            return BoundSession(
+                session, self.name, batch, device="cuda", device_id=int(self.options.get("device_id", 0))
+            )
         return OnnxSession(session, self.name)
 
     def _missing_library(self) -> str:
