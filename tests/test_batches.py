@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -55,6 +56,35 @@ def test_batches_are_float_in_order_and_complete():
     assert raw.dtype == np.uint8 and (raw[:, 0] == array).all()
     raw[:] = 0  # batches are the reader's own
     assert array.any()
+
+
+def test_small_images_are_read_many_batches_at_once():
+    class Counted(Squares):
+        reads: ClassVar[list[int]] = []
+
+        def __len__(self):
+            return 100_000
+
+        def read(self, indices):
+            self.reads.append(len(indices))
+            return super().read(indices)
+
+    found = list(batches(open_images(Counted()), 7))
+    assert {len(batch.indices) for batch in found[:-1]} == {7} and len(found[-1].indices) == 100_000 % 7
+    assert np.concatenate([batch.indices for batch in found]).tolist() == list(range(100_000))
+    assert len(Counted.reads) < 10 and max(Counted.reads) * 4 * 4 <= 2**20
+    Counted.reads.clear()
+    assert len(list(batches(open_images(Counted()), 90_000))) == 2 and Counted.reads == [90_000, 10_000]
+
+
+def test_part_of_a_source():
+    array = np.arange(40, dtype=np.uint8).reshape(10, 2, 2)
+    found = list(batches(open_images(array), 3, part=range(2, 9)))
+    assert [batch.indices.tolist() for batch in found] == [[2, 3, 4], [5, 6, 7], [8]]
+    np.testing.assert_array_equal(np.concatenate([b.images for b in found])[:, 0], array[2:9] / np.float32(255))
+    assert list(batches(open_images(array), 3, part=range(4, 4))) == []
+    nothing = np.full((4, 2, 2), np.nan)
+    assert list(batches(open_images(nothing), 3, part=range(1, 3), skip_bad=True)) == []
 
 
 def test_skip_bad_arrays():

@@ -135,18 +135,6 @@ def test_plugins_and_doctor(call) -> None:
     assert all(what in outcome.out for what in findings)
 
 
-def test_benchmark(call, digits_bundle: Path) -> None:
-    arguments = ["benchmark", digits_bundle, "--provider", "cpu", "--batch-size", "2", "--seconds", "0.05"]
-    found = json.loads(call(*arguments, "--json").out)
-    assert [row["task"] for row in found["rows"]] == ["encode", "decode", "reconstruct"]
-    for row in found["rows"]:
-        assert row["provider"] == "cpu" and row["batch"] == 2 and row["calls"] >= 5
-        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-        assert row["images_per_second"] == pytest.approx(2000 / row["p50_ms"], rel=0.01)
-    table = call(*arguments).out.splitlines()
-    assert table[0].split()[:3] == ["provider", "batch", "task"] and len(table) == 5
-
-
 def test_tables_wrap_on_a_terminal_and_nowhere_else(capsys, monkeypatch) -> None:
     words = "so many words that they do not fit into any terminal of a usual width " * 3
     print_table(["name", "text"], [["[batch, 1]", words.strip()], ["b", "short"]])

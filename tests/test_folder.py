@@ -180,6 +180,9 @@ def test_bad_files_are_named_or_skipped(tmp_path):
         assert "--skip-bad" in caught.value.hint
     with pytest.raises(BadInput, match=r"0\.png is not an image"):
         list(batches(source, 4))
+    for order, name in ((range(1, 11), "2.png"), ([1, 3, 4, 6, 5, 8, 2], "5.jpg"), ([1, 3, 8, 2, 5], "7.png")):
+        with pytest.raises(BadInput, match=name):  # the first of those asked for, whichever thread meets one first
+            source.read(np.array(order))
     bad: list[int] = []
     found = list(batches(source, 4, skip_bad=True, on_bad=lambda index, error: bad.append(index)))
     assert [source.paths[i] for i in bad] == unusable

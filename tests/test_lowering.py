@@ -130,7 +130,7 @@ def test_a_convolution_to_few_channels_in_blocks(outputs, inputs, kernel, pads, 
     model = graph_of(nodes, (inputs, *size), weights, ["N", outputs, *sizes])
     x = rng.standard_normal((3, inputs, *size), np.float32)
     lowered = lower(model)
-    if outputs == 1 and min(kernel) > 2:
+    if outputs == 1 and min(kernel) > 2 and min(sizes) >= 8:  # elsewhere blocks may cost more than they save
         assert "DepthToSpace" in operators(lowered)
     assert_same(run(lowered, x), run(model, x))
 

@@ -18,6 +18,7 @@ if features.check("avif"):
     ENDINGS.add(".avif")
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 Wish = tuple[int | None, int | None, int | None]  # channels, height, width; None is left to the files
+TINY = 1024  # bytes of a file that decodes in less time than it takes to open
 SKIP = "repair or remove the file, or go on without it: --skip-bad"
 
 
@@ -94,17 +95,37 @@ class FileImages:
         files = [self.root / self.paths[i] for i in indices]
         images = np.empty((len(files), *self.shape), np.uint8)
 
-        def decode(i: int) -> None:
-            images[i] = read_image(files[i], self.shape, self.resize)
+        def decode(share: range) -> tuple[int, BadInput] | None:
+            for i in share:
+                try:
+                    images[i] = read_image(files[i], self.shape, self.resize)
+                except BadInput as error:
+                    return i, error
+            return None
 
-        for _ in _pool().map(decode, range(len(files))) if len(files) > 1 else map(decode, range(len(files))):
-            pass  # an error of a thread is raised here
+        threads = _useful_threads(files)
+        shares = [range(k, len(files), threads) for k in range(threads)]
+        bad = [each for each in (_pool().map(decode, shares) if threads > 1 else map(decode, shares)) if each]
+        if bad:
+            raise min(bad, key=lambda each: each[0])[1]
         return images
+
+
+CORES = os.cpu_count() or 1
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="aepipe-decode")
+    return ThreadPoolExecutor(CORES, thread_name_prefix="aepipe-decode")
+
+
+def _useful_threads(files: list[Path]) -> int:
+    """Opening a file holds Python's lock, decoding does not: of tiny files more threads decode no more, they only queue."""
+    try:
+        size = files[len(files) // 2].stat().st_size
+    except (OSError, IndexError):
+        size = 0
+    return max(1, min(CORES, len(files), size // TINY))
 
 
 def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> np.ndarray:
@@ -112,10 +133,14 @@ def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> 
     channels, height, width = shape
     try:
         # An open file, not its path: pillow maps raw TIFF files into memory and then turns rotated ones wrongly.
-        with path.open("rb") as file, Image.open(file) as image:
+        with path.open("rb") as file:
+            image: Image.Image = Image.open(file)
             if resize:  # a JPEG is decoded at a fraction of its size where that is still twice what is needed
                 image.draft(None, (2 * max(height, width),) * 2)
-            pixels = _plain(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+            image.load()
+            if image.info or image.format != "PNG":  # a PNG file without any metadata is upright
+                ImageOps.exif_transpose(image, in_place=True)
+            pixels = _plain(image, "L" if channels == 1 else "RGB")
     except BadInput as error:
         raise BadInput(f"{path}: {error.message}", error.hint) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to

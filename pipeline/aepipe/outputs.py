@@ -37,10 +37,8 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 class ArrayWriter:
-    """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write.
-
-    Where nothing is written the array has no rows, each of shape `row`, float32.
-    """
+    """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write, if
+    there is none [0, *row] float32."""
 
     def __init__(self, path: str | os.PathLike[str], key: str = "images", row: tuple[int, ...] = ()):
         self.path, self.key = path, key

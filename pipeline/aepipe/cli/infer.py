@@ -165,10 +165,10 @@ def score(model: Any, reading: Reading, input: str, out: str, density: str | Non
 @infer.command(epilog="\b\nExample:\n  aepipe infer join codes.npy")
 @click.argument("out")
 def join(out: str) -> None:
-    """Make OUT (.npy, .npz, .csv) of the parts that its shards wrote.
+    """Make OUT of the parts that its shards wrote.
 
     `--shard 3/8 -o codes.npy` writes codes.3-of-8.npy; from all eight parts this writes what one run would have written.
-    A folder OUT needs no joining.
+    OUT is .npy, .npz or .csv; a folder needs no joining.
     """
     from .. import shards
     from ..progress import say
