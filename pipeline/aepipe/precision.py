@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
         raise BadInput("torch finds no CUDA device", "use --device cpu, or install a CUDA build of torch and a driver")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", parallel.device_index())
+    return parallel.own_gpu()
 
 
 def has_fast_bf16(device: torch.device) -> bool:

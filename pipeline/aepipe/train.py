@@ -13,12 +13,13 @@ import torch
 from . import __version__, plugins
 from .data import Source, open_images
 from .errors import BadInput, closest
-from .loop import Recipe, train
+from .loop import train
 from .model import build
 from .parallel import team, together
 from .places import is_leftover, output_kind, remove_leftovers, writing
 from .precision import choose_device
 from .progress import say
+from .recipe import Recipe
 from .run import Run, choose_densities
 from .training_data import TrainingData, collect
 
@@ -46,7 +47,7 @@ def fit(
     """Train an autoencoder and fit densities to its codes.
 
     `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes the
-    fields of `aepipe.loop.Recipe`: epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
+    fields of `aepipe.recipe.Recipe`: epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
     finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
     Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
     """
