@@ -18,6 +18,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
 	$(BIN)/python tests/bench.py -o docs/benchmarks.md
 
 $(READY): pyproject.toml constraints.txt

@@ -17,8 +17,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import bench_jobs
 import numpy as np
 
 AEPIPE = [sys.executable, "-m", "aepipe"]
@@ -27,6 +28,7 @@ EXPORTS: dict[str, dict[str, object]] = {
     "ordinary": {"lower": "none"},
     "lowered": {"lower": "auto", "precision": ("fp32", "int8"), "max_drop": 1.0},
 }
+PROVIDERS = ("cpu", "cuda", "openvino", "openvino:precision=bf16")  # those that start here
 PEAK = """
 import sys
 from aepipe.benchmark_child import peak_memory
@@ -82,13 +84,43 @@ def paired(first: str, second: str, calls: tuple[Callable[[], object], Callable[
 
 
 def runtimes(made: Made) -> str:
-    """The bundles with one another, and with the run in torch: `aepipe benchmark`."""
-    page = made.folder / "runtimes.md"
-    bundles = [os.path.relpath(bundle, made.folder) for bundle in made.bundles]
-    torch = ["--torch", os.path.relpath(made.run, made.folder)] if made.run else []
-    command = [*AEPIPE, "benchmark", *bundles, *torch, "--markdown", page.name]
-    subprocess.run(command, cwd=made.folder, stdout=subprocess.DEVNULL, check=True)
-    return page.read_text(encoding="utf-8")
+    """The bundles with one another, on every provider that starts here, and with the run in torch."""
+    from aepipe.benchmark import compare
+    from aepipe.benchmark_report import markdown
+
+    bundles = {bundle.name: bundle for bundle in made.bundles}
+    providers = [each for each in PROVIDERS if starts(each, made.bundles[-1])]
+    found = compare(bundles, providers, run=made.run)
+    title, command = "Every runtime, precision and batch size", "python tests/bench.py runtimes"
+    return summary(found.rows) + "\n" + markdown(title, command, found.rows, found.left_out)
+
+
+def starts(spec: str, bundle: Path) -> bool:
+    """Whether a provider is installed and runs on this machine."""
+    from aepipe import AepipeError, load
+
+    try:
+        with load(bundle, spec) as model:
+            model.start("encoder")
+        return True
+    except AepipeError:
+        return False
+
+
+def summary(rows: list[dict[str, Any]], batch: int = 64) -> str:
+    """Images/s by task at one batch size, and by those of the first line."""
+    from aepipe.benchmark_report import table
+
+    tasks = ("encode", "decode", "reconstruct")
+    found = {
+        (row["bundle"], row["provider"], row["precision"], row["task"]): row for row in rows if row["batch"] == batch
+    }
+    lines = []
+    for candidate in dict.fromkeys(key[:3] for key in found):
+        cells = [found[*candidate, task] for task in tasks]
+        lines.append([*candidate, *(f"{each['images_per_second']:,.0f} ({each['ratio']:.2f})" for each in cells)])
+    head = f"## Images/s at batch {batch}\n\nIn brackets: by those of the first line, the median over rounds.\n\n"
+    return head + table(["bundle", "runtime", "precision", *tasks], lines, left=3) + "\n"
 
 
 def startup(made: Made) -> str:
@@ -107,26 +139,9 @@ def one_image(made: Made) -> str:
     return f"{paired(*names, (base, task), 9)}; at most 1 s"
 
 
-def overlap(made: Made, count: int = 4000) -> str:
-    """What reading and writing cost beside computing: the session alone, then the whole task on a file."""
-    import aepipe
-    from aepipe.streams import Input
-    from aepipe.tasks import reconstruct
-
-    model = aepipe.load(made.bundles[-1], "cpu")
-    images = np.random.default_rng(0).integers(0, 256, (count, *model.shape), dtype=np.uint8)
-    np.save(made.folder / "images.npy", images)
-    batch = images[: model.batch_size].astype(np.float32) / 255
-
-    def alone() -> None:
-        for _ in range(count // model.batch_size):
-            model.reconstruct_batch(batch)
-
-    def whole() -> None:
-        given = Input(str(made.folder / "images.npy"), model, split=None, limit=None, skip_bad=False)
-        reconstruct(model, given, str(made.folder / "copies.npy"))
-
-    return paired(f"{count:,} images, the session alone", "`infer reconstruct` .npy to .npy", (alone, whole), 7)
+def jobs(made: Made) -> str:
+    """Whole jobs, from files to files, beside computing alone."""
+    return "; ".join(bench_jobs.throughput(made.folder, made.bundles[-1]))
 
 
 def memory(made: Made, count: int = 1_000_000) -> str:
@@ -185,7 +200,7 @@ def page(figures: dict[str, str]) -> str:
 
 
 def main() -> None:
-    benchmarks = {each.__name__: each for each in (runtimes, startup, one_image, overlap, memory, training)}
+    benchmarks = {each.__name__: each for each in (runtimes, startup, one_image, jobs, memory, training)}
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(benchmarks))
     parser.add_argument("--bundle", type=Path)

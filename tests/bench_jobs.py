@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +90,8 @@ def measure(side: str, task: str, bundle: Path, batch_size: int, data: Path, lim
 
 def ratio(
     what: str, task: str, bounds: list[str], bundle: Path, batch_size: int, data: Path, count: int, full: bool
-) -> None:
-    """Print the median over the rounds of the job's images/s by that of its slowest bound."""
+) -> str:
+    """The median over the rounds of the job's images/s by that of its slowest bound."""
     rows = []
     for _ in range(3 if full else 7):
         row = {side: measure(side, task, bundle, batch_size, data) for side in bounds}
@@ -101,8 +101,17 @@ def ratio(
     own = statistics.median(row["job"] for row in rows)
     shares = [row["job"] / min(row[side] for side in bounds) for row in rows]
     spread = f"median of {len(rows)}, {min(shares):.2f} to {max(shares):.2f}"
-    print(f"{what}: {text}, job {own:,.0f} images/s", flush=True)
-    print(f"{what}: ratio {statistics.median(shares):.2f} ({spread}; at least 0.85)", flush=True)
+    return f"{what}: {text}, job {own:,.0f} images/s, ratio {statistics.median(shares):.2f} ({spread}; at least 0.85)"
+
+
+def throughput(folder: Path, bundle: Path, *, batch_size: int = 64, full: bool = False) -> Iterator[str]:
+    """Both jobs."""
+    shape = shape_of(bundle)
+    images, files = (1_000_000, 20_000) if full else (20_000, 3_000)
+    array, pngs = make_array(folder / "images.npy", shape, images), make_folder(folder / "png", shape, files)
+    named = f"`infer reconstruct` of {images:,} images, .npy to .npy", f"`infer encode` of {files:,} PNG files"
+    yield ratio(named[0], "reconstruct", ["graphs"], bundle, batch_size, array, images, full)
+    yield ratio(named[1], "encode", ["graphs", "decoding"], bundle, batch_size, pngs, files, full)
 
 
 def batch_sizes(bundle: Path, data: Path, rounds: int, sizes: tuple[int, ...] = (32, 64, 128, 256)) -> None:
@@ -150,13 +159,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundle = arguments.bundle or small_bundle(folder)
-        shape = shape_of(bundle)
-        images, files = (1_000_000, 20_000) if arguments.full else (20_000, 3_000)
-        array, pngs = make_array(folder / "images.npy", shape, images), make_folder(folder / "png", shape, files)
-        size, full = arguments.batch_size, arguments.full
-        ratio(f"{images:,} images, .npy to .npy", "reconstruct", ["graphs"], bundle, size, array, images, full)
-        ratio(f"{files:,} PNG files to codes", "encode", ["graphs", "decoding"], bundle, size, pngs, files, full)
-        batch_sizes(bundle, array, 3)
+        for line in throughput(folder, bundle, batch_size=arguments.batch_size, full=arguments.full):
+            print(line, flush=True)
+        batch_sizes(bundle, folder / "images.npy", 3)
 
 
 def small_bundle(folder: Path) -> Path:

@@ -288,7 +288,7 @@ def test_dead_directions_export_within_the_tolerance(spec: str, tmp_path):
     codes[:, 3] = 20.0
     density = fitted(spec, codes).eval()
     todo = [job for job in jobs(pair("pca", "pca"), {spec: (density, {})}, (1, 28, 28), 16) if job.density]
-    export_graphs(todo, tmp_path, {})
+    export_graphs(todo, tmp_path, {}, lowered=True)
     for job in todo:
         values = codes if job.role != "sample" else torch.randn(3000, 16)
         session = provider("cpu").open(tmp_path / job.file)

@@ -45,6 +45,11 @@ def test_commands_and_code(folder: Path, cli) -> None:
             assert done.returncode == 0, f"{line}\n{done.stderr}"
             if "-o" in arguments:
                 assert (folder / arguments[arguments.index("-o") + 1]).exists(), line
+        elif line.startswith("torchrun "):
+            command = [sys.executable, "-m", "torch.distributed.run", *shlex.split(line)[1:], *SHORTER]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
     for block in blocks("python"):
         done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
@@ -60,7 +65,7 @@ def test_set_up_lines_are_the_projects_own() -> None:
         elif first == "pip":
             assert re.fullmatch(r"install '?aepipe(\[(train|cuda)\])?'?", rest), line
         else:
-            assert first in ("aepipe", ""), line
+            assert first in ("aepipe", "torchrun", ""), line
 
 
 def test_the_command_table_names_every_command(cli) -> None:
