@@ -96,7 +96,8 @@ def test_the_wheels_are_what_was_used(environment):
     (flow,) = [plugin for plugin in environment.before if plugin["distribution"] == "aepipe-flow"]
     assert flow["version"] == "0.1.0" and flow["components"] == ["density:flow"] and not flow["errors"]
     left = json.loads(environment.works("plugins", "--json"))
-    assert {plugin["distribution"] for plugin in left} == {"aepipe"}
+    names = {plugin["distribution"] for plugin in left}
+    assert "aepipe" in names and "aepipe-flow" not in names
 
 
 def test_the_bundle_runs_without_the_plugin(environment):

@@ -1,8 +1,8 @@
 """How fast a bundle is: providers, precisions, batch sizes and torch, each in a process of its own.
 
-Thread pools disturb each other, so one process measures at a time and the others wait without spinning. All that is compared
-takes turns, several rounds of it, so that what else the machine does disturbs all alike. That goes batch size by batch size:
-only the processes of one are alive together, which bounds the memory of the computer and of its GPU.
+Thread pools disturb each other, so one process measures at a time while the others sleep. All that is compared takes turns,
+several rounds of it, so that what else the machine does disturbs all alike. That goes batch size by batch size: only the
+processes of one are alive together, which bounds the memory of the computer and of its GPU.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ class Child:
 
     def __init__(self, job: dict[str, Any], folder: Path):
         self.name = job["name"]
-        # Torch's threads would spin for a while after each call, and far longer where cores are shared.
-        quiet = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
-        environment = {**quiet, **os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
         self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by end()
         self._process = subprocess.Popen(
             [sys.executable, "-c", START],

@@ -30,8 +30,7 @@ COLUMNS = {  # key of a row: its title
 LEGEND = (
     "Ratio: images/s over those of the first line of the same batch and task, the median over rounds. First: the first call. "
     "Load: importing the runtime and loading the model. MB: the peak of the process, all three tasks in it. Difference: the "
-    "largest, from fp32 on the CPU by ONNX Runtime, of codes (encode) or of pixels in 0..1. Torch waits as "
-    "OMP_WAIT_POLICY=passive says, without spinning, unless the environment says otherwise."
+    "largest, from fp32 on the CPU by ONNX Runtime, of codes (encode) or of pixels in 0..1."
 )
 
 
