@@ -11,6 +11,7 @@ from aepipe import hookimpl
 def register_decoders(register):
     register(deconv)
     register(upsample)
+    register(resnet)
     register(mlp)
     register(pca)
 
@@ -34,6 +35,18 @@ def upsample(latent, shape, *, channels: int = 32, mode: Literal["nearest", "bil
     from .networks import UpsampleDecoder
 
     return UpsampleDecoder(latent, shape, channels, mode)
+
+
+def resnet(latent, shape, *, channels: int = 32, blocks: int = 1, hidden: int = 256):
+    """The mirror image of the encoder `resnet`.
+
+    channels: of the largest map; smaller maps have more
+    blocks: residual blocks at each size
+    hidden: width of the layer after the code
+    """
+    from .residual import resnet_decoder
+
+    return resnet_decoder(latent, shape, channels, blocks, hidden)
 
 
 def mlp(latent, shape, *, hidden: tuple[int, ...] = (256, 512)):

@@ -9,6 +9,7 @@ from aepipe import hookimpl
 def register_densities(register):
     register(gaussian)
     register(pca)
+    register(gmm)
 
 
 def gaussian(latent):
@@ -26,3 +27,13 @@ def pca(latent, *, components: int | None = None):
     from .gaussians import PrincipalGaussian
 
     return PrincipalGaussian(latent, components)
+
+
+def gmm(latent, *, components: int = 10):
+    """A mixture of Gaussians with full covariances: follows clusters, where one Gaussian sees an ellipse.
+
+    components: Gaussians in the mixture
+    """
+    from .mixtures import GaussianMixture
+
+    return GaussianMixture(latent, components)

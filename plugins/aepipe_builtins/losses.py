@@ -47,3 +47,28 @@ class Variational(nn.Module):
         reconstruction = half_squared_error(decode(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()), target)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(target)
         return {"loss": reconstruction + self.beta * divergence, "reconstruction": reconstruction, "kl": divergence}
+
+
+class Regularised(nn.Module):
+    """The squared error, with a penalty on large codes and one on large weights of the decoder."""
+
+    features_per_latent = 1
+
+    def __init__(self, code: float, decoder: float):
+        super().__init__()
+        for name, weight in (("code", code), ("decoder", decoder)):
+            if weight < 0:
+                raise ValueError(f"{name} must not be negative, not {weight}")
+        self.code_weight, self.decoder_weight = code, decoder
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
+        features = features.float()
+        reconstruction = half_squared_error(decode(features), target)
+        codes = 0.5 * features.square().sum() / len(features)
+        weights = [each.square().sum() for each in decode.parameters() if each.ndim > 1]  # type: ignore[attr-defined]
+        size = 0.5 * sum(weights, start=features.new_zeros(()))
+        loss = reconstruction + self.code_weight * codes + self.decoder_weight * size
+        return {"loss": loss, "reconstruction": reconstruction, "codes": codes, "weights": size}

@@ -9,6 +9,7 @@ from aepipe import hookimpl
 def register_objectives(register):
     register(mse)
     register(vae)
+    register(rae)
 
 
 def mse(latent):
@@ -26,3 +27,14 @@ def vae(latent, *, beta: float = 1.0):
     from .losses import Variational
 
     return Variational(latent, beta)
+
+
+def rae(latent, *, code: float = 1e-2, decoder: float = 1e-4):
+    """Regularised autoencoder with L2 penalties, a deterministic relative of `vae` (Ghosh et al., ICLR 2020).
+
+    code: weight of half the squared norm of a code
+    decoder: weight of half the squared norm of the decoder's weights
+    """
+    from .losses import Regularised
+
+    return Regularised(code, decoder)
