@@ -1,10 +1,10 @@
-# make demo · make test · make check · make bench: each sets up .venv first if it is not there.
+# make demo · make test · make check · make bench · make lecture: each sets up .venv first if it is not there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench lecture clean
 
 demo: $(READY)
 	$(BIN)/aepipe demo -o demo
@@ -20,6 +20,10 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
 	$(BIN)/python tests/bench.py -o docs/benchmarks.md
+
+lecture: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-flow
+	$(BIN)/python docs/lecture.py -o docs/lecture
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

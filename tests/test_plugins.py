@@ -13,10 +13,10 @@ from aepipe.errors import AepipeError, BadInput
 from aepipe.plugins import KINDS, Registry
 
 BUILT_IN = {
-    "encoder": ["conv", "mlp", "pca"],
-    "decoder": ["deconv", "mlp", "pca", "upsample"],
-    "objective": ["mse", "vae"],
-    "density": ["gaussian", "pca"],
+    "encoder": ["conv", "mlp", "pca", "resnet"],
+    "decoder": ["deconv", "mlp", "pca", "resnet", "upsample"],
+    "objective": ["mse", "rae", "vae"],
+    "density": ["gaussian", "gmm", "pca"],
     "corruption": ["block", "downsample", "erase", "gaussian", "saltpepper"],
     "dataset": ["digits", "fashion-mnist", "mnist"],
     "provider": ["auto", "cpu", "cuda"],

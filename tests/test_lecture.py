@@ -1,0 +1,39 @@
+"""The quick form of docs/lecture.py: every figure and table, resumed without repeating anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+SCRIPT = Path(__file__).parent.parent / "docs" / "lecture.py"
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, SCRIPT, "--quick", "-o", folder / "out", "--runs", folder / "runs"]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env={**os.environ, "AEPIPE_LOAD_PLUGINS": ""}
+    )
+
+
+def test_the_quick_form_shows_everything(tmp_path):
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
+    assert len(pictures) == 2 + 2 + 3 and len(set(pictures)) == len(pictures)
+    for picture in pictures:
+        assert min(Image.open(tmp_path / "out" / picture).size) > 100
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8"}
+    assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
+    assert f"{results['conv-d8']['mse']:.5f}" in page
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
+    again = run(tmp_path)
+    assert again.returncode == 0 and "training" not in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
