@@ -142,7 +142,9 @@ def draw(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> None:
 
 def page(plan: Plan, results: dict[str, Any]) -> str:
     """The page that puts figures and tables together."""
-    what = f"{plan.data}, {plan.epochs} epochs each" + (f", the first {plan.limit} images" if plan.limit else "")
+    what = f"{plan.data}, {plan.epochs} epoch{'s' * (plan.epochs > 1)} each" + (
+        f", the first {plan.limit} images" if plan.limit else ""
+    )
     sections = [PAGE.format(what=what), reconstruction_table(plan, results)]
     sections += [f"![{title}](reconstruct-{kind}.png)" for kind, title in TITLES.items()]
     sections += [

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
 COMMON_SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8))
 LATENTS = (3, 4, 8)  # of objectives and densities
+T = typing.TypeVar("T")
 SIZE = 4  # features and latent size of small examples
 POSITIONAL = {
     "encoder": ("shape", "features"),
@@ -49,6 +50,21 @@ except BaseException as failure:
     error = f"{type(failure).__name__}: {failure}"
 print(json.dumps([asked, error, time.process_time() - started]))
 """
+
+
+def first_accepted(subject: Subject, key: str, candidates: Sequence[T], build: Callable[[T], object]) -> T:
+    """The first candidate that `build` is not refused with, remembered under `key`; raises Refused when all are."""
+
+    def find() -> T:
+        for candidate in candidates:
+            try:
+                build(candidate)
+                return candidate
+            except Refused as refusal:
+                last = refusal
+        raise last
+
+    return subject.once(key, find)
 
 
 def builds(subject: Subject) -> None:

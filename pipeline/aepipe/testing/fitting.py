@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .factories import LATENTS
+from .factories import LATENTS, first_accepted
 from .modules import make_module, seeded
 from .pairs import example
-from .report import Refused, Subject
+from .report import Subject
 
 SCALES = torch.tensor([2.0, 0.5, 1.0, 1.5] * 2)
 CENTRE = torch.tensor([1.0, -2.0, 0.5, 0.0] * 2)
@@ -31,17 +31,7 @@ def two_clusters(latent: int) -> Tensor:
 
 def usual_latent(subject: Subject) -> int:
     """The first of the latent sizes 3, 4 and 8 that the factory accepts."""
-
-    def find() -> int:
-        for latent in LATENTS:
-            try:
-                make_module(subject, latent)
-                return latent
-            except Refused as refusal:
-                last = refusal
-        raise last
-
-    return subject.once("latent", find)
+    return first_accepted(subject, "latent", LATENTS, lambda latent: make_module(subject, latent))
 
 
 def fit(subject: Subject, codes: Tensor, seed: int = 0) -> Any:

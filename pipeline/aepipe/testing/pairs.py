@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from .. import plugins
 from ..model import Autoencoder, fit_closed_forms
-from .factories import COMMON_SHAPES, SIZE
+from .factories import COMMON_SHAPES, SIZE, first_accepted
 from .modules import make_module, seeded, train_steps
-from .report import NotApplicable, Refused, Subject
+from .report import NotApplicable, Subject
 
 Shape = tuple[int, int, int]
 
@@ -54,17 +54,7 @@ def build(subject: Subject, shape: Shape, size: int = SIZE, seed: int = 0) -> An
 
 def usual_shape(subject: Subject) -> Shape:
     """The first common shape that the factory accepts."""
-
-    def find() -> Shape:
-        for shape in COMMON_SHAPES:
-            try:
-                build(subject, shape)
-                return shape
-            except Refused as refusal:
-                last = refusal
-        raise last
-
-    return subject.once("shape", find)
+    return first_accepted(subject, "shape", COMMON_SHAPES, lambda shape: build(subject, shape))
 
 
 def pair(subject: Subject, shape: Shape, seed: int = 0) -> Autoencoder:
