@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,19 +14,40 @@ from .look import print_table
 from .options import Count, data_options, json_option, print_json, runtime_options
 from .train import workshop
 
+if TYPE_CHECKING:
+    from ..data import Source
+    from ..infer import Model
 
-@click.command("eval", epilog="Example: aepipe eval exported/mnist-d8 --data mnist --json")
+COUNT = 10_000
+ROWS = ("samples", "midpoints", "reconstructions", "train")
+COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
+
+
+@click.command(
+    "eval",
+    epilog="""\b
+Examples:
+  aepipe eval exported/mnist-d8 --data mnist --json
+  aepipe eval exported/mnist-d8 --data mnist --density gaussian""",
+)
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.option("--data", required=True, metavar="SPEC|PATH", help="Images to reconstruct, by default the test split.")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the images first and measure how well they are restored.")
-@click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption.")
+@click.option("--density", metavar="NAME", help="Judge samples of this density of a BUNDLE, too.")
+@click.option("--count", type=Count(10), help=f"Samples to judge, and images beside them (default: {COUNT:,}).")
+@click.option("--judge", metavar="FILE.onnx", help="What judges: a graph from images to features (default: MNIST's).")
+@click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption and of the samples.")
 @runtime_options
 @data_options
 @json_option
 def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any) -> None:
-    """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM.
+    """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
 
     A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime.
+
+    Samples are compared with test images in the features of a judge: Fréchet and kernel distance (0 is best), precision
+    and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
+    "train" (real images) and "reconstructions" say what could be reached. Only figures of one judge and one count compare.
     """
     from .. import plugins
     from ..data import open_images
@@ -32,30 +55,86 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     from ..metrics import evaluate as measure
     from ..progress import progress, say
 
-    reconstruct, shape = _reconstruction(model, options)
+    if extra := [f"--{name}" for name in ("judge", "count") if options[name] and not options["density"]]:
+        raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
+    reconstruct, shape, opened = _reconstruction(model, options)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     source = open_images(data, split=options["split"] or "test", shape=shape, limit=options["limit"])
+    judging = _judging(opened, source, data, options) if opened and options["density"] else None
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
         figures = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
     if figures["count"] < len(source):
         say(f"skipped {len(source) - figures['count']} bad images")
+    found = judging(seed) if judging else {}
     if as_json:
-        print_json({"model": model, "data": data, **figures})
+        print_json({"model": model, "data": data, **figures, **found})
     else:
         print_table([f"{model} on {data}", ""], [[name, f"{value:.6g}"] for name, value in figures.items()])
+        if found:
+            _print_judged(found)
 
 
-def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int]]:
-    """How a run or a bundle reconstructs a batch, and the shape of its images."""
+def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
+    """What judges samples, called with the seed; judge and data are opened before any computing."""
+    from ..data import open_images, open_test_split
+    from ..judge import Judge
+    from ..progress import say
+    from ..quality import judged
+
+    if options["split"] == "train":
+        raise BadInput("samples are compared with test images, not with those of --split train", "leave out --split")
+    judge = Judge(_judge_file(options["judge"], model, test), model.shape, model.provider, threads=options["threads"])
+    model.bundle.density_name(options["density"])
+    splits = open_test_split(data, model.shape) is not None
+    train = open_images(data, split="train", shape=model.shape) if splits else None
+    wanted = options["count"] or COUNT
+    given = min(len(each) for each in (test, train) if each is not None)
+    if given < wanted:
+        say(f"note: {given:,} images a set: there are no more")
+    if train is None:
+        say(f"note: {data} has no training split, so that there is no row for it")
+    settings = {"density": options["density"], "count": wanted, "skip_bad": options["skip_bad"]}
+    return lambda seed: judged(model, judge, test, train, seed=seed, **settings)
+
+
+def _judge_file(given: str | None, model: Model, test: Source) -> Path:
+    """The judge that was given, or the one that ships with aepipe where it knows such images."""
+    from ..judge import TRAIN_ONE, shipped
+
+    if given:
+        return Path(given)
+    trained_on = re.match(r"[\w-]*", str(model.bundle.trained.get("data", "")))
+    known = "mnist" in ((test.dataset or {}).get("name"), trained_on and trained_on[0])
+    if known and model.shape == (1, 28, 28):
+        return shipped("mnist")
+    message = f"aepipe has no judge for {test.name} and images of shape {list(model.shape)}, only one for MNIST"
+    raise BadInput(message, f"give one with --judge FILE.onnx; {TRAIN_ONE}")
+
+
+def _print_judged(found: dict[str, Any]) -> None:
+    """The sets of images beside one another, and below them what they were judged by."""
+    rows = {key: found[key] for key in ROWS if found[key]}
+    lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in COLUMNS)] for key, row in rows.items()]
+    click.echo()
+    print_table(["", *COLUMNS], lines)
+    judge = found["judge"]
+    accuracy = f", which is right about {judge['accuracy']:.2%} of test images" if "accuracy" in judge else ""
+    click.echo(f"\ndensity {found['density']}, {found['judged']} images a set, judge {judge['file']}{accuracy}")
+
+
+def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int], Model | None]:
+    """How a run or a bundle reconstructs a batch, the shape of its images, and the bundle opened."""
     if (Path(model) / "run.json").exists():
-        if given := [f"--{name}" for name in ("provider", "precision", "threads") if options[name]]:
+        bundles = ("provider", "precision", "threads", "density")
+        if given := [f"--{name}" for name in bundles if options[name]]:
             raise BadInput(f"a run is computed by torch, {given[0]} belongs to a bundle", f"aepipe export {model}")
         run = workshop("run").Run(model)
-        return workshop("finish").reconstruction(run.model()), run.shape
-    from ..infer import load
+        return workshop("finish").reconstruction(run.model()), run.shape, None
+    from ..infer import BATCH, load
 
     settings = {"precision": options["precision"] or "fp32", "threads": options["threads"]}
+    settings["batch_size"] = options["batch_size"] or BATCH
     opened = load(model, options["provider"] or "auto", **settings)
-    opened.session("encoder"), opened.session("decoder")
-    return opened.reconstruct_batch, opened.shape
+    opened.start("encoder", "decoder")
+    return opened.reconstruct_batch, opened.shape, opened

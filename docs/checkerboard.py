@@ -1,0 +1,110 @@
+"""The lecture's checkerboard: what uneven overlaps of a transposed convolution leave in images, with a number for it.
+
+Where the kernel is not a multiple of the stride, output pixels are sums of unequally many terms, in a pattern that repeats with the
+stride (Odena, Dumoulin and Olah, 2016). Three decoders of one size, equal but for their last two layers, are trained alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import aepipe
+import numpy as np
+from aepipe import figures, hookimpl, plugins
+from aepipe.data import open_images
+
+CHANNELS, IMAGES = 16, 512
+KERNELS = {"k4s3": (4, 3), "k4s2": (4, 2), "upsample": (3, 2)}  # name of a decoder to kernel and stride
+TITLES = {
+    "k4s3": "transposed, kernel 4, stride 3: overlaps unevenly",
+    "k4s2": "transposed, kernel 4, stride 2: overlaps evenly",
+    "upsample": "interpolation, then a convolution of kernel 3",
+}
+
+
+class Decoders:
+    """The first two of KERNELS as decoders: a plugin for the time of this script."""
+
+    @hookimpl
+    def register_decoders(self, register: Callable[..., object]) -> None:
+        for name in ("k4s3", "k4s2"):
+            register(transposed(*KERNELS[name]), name=name)
+
+
+def transposed(kernel: int, stride: int) -> Callable[..., object]:
+    """A factory of decoders that end in two transposed convolutions."""
+
+    def make(latent, shape):
+        """A linear layer, then two transposed convolutions."""
+        from torch import nn
+
+        size = -(-shape[1] // stride**2)
+        layers: list[nn.Module] = [
+            nn.Linear(latent, CHANNELS * size**2),
+            nn.ReLU(),
+            nn.Unflatten(1, (CHANNELS, size, size)),
+        ]
+        for after, wanted in ((CHANNELS, -(-shape[1] // stride)), (shape[0], shape[1])):
+            layers += [nn.ConvTranspose2d(CHANNELS, after, kernel, stride), Cropped(wanted), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    from torch import nn
+
+    class Cropped(nn.Module):
+        def __init__(self, size: int):
+            super().__init__()
+            self.size = size
+
+        def forward(self, maps):
+            return maps[:, :, : self.size, : self.size]
+
+    return make
+
+
+def energy(images: np.ndarray, period: int) -> float:
+    """Mean energy of images [N, C, H, W] at the frequency that repeats every `period` pixels, along rows and columns."""
+    wave = np.exp(-2j * np.pi * np.arange(images.shape[-1]) / period)
+    down = np.exp(-2j * np.pi * np.arange(images.shape[-2]) / period)
+    along = [images @ wave, np.einsum("nchw,h->ncw", images, down)]
+    return float(np.mean([np.mean(np.abs(each) ** 2) for each in along]))
+
+
+def checkerboard(data: str, limit: int | None, epochs: int, runs: Path, out: Path) -> dict[str, dict[str, float]]:
+    """Train, export and measure the three; draws `checkerboard.png`. Returns MSE and artefact by decoder.
+
+    The artefact is the energy of reconstructions at the decoder's stride, divided by that of the images themselves.
+    """
+    source = open_images(data, split="test", limit=IMAGES)
+    images = source.read(np.arange(len(source))).astype(np.float32) / 255
+    named, results = [("original", images[:12])], {}
+    plugin = plugins.registry().register(Decoders(), "checkerboard")
+    try:
+        for name, (_, stride) in KERNELS.items():
+            decoder = name if name != "upsample" else f"upsample:channels={CHANNELS}"
+            bundle = runs / "exported" / f"checkerboard-{name}"
+            if not (bundle / "manifest.json").exists():
+                recipe = {
+                    "latent_dim": 8,
+                    "epochs": epochs,
+                    "limit": limit,
+                    "densities": ["gaussian"],
+                    "overwrite": True,
+                }
+                aepipe.fit(data, encoder="conv", decoder=decoder, out=runs / f"checkerboard-{name}", **recipe).export(
+                    bundle
+                )
+            with aepipe.load(bundle, "cpu") as model:
+                restored = model.reconstruct(images)
+            error = float(np.square(restored - images).mean())
+            results[name] = {"mse": error, "artefact": energy(restored, stride) / energy(images, stride)}
+            named.append((name, restored[:12]))
+    finally:
+        plugins.registry().unregister(plugin)
+    subtitle = "energy at the stride, by that of the originals: " + ", ".join(
+        f"{name} {each['artefact']:.2f}" for name, each in results.items()
+    )
+    figures.save(
+        figures.rows(named, title="Transposed convolutions and grids", subtitle=subtitle), out / "checkerboard.png"
+    )
+    return results
