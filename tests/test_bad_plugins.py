@@ -141,7 +141,9 @@ def test_none_stops_other_work(bad, cli, digits_bundle, tmp_path):
     assert cli("greet", env=env).stdout.splitlines()[-1] == "hello"
     assert "Train an autoencoder" in cli("train", "--help", env=env).stdout
     listed = json.loads(cli("list", "encoder", "--json", env=env).stdout)
-    assert {"conv", "mlp", "pca", "resnet", "early", "fragile", "required", "talks"} == {each["name"] for each in listed}
+    assert {"conv", "mlp", "pca", "resnet", "early", "fragile", "required", "talks"} == {
+        each["name"] for each in listed
+    }
     (conv,) = [each for each in listed if each["name"] == "conv"]
     assert conv["plugin"] == "aepipe"
 

@@ -309,7 +309,19 @@ CORRUPTIONS = (
     "block:size=99",
     "downsample",
     "downsample:factor=5",
+    "mixed",
+    'mixed:of="gaussian:sigma=1;erase:p=1"',
 )
+
+
+def test_mixed_spoils_each_image_in_one_way():
+    images = np.full((400, 1, 4, 4), 0.5, np.float32)
+    corrupt = plugins.create("corruption", 'mixed:of="gaussian:sigma=0;erase:p=1"')
+    spoiled = corrupt(images, np.random.default_rng(0))
+    erased = (spoiled == 0).all((1, 2, 3))
+    assert 150 < erased.sum() < 250 and (spoiled[~erased] == 0.5).all()
+    with pytest.raises(aepipe.BadInput, match="gausian"):
+        plugins.create("corruption", "mixed:of=gausian")
 
 
 @pytest.mark.parametrize("spec", CORRUPTIONS)

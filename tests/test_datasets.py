@@ -151,3 +151,12 @@ def test_digits_without_scikit_learn(monkeypatch):
     with pytest.raises(BadInput, match="scikit-learn") as caught:
         open_images("digits")
     assert "aepipe[train]" in caught.value.hint
+
+
+def test_one_class_alone():
+    whole, threes = open_images("digits", split="test"), open_images("digits:only=3", split="test")
+    assert set(threes.labels.tolist()) == {3} and len(threes) == (whole.labels == 3).sum()
+    first = int(np.flatnonzero(whole.labels == 3)[0])
+    np.testing.assert_array_equal(threes.read(np.array([0])), whole.read(np.array([first])))
+    with pytest.raises(BadInput, match="only=10 is no class"):
+        open_images("digits:only=10")

@@ -26,13 +26,15 @@ def test_the_quick_form_shows_everything(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
-    assert len(pictures) == 2 + 2 + 3 + 1 and len(set(pictures)) == len(pictures)
+    assert len(pictures) == 2 + 2 + 3 + 1 + 1 and len(set(pictures)) == len(pictures)
     for picture in pictures:
         assert min(Image.open(tmp_path / "out" / picture).size) > 100
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8", "checkerboard"}
+    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8", "checkerboard", "restoration"}
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
+    (restored,) = results["restoration"].values()
+    assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
     again = run(tmp_path)

@@ -17,7 +17,7 @@ BUILT_IN = {
     "decoder": ["deconv", "mlp", "pca", "resnet", "upsample"],
     "objective": ["mse", "rae", "vae"],
     "density": ["gaussian", "gmm", "pca"],
-    "corruption": ["block", "downsample", "erase", "gaussian", "saltpepper"],
+    "corruption": ["block", "downsample", "erase", "gaussian", "mixed", "saltpepper"],
     "dataset": ["digits", "fashion-mnist", "mnist"],
     "provider": ["auto", "cpu", "cuda"],
 }

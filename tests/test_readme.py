@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         small = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
         small.resize((40 + index, 48), Image.Resampling.BICUBIC).save(path)
+    Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(home / "photo.jpg")
     return home
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import paths
 from .batches import batches
 from .bundle import Bundle
 from .data import open_images
@@ -89,16 +90,28 @@ class Model:
         """Restore spoiled images: the same graphs, for a bundle that was trained to denoise."""
         return self._over(images, self.reconstruct_batch)
 
-    def interpolate(self, a: Any, b: Any, steps: int = 12) -> Array:
-        """Straight lines in the latent space between images a and b of equal number: [N, steps, C, H, W], ends included."""
+    def interpolate(self, a: Any, b: Any, steps: int = 12, path: str = "linear", density: str | None = None) -> Array:
+        """Between images a and b of equal number through the latent space: [N, steps, C, H, W], ends included.
+
+        `path` is linear (straight lines between codes), slerp (arcs about the mean of the bundle's codes) or density (arcs
+        in the noise of `density`, by default the last one that has an inverse). Raises BadInput for any other.
+        """
         if steps < 2:
             raise BadInput(f"an interpolation needs at least 2 steps, not {steps}", "the default is 12")
+        through = paths.path_density(self.bundle, path, density)
         start, end = self.encode(a), self.encode(b)
         if len(start) != len(end):
             raise BadInput(f"{len(start)} images cannot be interpolated with {len(end)}", "give as many ends as starts")
-        alpha = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        lines = (1 - alpha) * start[:, None] + alpha * end[:, None]
-        return self.decode(lines.reshape(-1, self.latent)).reshape(len(start), steps, *self.shape)
+        codes = paths.between(self, start, end, steps, path, through)
+        return self.decode(codes.reshape(-1, self.latent)).reshape(len(start), steps, *self.shape)
+
+    def noise(self, codes: Any, density: str) -> Array:
+        """The noise [N, k] from which a density with an inverse makes these codes."""
+        return _joined([self.run("noise", part, density) for part in self._parts(self.check_codes(codes))])
+
+    def from_noise(self, noise: Array, density: str) -> Array:
+        """The codes [N, latent] that a density makes of noise [N, k] float32."""
+        return _joined([self.run("sample", part, density) for part in self._parts(noise)])
 
     def sample(self, count: int = 64, density: str | None = None, seed: int = 0) -> Array:
         """New images [count, C, H, W] from a density on the codes (default: the first of the bundle).

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
-from . import figures, plugins
+from . import anomaly, figures, plugins, tiles
 from .batches import Batch
 from .errors import BadInput
 from .infer import Model
 from .metrics import psnr, spoiled
+from .paths import PATHS, path_density
 from .progress import progress, say
 from .shards import Shard, drawn, part_of, place
 from .streams import SHEET, Input, collect, done, first_of, image_writer, stream, table
@@ -22,9 +22,13 @@ IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
 Array = np.ndarray
 
 
-def reconstruct(model: Model, given: Input, out: str) -> None:
-    """Images to codes and back."""
+def reconstruct(model: Model, given: Input, out: str, *, tile: bool, overlap: int | None) -> None:
+    """Images to codes and back; with `tile` at their own size."""
     kind, out = place(out, IMAGE_OUTPUTS, given.shard)
+    if tile:
+        tiles.open_whole(model, given, kind, overlap)
+        tiles.restore_input(model, given, out, kind, overlap=overlap)
+        return
     given.open("encoder", "decoder")
     if kind != "png":
         stream(given, out, kind, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape)
@@ -32,7 +36,7 @@ def reconstruct(model: Model, given: Input, out: str) -> None:
     note = given.for_sheet()
     clean, restored = collect(given, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
     if given.source.single_file:
-        figures.save(_picture(restored[0]), out)
+        figures.save(tiles.picture(restored[0]), out)
     else:
         mse = float(np.square(clean - restored).mean())
         subtitle = f"{_what(given, model)} · MSE {mse:.5f} · PSNR {psnr(mse):.2f} dB"
@@ -41,13 +45,21 @@ def reconstruct(model: Model, given: Input, out: str) -> None:
     done(out, len(restored), note=note)
 
 
-def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: int) -> None:
-    """Restore spoiled images; with `corrupt`, spoil them first and show before and after."""
+def denoise(
+    model: Model, given: Input, out: str, *, corrupt: str | None, seed: int, tile: bool, overlap: int | None
+) -> None:
+    """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
     kind, out = place(out, IMAGE_OUTPUTS, given.shard)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
-    given.open("encoder", "decoder")
+    if tile:
+        tiles.open_whole(model, given, kind, overlap)
+    else:
+        given.open("encoder", "decoder")
     if model.bundle.task != "denoise":
         say(f"note: {model.bundle.name} was trained to reconstruct; train with --corrupt for a denoiser")
+    if tile:
+        tiles.restore_input(model, given, out, kind, overlap=overlap, spoil=spoil, seed=seed)
+        return
 
     def before(batch: Batch) -> Array:
         return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
@@ -63,7 +75,7 @@ def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: 
 
     clean, pair = collect(given, "denoising", both)
     if given.source.single_file and spoil is None:
-        figures.save(_picture(pair[0, 1]), out)
+        figures.save(tiles.picture(pair[0, 1]), out)
     else:
         title, subtitle = f"Restoration by {model.bundle.name}", _what(given, model)
         rows = [("input", clean), ("restored", pair[:, 1])]
@@ -75,21 +87,33 @@ def denoise(model: Model, given: Input, out: str, *, corrupt: str | None, seed: 
     done(out, len(clean), note=note)
 
 
-def interpolate(model: Model, first: Input, second: Input | None, out: str, *, pairs: int, steps: int) -> None:
-    """Straight lines in the latent space between pairs of images."""
+def interpolate(
+    model: Model,
+    first: Input,
+    second: Input | None,
+    out: str,
+    *,
+    pairs: int,
+    steps: int,
+    path: str,
+    density: str | None,
+) -> None:
+    """Lines through the latent space between pairs of images."""
     if first.shard is not None:
         raise BadInput(
             "an interpolation is made in one piece, not in shards", "leave out --shard; --pairs says how many"
         )
     kind, out = place(out, IMAGE_OUTPUTS, None)
+    through = path_density(model.bundle, path, density)
     for each in (first, second) if second else (first,):
         each.open("encoder", "decoder")
     a, b = _ends(first, second, pairs)
-    lines = model.interpolate(a, b, steps)
+    lines = model.interpolate(a, b, steps, path, through)
     if kind == "png":
         labels = [f"{alpha:.2f}" for alpha in np.linspace(0, 1, steps)]
         title = f"Interpolation by {model.bundle.name}"
-        subtitle = f"{_what(first, model)} · the decoded straight line between two codes, from 0 to 1"
+        way = PATHS[path] + (f" {through}" if through else "")
+        subtitle = f"{_what(first, model)} · decoded: {way}, from 0 to 1"
         figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), out)
     else:
         flat = lines.reshape(-1, *model.shape) if kind == "folder" else lines
@@ -178,22 +202,31 @@ def decode(model: Model, codes: Array, out: str, *, limited: bool, shard: Shard 
     done(out, len(part), note=note)
 
 
-def score(model: Model, given: Input, out: str, *, density: str | None) -> None:
-    """Reconstruction error and log-density of every image, as a table."""
+def score(model: Model, given: Input, out: str, *, density: str | None, calibration: str | None) -> None:
+    """Reconstruction error and log-density of every image, as a table; with a calibration also how anomalous it is."""
     _, out = place(out, ("csv",), given.shard)
+    scale = anomaly.read(calibration, model, density) if calibration else None
+    name = scale.density if scale else model.bundle.density_name(density)
+    given.open("encoder", "decoder")
+    columns = ["error", "log_density", *(["anomaly", "alarm"] if scale else [])]
+
+    def rows(batch: Batch) -> dict[str, Array]:
+        scores = model.score_batch(batch.images, name)
+        return scores | scale.judge(scores) if scale else scores
+
+    table(given, out, "scoring", columns, rows)
+
+
+def calibrate(model: Model, given: Input, out: str, *, density: str | None, false_alarm: float) -> None:
+    """What scores normal images have, as JSON, and where alarm begins."""
+    anomaly.check_output(out, given.shard)
+    anomaly.check_rate(false_alarm)
     name = model.bundle.density_name(density)
     given.open("encoder", "decoder")
-    table(given, out, "scoring", ["error", "log_density"], lambda batch: model.score_batch(batch.images, name))
-
-
-def _picture(image: Array) -> Any:
-    """One image [C, H, W] as a picture of its own size."""
-    from PIL import Image
-
-    from .outputs import pixels
-
-    data = pixels(image)
-    return Image.fromarray(data[0] if len(data) == 1 else np.ascontiguousarray(data[:3].transpose(1, 2, 0)))
+    parts = [model.score_batch(batch.images, name) for batch in given.read("scoring")]
+    scores = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+    anomaly.calibration(model, name, scores, false_alarm, given.source.name).save(out)
+    done(out, len(scores["error"]), note=f", alarm at a false-alarm rate of {false_alarm:g}")
 
 
 def _what(given: Input, model: Model) -> str:

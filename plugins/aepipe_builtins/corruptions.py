@@ -7,7 +7,7 @@ from aepipe import hookimpl
 
 @hookimpl
 def register_corruptions(register):
-    for corruption in (gaussian, saltpepper, erase, block, downsample):
+    for corruption in (gaussian, saltpepper, erase, block, downsample, mixed):
         register(corruption)
 
 
@@ -101,6 +101,28 @@ def downsample(*, factor: int = 2):
         means = (sums / area).astype(np.float32)
         large = means.repeat(factor, axis=2)[:, :, :height].repeat(factor, axis=3)[:, :, :, :width]
         return np.clip(large, 0, 1)
+
+    return corrupt
+
+
+def mixed(*, of: str = "gaussian;saltpepper;erase;block;downsample"):
+    """Each image spoiled by one of several corruptions, chosen at random: one restorer for all.
+
+    of: spec strings with a semicolon between them, in double quotes if they have options
+    """
+    from aepipe import plugins
+
+    choices = [plugins.create("corruption", spec.strip()) for spec in of.split(";")]
+
+    def corrupt(images, rng):
+        import numpy as np
+
+        spoiled, chosen = np.empty_like(images), rng.integers(len(choices), size=len(images))
+        for index, choice in enumerate(choices):
+            rows = np.flatnonzero(chosen == index)
+            if len(rows):
+                spoiled[rows] = choice(images[rows], rng)
+        return spoiled
 
     return corrupt
 

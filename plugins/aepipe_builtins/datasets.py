@@ -17,28 +17,57 @@ def register_datasets(register):
     register(digits)
 
 
-def mnist():
-    "70,000 handwritten digits, 28x28 grey (LeCun et al., 1998); downloaded once."
+def mnist(*, only: int | None = None):
+    """70,000 handwritten digits, 28x28 grey (LeCun et al., 1998); downloaded once.
+
+    only: one class, 0 to 9 (default: all)
+    """
     from .downloads import Idx
 
-    return Idx("mnist")
+    return _only(Idx("mnist"), only)
 
 
-def fashion_mnist():
-    "70,000 articles of clothing, 28x28 grey (Xiao et al., 2017); downloaded once."
+def fashion_mnist(*, only: int | None = None):
+    """70,000 articles of clothing, 28x28 grey (Xiao et al., 2017); downloaded once.
+
+    only: one class, 0 to 9 (default: all)
+    """
     from .downloads import Idx
 
-    return Idx("fashion-mnist")
+    return _only(Idx("fashion-mnist"), only)
 
 
-def digits(*, size: int = 28):
+def digits(*, size: int = 28, only: int | None = None):
     """1,797 real handwritten digits, enlarged from 8x8 (scikit-learn's); no download.
 
     size: height and width in pixels
+    only: one class, 0 to 9 (default: all)
     """
     if not 1 <= size <= 1024:
         raise ValueError("size is from 1 to 1024")
-    return Digits(size)
+    return _only(Digits(size), only)
+
+
+def _only(dataset, label: int | None):
+    if label is None:
+        return dataset
+    if not 0 <= label <= 9:
+        raise ValueError(f"only={label} is no class: there are 0 to 9")
+    return OneClass(dataset, label)
+
+
+class OneClass:
+    """The images of one class: what a detector of anomalies is trained on."""
+
+    def __init__(self, dataset, label: int):
+        self.dataset, self.label = dataset, label
+
+    def load(self, split: str) -> np.ndarray:
+        return self.dataset.load(split)[self.dataset.labels(split) == self.label]
+
+    def labels(self, split: str) -> np.ndarray:
+        labels = self.dataset.labels(split)
+        return labels[labels == self.label]
 
 
 class Digits:

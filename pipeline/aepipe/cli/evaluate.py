@@ -28,7 +28,8 @@ COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likeli
     epilog="""\b
 Examples:
   aepipe eval exported/mnist-d8 --data mnist --json
-  aepipe eval exported/mnist-d8 --data mnist --density gaussian""",
+  aepipe eval exported/mnist-d8 --data mnist --density gaussian
+  aepipe eval exported/threes --data mnist --normal 3   (trained on mnist:only=3)""",
 )
 @click.argument("model", metavar="RUN|BUNDLE")
 @click.option("--data", required=True, metavar="SPEC|PATH", help="Images to reconstruct, by default the test split.")
@@ -36,6 +37,9 @@ Examples:
 @click.option("--density", metavar="NAME", help="Judge samples of this density of a BUNDLE, too.")
 @click.option("--count", type=Count(10), help=f"Samples to judge, and images beside them (default: {COUNT:,}).")
 @click.option("--judge", metavar="FILE.onnx", help="What judges: a graph from images to features (default: MNIST's).")
+@click.option(
+    "--normal", type=Count(0), metavar="LABEL", help="AUROC of telling this class, which a BUNDLE knows, from others."
+)
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption and of the samples.")
 @runtime_options
 @data_options
@@ -60,7 +64,9 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     reconstruct, shape, opened = _reconstruction(model, options)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     source = open_images(data, split=options["split"] or "test", shape=shape, limit=options["limit"])
-    judging = _judging(opened, source, data, options) if opened and options["density"] else None
+    judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
+    judging = _judging(opened, source, data, options) if opened and judged else None
+    detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
         figures = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
@@ -68,9 +74,11 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
         say(f"skipped {len(source) - figures['count']} bad images")
     found = judging(seed) if judging else {}
     if as_json:
-        print_json({"model": model, "data": data, **figures, **found})
+        print_json({"model": model, "data": data, **figures, **found, **detecting})
     else:
-        print_table([f"{model} on {data}", ""], [[name, f"{value:.6g}"] for name, value in figures.items()])
+        areas = {f"AUROC {name}": value for name, value in detecting.get("auroc", {}).items() if value is not None}
+        lines = [[name, f"{value:.6g}"] for name, value in {**figures, **areas}.items()]
+        print_table([f"{model} on {data}", ""], lines)
         if found:
             _print_judged(found)
 
@@ -96,6 +104,16 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
         say(f"note: {data} has no training split, so that there is no row for it")
     settings = {"density": options["density"], "count": wanted, "skip_bad": options["skip_bad"]}
     return lambda seed: judged(model, judge, test, train, seed=seed, **settings)
+
+
+def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -> dict[str, Any]:
+    """How well the class is told from the others."""
+    from ..data import open_images, open_test_split
+    from ..one_class import one_class
+
+    splits = open_test_split(data, model.shape) is not None
+    train = open_images(data, split="train", shape=model.shape) if splits else None
+    return one_class(model, test, train, options["normal"], options["density"])
 
 
 def _judge_file(given: str | None, model: Model, test: Source) -> Path:
@@ -126,8 +144,8 @@ def _print_judged(found: dict[str, Any]) -> None:
 def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int], Model | None]:
     """How a run or a bundle reconstructs a batch, the shape of its images, and the bundle opened."""
     if (Path(model) / "run.json").exists():
-        bundles = ("provider", "precision", "threads", "density")
-        if given := [f"--{name}" for name in bundles if options[name]]:
+        bundles = ("provider", "precision", "threads", "density", "normal")
+        if given := [f"--{name}" for name in bundles if options[name] is not None]:
             raise BadInput(f"a run is computed by torch, {given[0]} belongs to a bundle", f"aepipe export {model}")
         run = workshop("run").Run(model)
         return workshop("finish").reconstruction(run.model()), run.shape, None

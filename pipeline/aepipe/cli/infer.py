@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import BadInput
 from . import Commands
 from .options import Count, data_options, runtime_options, shard_option
 
@@ -82,24 +83,50 @@ class Reading:
         return Input(what, model, **self.options)
 
 
+def tile_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Images at their own size."""
+    for option in (
+        click.option("--overlap", type=Count(0), help="Pixels that neighbouring tiles share (default: a quarter)."),
+        click.option("--tile", is_flag=True, help="Keep image sizes: overlapping tiles, blended."),
+    ):
+        command = option(command)
+    return command
+
+
+def check_tile_options(tile: bool, overlap: int | None) -> None:
+    if overlap is not None and not tile:
+        raise BadInput("--overlap belongs to tiles", "add --tile")
+
+
 @task("aepipe infer reconstruct exported/mnist-d8 photos/ -o restored/")
 @click.argument("input")
-def reconstruct(model: Any, reading: Reading, input: str, out: str) -> None:
+@tile_options
+def reconstruct(model: Any, reading: Reading, input: str, out: str, tile: bool, overlap: int | None) -> None:
     """Encode INPUT and decode it again: originals above copies."""
     from .. import tasks
 
-    tasks.reconstruct(model, reading.of(input, model), out)
+    check_tile_options(tile, overlap)
+    tasks.reconstruct(model, reading.of(input, model), out, tile=tile, overlap=overlap)
 
 
 @task("aepipe infer denoise exported/denoiser mnist --limit 16 --corrupt gaussian:sigma=0.5 -o out.png")
 @click.argument("input")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input first, and show before and after.")
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption.")
-def denoise(model: Any, reading: Reading, input: str, out: str, corrupt: str | None, seed: int) -> None:
-    """Restore INPUT by a bundle that was trained on spoiled images."""
+@tile_options
+def denoise(
+    model: Any, reading: Reading, input: str, out: str, corrupt: str | None, seed: int, tile: bool, overlap: int | None
+) -> None:
+    """Restore INPUT by a bundle that was trained on spoiled images.
+
+    Image files are cropped and resized to the model. With --tile they keep their size, and a grey model restores each
+    channel by itself: a photo gives OUT.png of that photo, a folder of mixed sizes a folder of the same.
+    """
     from .. import tasks
 
-    tasks.denoise(model, reading.of(input, model), out, corrupt=corrupt, seed=seed)
+    check_tile_options(tile, overlap)
+    given = reading.of(input, model)
+    tasks.denoise(model, given, out, corrupt=corrupt, seed=seed, tile=tile, overlap=overlap)
 
 
 @task("aepipe infer interpolate exported/mnist-d8 mnist -o strips.png --pairs 6 --steps 12")
@@ -107,15 +134,31 @@ def denoise(model: Any, reading: Reading, input: str, out: str, corrupt: str | N
 @click.argument("input2", required=False)
 @click.option("--pairs", default=6, show_default=True, type=Count(1), help="How many strips.")
 @click.option("--steps", default=12, show_default=True, type=Count(2), help="Images on a strip, ends included.")
-def interpolate(model: Any, reading: Reading, input: str, input2: str | None, out: str, pairs: int, steps: int) -> None:
-    """Straight lines in the latent space between images.
+@click.option(
+    "--path", type=click.Choice(["linear", "slerp", "density"]), default="linear", show_default=True, help="See above."
+)
+@click.option("--density", metavar="NAME", help="Of --path density (default: the last that has an inverse).")
+def interpolate(
+    model: Any,
+    reading: Reading,
+    input: str,
+    input2: str | None,
+    out: str,
+    pairs: int,
+    steps: int,
+    path: str,
+    density: str | None,
+) -> None:
+    """Straight lines or arcs between images in the latent space.
 
     Each image of INPUT is joined to its neighbour, or to an image of INPUT2; one image on one side serves for all.
+
+    --path slerp is an arc about the mean code, --path density an arc in the noise of a density, where samples lie.
     """
     from .. import tasks
 
-    second = reading.of(input2, model) if input2 else None
-    tasks.interpolate(model, reading.of(input, model), second, out, pairs=pairs, steps=steps)
+    first, second = reading.of(input, model), reading.of(input2, model) if input2 else None
+    tasks.interpolate(model, first, second, out, pairs=pairs, steps=steps, path=path, density=density)
 
 
 @task("aepipe infer sample exported/mnist-d8 -o samples.png --count 64 --density pca --seed 1")
@@ -150,16 +193,40 @@ def decode(model: Any, reading: Reading, codes: str, out: str) -> None:
 
 
 @task("aepipe infer score exported/mnist-d8 photos/ -o scores.csv")
-@click.argument("input")
+@click.argument("input", required=False)
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
-def score(model: Any, reading: Reading, input: str, out: str, density: str | None) -> None:
-    """Reconstruction error and log-density of each image.
+@click.option("--calibrate", metavar="SPEC", help="Learn from normal images what is usual: OUT.json, and no INPUT.")
+@click.option("--false-alarm", type=float, metavar="RATE", help="Normal images that may alarm (default: 0.05).")
+@click.option("--calibration", metavar="FILE.json", help="Add the columns anomaly and alarm by what --calibrate wrote.")
+def score(
+    model: Any,
+    reading: Reading,
+    input: str | None,
+    out: str,
+    density: str | None,
+    calibrate: str | None,
+    false_alarm: float | None,
+    calibration: str | None,
+) -> None:
+    """Reconstruction error, log-density and alarms of images.
 
     OUT is .csv, or - for stdout: index, path where INPUT has files, mean squared error per pixel, log-density of the code.
+    Alarms need two runs: --calibrate NORMAL -o usual.json, then INPUT --calibration usual.json -o scores.csv.
     """
     from .. import tasks
 
-    tasks.score(model, reading.of(input, model), out, density=density)
+    if calibrate is None:
+        if false_alarm is not None:
+            raise BadInput("--false-alarm belongs to a calibration", "give it with --calibrate SPEC")
+        if input is None:
+            raise BadInput("the INPUT is missing", "give images to score, or --calibrate SPEC")
+        tasks.score(model, reading.of(input, model), out, density=density, calibration=calibration)
+        return
+    if input is not None or calibration is not None:
+        other = "an INPUT" if input is not None else "--calibration"
+        raise BadInput(f"{other} beside --calibrate", "calibrate first, then score with --calibration in a second run")
+    rate = 0.05 if false_alarm is None else false_alarm
+    tasks.calibrate(model, reading.of(calibrate, model), out, density=density, false_alarm=rate)
 
 
 @infer.command(epilog="\b\nExample:\n  aepipe infer join codes.npy")

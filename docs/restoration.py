@@ -1,0 +1,67 @@
+"""Restoration: an autoencoder for each corruption and one for all, beside the best linear restorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import aepipe
+import numpy as np
+from aepipe import figures, plugins
+from aepipe.data import Source, open_images
+from aepipe.metrics import psnr, spoiled
+
+PAIR = {"encoder": "resnet", "decoder": "resnet", "latent_dim": 64, "schedule": "cosine", "lr": 2e-3}
+SEED = 0
+
+
+def restoration(
+    data: str, corruptions: tuple[str, ...], recipe: dict[str, Any], runs: Path, out: Path
+) -> dict[str, dict[str, float]]:
+    """PSNR in dB of the mean squared error on the test images, by corruption: of the spoiled input, of the best linear restorer,
+    of a model for that corruption and of one for all. Draws `restoration.png`."""
+    test, train = (open_images(data, split=split, limit=recipe["limit"]) for split in ("test", "train"))
+    clean = _floats(test)
+    everything = f'mixed:of="{";".join(corruptions)}"'
+    models = {corruption: _model(data, corruption, runs, recipe) for corruption in (*corruptions, everything)}
+    found, shown = {}, []
+    for corruption in corruptions:
+        corrupt = plugins.create("corruption", corruption)
+        bad = spoiled(corrupt, clean, np.arange(len(clean)), SEED)
+        restored = {"own": models[corruption].denoise(bad), "all": models[everything].denoise(bad)}
+        restored = {"input": bad, "linear": linear(corrupt, _floats(train), bad), **restored}
+        found[corruption] = {key: psnr(float(np.square(images - clean).mean())) for key, images in restored.items()}
+        shown += [(corruption, bad[:12]), ("restored", restored["own"][:12])]
+    subtitle = (
+        f"{PAIR['encoder']}, d = {PAIR['latent_dim']}, a model for each corruption; below each row what it made of it"
+    )
+    picture = figures.rows([("clean", clean[:12]), *shown], title="Restoration", subtitle=subtitle)
+    figures.save(picture, out / "restoration.png")
+    return found
+
+
+def linear(corrupt: Any, train: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """What the best affine map from spoiled to clean training images (least squares) makes of `bad`, clipped to 0..1."""
+    inputs = corrupt(train, np.random.default_rng(SEED + 1)).reshape(len(train), -1).astype(np.float64)
+    targets = train.reshape(len(train), -1).astype(np.float64)
+    mean_in, mean_out = inputs.mean(0), targets.mean(0)
+    inputs -= mean_in
+    covariance = inputs.T @ inputs
+    covariance[np.diag_indices_from(covariance)] += 1e-3 * len(train)  # pixels that never vary
+    matrix = np.linalg.solve(covariance, inputs.T @ (targets - mean_out))
+    restored = (bad.reshape(len(bad), -1) - mean_in) @ matrix + mean_out
+    return np.clip(restored, 0, 1).reshape(bad.shape).astype(np.float32)
+
+
+def _floats(source: Source) -> np.ndarray:
+    return source.read(np.arange(len(source))).astype(np.float32) / 255
+
+
+def _model(data: str, corruption: str, runs: Path, recipe: dict[str, Any]) -> aepipe.Model:
+    name = "restore-" + "".join(each if each.isalnum() or each == "." else "-" for each in corruption).strip("-")[:60]
+    run, bundle = runs / name, runs / "exported" / name
+    if not (bundle / "manifest.json").exists():
+        made = aepipe.resume(run) if (run / "run.json").exists() else None
+        made = made or aepipe.fit(data, corrupt=corruption, out=run, densities=["gaussian"], **PAIR, **recipe)
+        made.export(bundle)
+    return aepipe.load(bundle, "cpu", batch_size=500)
