@@ -24,6 +24,7 @@ from aepipe.run import Run
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from checkerboard import checkerboard
 from restoration import restoration
+from sampling import header, judge_samples, sample_lines
 
 TITLES = {"conv": "Autoencoder", "pca": "PCA"}
 DENSITIES = ("gaussian", "full=pca", "gmm10=gmm:components=10", "gmm50=gmm:components=50", "gmm200=gmm:components=200")
@@ -45,6 +46,10 @@ A density is fitted to the codes of the training images; samples of it are decod
 mixture of such Gaussians, `flow` the normalising flow of [aepipe-flow](../../plugins/aepipe-flow). The table holds the mean
 log-likelihood, in nats, of the codes of the test images."""
 
+JUDGED = """\
+What the judge says of {count:,} samples at d = {d} (`aepipe eval --density` explains the columns), beside real training images,
+which are the floor, reconstructions and the mid-points of straight lines. The first column is the Fréchet distance by that of the
+reconstructions."""
 GRIDS = """\
 Where the kernel of a transposed convolution is not a multiple of its stride, output pixels are sums of unequally many terms and
 a grid appears. Three small decoders, trained alike and briefly; the artefact is the energy of their reconstructions at the
@@ -67,12 +72,13 @@ class Plan:
     densities: tuple[str, ...]
     corruptions: tuple[str, ...]
     restorers: dict[str, Any]  # the recipe of the models that restore
+    judged: tuple[int, int]  # the latent size whose samples are judged, and how many
 
 
 CORRUPTIONS = ("gaussian:sigma=0.25", "gaussian:sigma=0.5", "gaussian:sigma=1", "erase:p=0.5", "erase:p=0.9")
-WHOLE = Plan("mnist", (2, 4, 8, 16, 32), 12, None, DENSITIES, CORRUPTIONS, {"epochs": 4, "limit": None})
+WHOLE = Plan("mnist", (2, 4, 8, 16, 32), 12, None, DENSITIES, CORRUPTIONS, {"epochs": 4, "limit": None}, (16, 10_000))
 FEW = (*DENSITIES[:2], "gmm5=gmm:components=5")
-QUICK = Plan("digits", (2, 8), 1, 300, FEW, ("gaussian:sigma=0.5",), {"epochs": 1, "limit": 200})
+QUICK = Plan("digits", (2, 8), 1, 300, FEW, ("gaussian:sigma=0.5",), {"epochs": 1, "limit": 200}, (8, 100))
 
 
 def main() -> None:
@@ -91,6 +97,10 @@ def main() -> None:
     if "checkerboard" not in results:
         epochs, limit = max(1, plan.epochs // 6), plan.limit or 6000  # early in training, where the eye sees it best
         results["checkerboard"] = checkerboard(plan.data, limit, epochs, arguments.runs, arguments.out)
+        save(results, arguments.out)
+    if "judged" not in results:
+        d, count = plan.judged
+        results["judged"] = judge_samples(plan.data, bundles["conv", d], count)
         save(results, arguments.out)
     if "restoration" not in results:
         runs, out = arguments.runs, arguments.out
@@ -183,6 +193,8 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
     for kind, d in dict.fromkeys([("pca", plan.sizes[-1]), ("conv", 8), ("conv", plan.sizes[-1])]):
         sections.append(f"![{TITLES[kind]}, d = {d}](interpolate-{kind}-d{d}.png)")
     sections += ["## Sampling", SAMPLING, likelihood_table(plan, results)]
+    d, count = plan.judged
+    sections += [JUDGED.format(d=d, count=count), table(header(), sample_lines(results["judged"]))]
     for d in [size for size in plan.sizes if size >= 8]:
         for density in results[f"conv-d{d}"]["log_likelihood"]:
             sections.append(f"![d = {d}, {density}](sample-d{d}-{density}.png)")

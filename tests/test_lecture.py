@@ -30,9 +30,10 @@ def test_the_quick_form_shows_everything(tmp_path):
     for picture in pictures:
         assert min(Image.open(tmp_path / "out" / picture).size) > 100
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8", "checkerboard", "restoration"}
+    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8", "checkerboard", "restoration", "judged"}
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
+    assert {"train", "reconstructions", "midpoints", "samples, gaussian", "samples, gmm5"} <= set(results["judged"])
     (restored,) = results["restoration"].values()
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page
