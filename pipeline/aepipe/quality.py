@@ -12,6 +12,7 @@ from .distances import frechet, kernel_distance, neighbours
 from .errors import BadInput
 from .infer import Model
 from .judge import Judge
+from .paths import between
 from .progress import Advance, progress
 
 LEAST = 10  # images in a set
@@ -33,9 +34,9 @@ def judged(
     """What the judge says of `count` samples, and of as many mid-points, reconstructions and training images.
 
     Every set is compared with the same test images, by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
-    distances.py): samples of `density`; midpoints, the decoded means of the codes of two test images; reconstructions of the
-    test images themselves, which show what decoder and code cost; train, real images and so the floor, None where the
-    data has no training split. `log_likelihood` is the mean log-density (natural logarithm) of the test images' codes,
+    distances.py): samples of `density`; midpoints, the decoded middles of straight lines between the codes of two test
+    images, and those of the other paths of paths.py; reconstructions of the test images themselves, which show what
+    decoder and code cost; train, real images and so the floor, None where the data has no training split. `log_likelihood` is the mean log-density (natural logarithm) of the test images' codes,
     and at "train" that of the training images' codes: higher there means that the density learned its codes by heart.
 
     All sets have one size, for the distances depend on it: `count`, or the smaller of the data's splits. Images are chosen
@@ -46,11 +47,18 @@ def judged(
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:
         raise BadInput(f"{count} images are too few to judge samples by", f"{LEAST} are the least, 10,000 are usual")
-    with progress("judging", count * (4 if train is None else 5)) as advance:
+    ways = midpoint_rows(model, name)
+    with progress("judging", count * (3 + len(ways) + (train is not None))) as advance:
         real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
+        # Each code and another one: a ring in random order, so that each is an end twice.
+        ring = rng.permutation(len(codes))
+        ends = codes[ring], codes[np.roll(ring, 1)]
         of_codes = {
             "samples": np.concatenate(list(model.sample_codes(count, name, seed))),
-            "midpoints": _middles(codes, rng),
+            **{
+                row: between(model, *ends, 3, way, name if way == "density" else None)[:, 1]
+                for row, way in ways.items()
+            },
             "reconstructions": codes,
         }
         sets: dict[str, Array | None] = {key: _decoded(model, judge, each, advance) for key, each in of_codes.items()}
@@ -93,10 +101,10 @@ def _decoded(model: Model, judge: Judge, codes: Array, advance: Advance) -> Arra
     return np.concatenate(features)
 
 
-def _middles(codes: Array, rng: np.random.Generator) -> Array:
-    """The middle between each code and another one: a ring in random order, so that each is an end twice."""
-    ring = rng.permutation(len(codes))
-    return (codes[ring] + codes[np.roll(ring, 1)]) / 2
+def midpoint_rows(model: Model, density: str) -> dict[str, str]:
+    """Name of a row to the path whose mid-points it holds; through the density's noise only where that has an inverse."""
+    inverse = {"midpoints_density": "density"} if model.bundle.has("noise", density) else {}
+    return {"midpoints": "linear", "midpoints_slerp": "slerp", **inverse}
 
 
 def _log_likelihood(model: Model, codes: Array, density: str) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..infer import Model
 
 COUNT = 10_000
-ROWS = ("samples", "midpoints", "reconstructions", "train")
+ROWS = ("samples", "midpoints", "midpoints_slerp", "midpoints_density", "reconstructions", "train")
 COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
 
 
@@ -132,7 +132,7 @@ def _judge_file(given: str | None, model: Model, test: Source) -> Path:
 
 def _print_judged(found: dict[str, Any]) -> None:
     """The sets of images beside one another, and below them what they were judged by."""
-    rows = {key: found[key] for key in ROWS if found[key]}
+    rows = {key: found[key] for key in ROWS if found.get(key)}
     lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in COLUMNS)] for key, row in rows.items()]
     click.echo()
     print_table(["", *COLUMNS], lines)
