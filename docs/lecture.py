@@ -1,7 +1,7 @@
 """The lecture's experiments on MNIST, from training to figures: python docs/lecture.py [--quick] [-o FOLDER] [--runs FOLDER]
 
 F. Fleuret's deep learning course, lecture 7.2, with densities that go past it. Everything shown is computed by exported bundles
-through ONNX Runtime. What is finished is not done again, so that it can be stopped and started at any time; about an hour on two
+through ONNX Runtime. What is finished is not done again, so that it can be stopped and started at any time; one to two hours on two
 cores, three minutes with --quick, which shows that everything works and nothing else.
 """
 
@@ -26,7 +26,8 @@ from checkerboard import checkerboard
 from restoration import restoration
 from sampling import header, judge_samples, sample_lines
 
-TITLES = {"conv": "Autoencoder", "pca": "PCA"}
+TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
+PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
 DENSITIES = ("gaussian", "full=pca", "gmm10=gmm:components=10", "gmm50=gmm:components=50", "gmm200=gmm:components=200")
 PICTURES = 12  # in a row
 RESULTS = "results.json"
@@ -119,11 +120,19 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
     if (run / "run.json").exists():
         trained = aepipe.resume(run)
     else:
-        pair = {"encoder": "conv", "decoder": "deconv"} if kind == "conv" else {"encoder": "pca", "decoder": "pca"}
+        encoder, decoder = PAIRS[kind]
         recipe = {"epochs": plan.epochs, "schedule": "cosine", "lr": 2e-3}
-        # The many-component mixtures are for the autoencoder: PCA's samples are shown with the lecture's density.
-        wanted = plan.densities if kind == "conv" else plan.densities[:2]
-        trained = aepipe.fit(plan.data, latent_dim=d, limit=plan.limit, densities=wanted, out=run, **pair, **recipe)
+        wanted = plan.densities if kind == "conv" else plan.densities[:2]  # samples are shown of the lecture's networks
+        trained = aepipe.fit(
+            plan.data,
+            latent_dim=d,
+            limit=plan.limit,
+            densities=wanted,
+            encoder=encoder,
+            decoder=decoder,
+            out=run,
+            **recipe,
+        )
     return Run(trained.directory).export(bundle)
 
 

@@ -26,11 +26,16 @@ def test_the_quick_form_shows_everything(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
-    assert len(pictures) == 2 + 2 + 3 + 1 + 1 and len(set(pictures)) == len(pictures)
+    assert len(pictures) == 3 + 2 + 3 + 1 + 1 and len(set(pictures)) == len(pictures)
     for picture in pictures:
         assert min(Image.open(tmp_path / "out" / picture).size) > 100
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert set(results) == {"conv-d2", "conv-d8", "pca-d2", "pca-d8", "checkerboard", "restoration", "judged"}
+    assert set(results) == {
+        *(f"{kind}-d{d}" for kind in ("pca", "conv", "resnet") for d in (2, 8)),
+        "checkerboard",
+        "restoration",
+        "judged",
+    }
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
     assert {"train", "reconstructions", "midpoints", "samples, gaussian", "samples, gmm5"} <= set(results["judged"])
