@@ -16,50 +16,20 @@ from typing import Any
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
-from aepipe.benchmark_report import table
 from aepipe.data import open_images
 from aepipe.metrics import evaluate
 from aepipe.progress import say
 from aepipe.run import Run
-from checkerboard import TITLES as TITLES_OF_DECODERS
 from checkerboard import checkerboard
+from detection import detection
+from lecture_page import TITLES, page
 from restoration import restoration
-from sampling import header, judge_samples, sample_lines
+from sampling import judge_samples
 
-TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
 DENSITIES = ("gaussian", "full=pca", "gmm10=gmm:components=10", "gmm50=gmm:components=50", "gmm200=gmm:components=200")
 PICTURES = 12  # in a row
 RESULTS = "results.json"
-
-PAGE = """\
-# Deep autoencoders: the lecture's experiments
-
-After F. Fleuret's deep learning course, lecture 7.2: {what}. Made by `make lecture`, all of it from exported bundles through
-ONNX Runtime.
-
-## Reconstruction
-
-Mean squared error per pixel (0..1) and PSNR in dB on the test images. PCA is the best linear autoencoder."""
-SAMPLING = """\
-A density is fitted to the codes of the training images; samples of it are decoded. The lecture ends with the diagonal Gaussian
-(`gaussian`), whose samples "are unsatisfying, because the density model is too simple". `full` has all covariances, `gmm` is a
-mixture of such Gaussians, `flow` the normalising flow of [aepipe-flow](../../plugins/aepipe-flow). The table holds the mean
-log-likelihood, in nats, of the codes of the test images."""
-
-JUDGED = """\
-What the judge says of {count:,} samples at d = {d} (`aepipe eval --density` explains the columns), beside real training images,
-which are the floor, reconstructions and the mid-points of straight lines. The first column is the Fréchet distance by that of the
-reconstructions."""
-GRIDS = """\
-Where the kernel of a transposed convolution is not a multiple of its stride, output pixels are sums of unequally many terms and
-a grid appears. Three small decoders, trained alike and briefly; the artefact is the energy of their reconstructions at the
-frequency of the stride, divided by that of the originals (a little blur and no grid: far below 1)."""
-
-RESTORATION = """\
-Trained on spoiled input and clean target: residual networks with 64 numbers in the middle, one for each corruption and one that
-met all of them. PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
-spoiled to clean training images, clipped to 0..1."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +43,49 @@ class Plan:
     densities: tuple[str, ...]
     corruptions: tuple[str, ...]
     restorers: dict[str, Any]  # the recipe of the models that restore
+    detectors: dict[str, dict[str, Any]]  # options of the models that know one class
+    classes: int
     judged: tuple[int, int]  # the latent size whose samples are judged, and how many
 
 
 CORRUPTIONS = ("gaussian:sigma=0.25", "gaussian:sigma=0.5", "gaussian:sigma=1", "erase:p=0.5", "erase:p=0.9")
-WHOLE = Plan("mnist", (2, 4, 8, 16, 32), 12, None, DENSITIES, CORRUPTIONS, {"epochs": 4, "limit": None}, (16, 10_000))
-FEW = (*DENSITIES[:2], "gmm5=gmm:components=5")
-QUICK = Plan("digits", (2, 8), 1, 300, FEW, ("gaussian:sigma=0.5",), {"epochs": 1, "limit": 200}, (8, 100))
+DETECTORS: dict[str, dict[str, Any]] = {
+    "PCA, d = 32": {"encoder": "pca", "decoder": "pca", "latent_dim": 32, "densities": ["pca"]},
+    "residual, d = 16": {
+        "encoder": "resnet",
+        "decoder": "resnet",
+        "latent_dim": 16,
+        "densities": ["gmm=gmm:components=5"],
+        "epochs": 14,
+        "schedule": "cosine",
+        "lr": 2e-3,
+        "batch_size": 64,
+    },
+}
+WHOLE = Plan(
+    data="mnist",
+    sizes=(2, 4, 8, 16, 32),
+    epochs=12,
+    limit=None,
+    densities=DENSITIES,
+    corruptions=CORRUPTIONS,
+    restorers={"epochs": 4, "limit": None},
+    detectors=DETECTORS,
+    classes=10,
+    judged=(16, 10_000),
+)
+QUICK = Plan(
+    data="digits",
+    sizes=(2, 8),
+    epochs=1,
+    limit=300,
+    densities=(*DENSITIES[:2], "gmm5=gmm:components=5"),
+    corruptions=("gaussian:sigma=0.5",),
+    restorers={"epochs": 1, "limit": 200},
+    detectors={"PCA, d = 8": {**DETECTORS["PCA, d = 32"], "latent_dim": 8}},
+    classes=2,
+    judged=(8, 100),
+)
 
 
 def main() -> None:
@@ -106,6 +112,9 @@ def main() -> None:
     if "restoration" not in results:
         runs, out = arguments.runs, arguments.out
         results["restoration"] = restoration(plan.data, plan.corruptions, plan.restorers, runs, out)
+        save(results, arguments.out)
+    if "detection" not in results:
+        results["detection"] = detection(plan.data, range(plan.classes), plan.detectors, arguments.runs)
         save(results, arguments.out)
     (arguments.out / "README.md").write_text(page(plan, results), encoding="utf-8")
     say(f"{arguments.out / 'README.md'}: done")
@@ -186,57 +195,6 @@ def draw(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> None:
             figures.save(picture, out / f"sample-d{d}-{density}.png")
     for model in models.values():
         model.close()
-
-
-def page(plan: Plan, results: dict[str, Any]) -> str:
-    """The page that puts figures and tables together."""
-    what = f"{plan.data}, {plan.epochs} epoch{'s' * (plan.epochs > 1)} each" + (
-        f", the first {plan.limit} images" if plan.limit else ""
-    )
-    sections = [PAGE.format(what=what), reconstruction_table(plan, results)]
-    sections += [f"![{title}](reconstruct-{kind}.png)" for kind, title in TITLES.items()]
-    sections += [
-        "## Interpolation",
-        "Straight lines between two codes, decoded: PCA blends two images, an autoencoder goes through shapes.",
-    ]
-    for kind, d in dict.fromkeys([("pca", plan.sizes[-1]), ("conv", 8), ("conv", plan.sizes[-1])]):
-        sections.append(f"![{TITLES[kind]}, d = {d}](interpolate-{kind}-d{d}.png)")
-    sections += ["## Sampling", SAMPLING, likelihood_table(plan, results)]
-    d, count = plan.judged
-    sections += [JUDGED.format(d=d, count=count), table(header(), sample_lines(results["judged"]))]
-    for d in [size for size in plan.sizes if size >= 8]:
-        for density in results[f"conv-d{d}"]["log_likelihood"]:
-            sections.append(f"![d = {d}, {density}](sample-d{d}-{density}.png)")
-    artefacts = results["checkerboard"]
-    lines = [
-        [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", f"{each['artefact']:.3f}"] for name, each in artefacts.items()
-    ]
-    sections += ["## Grids", GRIDS, table(["decoder", "MSE", "artefact"], lines), "![grids](checkerboard.png)"]
-    columns = {"input": "spoiled", "linear": "best linear", "own": "a model for it", "all": "one model for all"}
-    lines = [[name, *(f"{each[key]:.2f}" for key in columns)] for name, each in results["restoration"].items()]
-    sections += [
-        "## Restoration",
-        RESTORATION,
-        table(["corruption", *columns.values()], lines),
-        "![restoration](restoration.png)",
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def reconstruction_table(plan: Plan, results: dict[str, Any]) -> str:
-    lines = [
-        [str(d)]
-        + [f"{results[f'{kind}-d{d}'][key]:.{digits}f}" for key, digits in (("mse", 5), ("psnr", 2)) for kind in TITLES]
-        for d in plan.sizes
-    ]
-    head = ["d", *(f"{name} {title}" for name in ("MSE", "PSNR") for title in TITLES.values())]
-    return table(head, lines, left=0)
-
-
-def likelihood_table(plan: Plan, results: dict[str, Any]) -> str:
-    found = {d: results[f"conv-d{d}"]["log_likelihood"] for d in plan.sizes}
-    names = list(next(iter(found.values())))
-    return table(["d", *names], [[str(d), *(f"{found[d][name]:.2f}" for name in names)] for d in plan.sizes], left=0)
 
 
 if __name__ == "__main__":

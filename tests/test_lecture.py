@@ -35,6 +35,7 @@ def test_the_quick_form_shows_everything(tmp_path):
         "checkerboard",
         "restoration",
         "judged",
+        "detection",
     }
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]

@@ -1,0 +1,33 @@
+"""One-class detection: a model for each class, trained on that class alone, tells it from the others in the test split."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import aepipe
+import numpy as np
+from aepipe.data import open_images
+from aepipe.one_class import one_class
+
+SCORES = ("error", "log_density", "combined")
+
+
+def detection(data: str, classes: range, models: dict[str, dict[str, Any]], runs: Path) -> dict[str, dict[str, float]]:
+    """Mean area under the ROC curve over the classes, by model and score. `models` holds options of `aepipe.fit` by name."""
+    test, train = (open_images(data, split=split) for split in ("test", "train"))
+    found = {}
+    for name, options in models.items():
+        areas = []
+        for label in classes:
+            bundle = runs / "exported" / f"only-{name}-{label}"
+            if not (bundle / "manifest.json").exists():
+                run = runs / f"only-{name}-{label}"
+                made = aepipe.fit(f"{data}:only={label}", out=run, overwrite=True, show=False, **options)
+                made.export(bundle, show=False)
+            with aepipe.load(bundle, "cpu", batch_size=500) as model, contextlib.redirect_stderr(io.StringIO()):
+                areas.append(one_class(model, test, train, label, model.bundle.densities[-1])["auroc"])
+        found[name] = {score: float(np.mean([each[score] for each in areas])) for score in SCORES}
+    return found

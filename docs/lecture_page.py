@@ -1,0 +1,101 @@
+"""The page of the lecture's experiments: its texts, and its tables from what lecture.py has measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aepipe.benchmark_report import table
+from checkerboard import TITLES as TITLES_OF_DECODERS
+from detection import SCORES
+from sampling import header, sample_lines
+
+if TYPE_CHECKING:
+    from lecture import Plan
+
+TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
+
+PAGE = """\
+# Deep autoencoders: the lecture's experiments
+
+After F. Fleuret's deep learning course, lecture 7.2: {what}. Made by `make lecture`, all of it from exported bundles through
+ONNX Runtime.
+
+## Reconstruction
+
+Mean squared error per pixel (0..1) and PSNR in dB on the test images. PCA is the best linear autoencoder."""
+SAMPLING = """\
+A density is fitted to the codes of the training images; samples of it are decoded. The lecture ends with the diagonal Gaussian
+(`gaussian`), whose samples "are unsatisfying, because the density model is too simple". `full` has all covariances, `gmm` is a
+mixture of such Gaussians, `flow` the normalising flow of [aepipe-flow](../../plugins/aepipe-flow). The table holds the mean
+log-likelihood, in nats, of the codes of the test images."""
+
+JUDGED = """\
+What the judge says of {count:,} samples at d = {d} (`aepipe eval --density` explains the columns), beside real training images,
+which are the floor, reconstructions and the mid-points of straight lines. The first column is the Fréchet distance by that of the
+reconstructions."""
+GRIDS = """\
+Where the kernel of a transposed convolution is not a multiple of its stride, output pixels are sums of unequally many terms and
+a grid appears. Three small decoders, trained alike and briefly; the artefact is the energy of their reconstructions at the
+frequency of the stride, divided by that of the originals (a little blur and no grid: far below 1)."""
+
+RESTORATION = """\
+Trained on spoiled input and clean target: residual networks with 64 numbers in the middle, one for each corruption and one that
+met all of them. PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
+spoiled to clean training images, clipped to 0..1."""
+
+DETECTION = """\
+A model for each class, trained on that class alone, tells it from the nine others in the test split: the mean area under the ROC
+curve, by reconstruction error, by the log-density of the code, and by both (`aepipe eval --normal`)."""
+
+
+def page(plan: Plan, results: dict[str, Any]) -> str:
+    """The page that puts figures and tables together."""
+    what = f"{plan.data}, {plan.epochs} epoch{'s' * (plan.epochs > 1)} each" + (
+        f", the first {plan.limit} images" if plan.limit else ""
+    )
+    sections = [PAGE.format(what=what), reconstruction_table(plan, results)]
+    sections += [f"![{title}](reconstruct-{kind}.png)" for kind, title in TITLES.items()]
+    sections += [
+        "## Interpolation",
+        "Straight lines between two codes, decoded: PCA blends two images, an autoencoder goes through shapes.",
+    ]
+    for kind, d in dict.fromkeys([("pca", plan.sizes[-1]), ("conv", 8), ("conv", plan.sizes[-1])]):
+        sections.append(f"![{TITLES[kind]}, d = {d}](interpolate-{kind}-d{d}.png)")
+    sections += ["## Sampling", SAMPLING, likelihood_table(plan, results)]
+    d, count = plan.judged
+    sections += [JUDGED.format(d=d, count=count), table(header(), sample_lines(results["judged"]))]
+    for d in [size for size in plan.sizes if size >= 8]:
+        for density in results[f"conv-d{d}"]["log_likelihood"]:
+            sections.append(f"![d = {d}, {density}](sample-d{d}-{density}.png)")
+    artefacts = results["checkerboard"]
+    lines = [
+        [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", f"{each['artefact']:.3f}"] for name, each in artefacts.items()
+    ]
+    sections += ["## Grids", GRIDS, table(["decoder", "MSE", "artefact"], lines), "![grids](checkerboard.png)"]
+    columns = {"input": "spoiled", "linear": "best linear", "own": "a model for it", "all": "one model for all"}
+    lines = [[name, *(f"{each[key]:.2f}" for key in columns)] for name, each in results["restoration"].items()]
+    sections += [
+        "## Restoration",
+        RESTORATION,
+        table(["corruption", *columns.values()], lines),
+        "![restoration](restoration.png)",
+    ]
+    lines = [[name, *(f"{each[score]:.4f}" for score in SCORES)] for name, each in results["detection"].items()]
+    sections += ["## One-class detection", DETECTION, table(["model", "error", "log-density", "combined"], lines)]
+    return "\n\n".join(sections) + "\n"
+
+
+def reconstruction_table(plan: Plan, results: dict[str, Any]) -> str:
+    lines = [
+        [str(d)]
+        + [f"{results[f'{kind}-d{d}'][key]:.{digits}f}" for key, digits in (("mse", 5), ("psnr", 2)) for kind in TITLES]
+        for d in plan.sizes
+    ]
+    head = ["d", *(f"{name} {title}" for name in ("MSE", "PSNR") for title in TITLES.values())]
+    return table(head, lines, left=0)
+
+
+def likelihood_table(plan: Plan, results: dict[str, Any]) -> str:
+    found = {d: results[f"conv-d{d}"]["log_likelihood"] for d in plan.sizes}
+    names = list(next(iter(found.values())))
+    return table(["d", *names], [[str(d), *(f"{found[d][name]:.2f}" for name in names)] for d in plan.sizes], left=0)
