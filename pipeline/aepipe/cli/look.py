@@ -69,6 +69,7 @@ def _describe(opened: Any) -> None:
         ["task", opened.task],
         ["trained on", str(opened.trained.get("data"))],
         ["densities", ", ".join(opened.densities) or "none"],
+        ["precisions", ", ".join(opened.precisions)],
     ]
     rows += [[name, f"{x:.6g}" if isinstance(x, float) else str(x)] for name, x in opened.metrics.items()]
     print_table(["", ""], rows)
