@@ -21,11 +21,12 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
         judge = Judge(shipped("mnist"), model.shape, model.provider)
         for density in model.bundle.densities:
             figures = judged(model, judge, test, train, density=density, count=count)
-            for anchor in ("train", "reconstructions", "midpoints"):
-                found.setdefault(
-                    anchor, {key: value for key, value in figures[anchor].items() if key != "log_likelihood"}
-                )
+            for anchor in ("train", "reconstructions", "midpoints", "midpoints_slerp"):
+                kept = {key: value for key, value in figures[anchor].items() if key != "log_likelihood"}
+                found.setdefault(anchor, kept)
             found[f"samples, {density}"] = figures["samples"]
+            if "midpoints_density" in figures:
+                found[f"midpoints, {density}"] = figures["midpoints_density"]
     return found
 
 

@@ -39,7 +39,8 @@ def test_the_quick_form_shows_everything(tmp_path):
     }
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
-    assert {"train", "reconstructions", "midpoints", "samples, gaussian", "samples, gmm5"} <= set(results["judged"])
+    assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"])
+    assert {"samples, gaussian", "samples, gmm5", "midpoints, full"} <= set(results["judged"])
     (restored,) = results["restoration"].values()
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page
