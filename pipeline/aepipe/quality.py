@@ -36,8 +36,9 @@ def judged(
     Every set is compared with the same test images, by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
     distances.py): samples of `density`; midpoints, the decoded middles of straight lines between the codes of two test
     images, and those of the other paths of paths.py; reconstructions of the test images themselves, which show what
-    decoder and code cost; train, real images and so the floor, None where the data has no training split. `log_likelihood` is the mean log-density (natural logarithm) of the test images' codes,
-    and at "train" that of the training images' codes: higher there means that the density learned its codes by heart.
+    decoder and code cost; train, real images and so the floor, None where the data has no training split. `log_likelihood`
+    is the mean log-density (natural logarithm) of the test images' codes, and at "train" that of the training images'
+    codes: higher there means that the density learned its codes by heart.
 
     All sets have one size, for the distances depend on it: `count`, or the smaller of the data's splits. Images are chosen
     and samples drawn by `seed`; `reading` goes to `aepipe.data.batches`. Raises BadInput for fewer than 10 images.
