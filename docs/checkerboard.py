@@ -12,6 +12,7 @@ from pathlib import Path
 import aepipe
 import numpy as np
 from aepipe import figures, hookimpl, plugins
+from aepipe.arrays import as_float
 from aepipe.data import open_images
 
 CHANNELS, IMAGES = 16, 512
@@ -39,6 +40,14 @@ def transposed(kernel: int, stride: int) -> Callable[..., object]:
         """A linear layer, then two transposed convolutions."""
         from torch import nn
 
+        class Cropped(nn.Module):
+            def __init__(self, size: int):
+                super().__init__()
+                self.size = size
+
+            def forward(self, maps):
+                return maps[:, :, : self.size, : self.size]
+
         size = -(-shape[1] // stride**2)
         layers: list[nn.Module] = [
             nn.Linear(latent, CHANNELS * size**2),
@@ -48,16 +57,6 @@ def transposed(kernel: int, stride: int) -> Callable[..., object]:
         for after, wanted in ((CHANNELS, -(-shape[1] // stride)), (shape[0], shape[1])):
             layers += [nn.ConvTranspose2d(CHANNELS, after, kernel, stride), Cropped(wanted), nn.ReLU()]
         return nn.Sequential(*layers[:-1])
-
-    from torch import nn
-
-    class Cropped(nn.Module):
-        def __init__(self, size: int):
-            super().__init__()
-            self.size = size
-
-        def forward(self, maps):
-            return maps[:, :, : self.size, : self.size]
 
     return make
 
@@ -76,7 +75,7 @@ def checkerboard(data: str, limit: int | None, epochs: int, runs: Path, out: Pat
     The artefact is the energy of reconstructions at the decoder's stride, divided by that of the images themselves.
     """
     source = open_images(data, split="test", limit=IMAGES)
-    images = source.read(np.arange(len(source))).astype(np.float32) / 255
+    images = as_float(source.read(np.arange(len(source))))
     named, results = [("original", images[:12])], {}
     plugin = plugins.registry().register(Decoders(), "checkerboard")
     try:

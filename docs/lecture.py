@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
+from aepipe.arrays import as_float
 from aepipe.data import open_images
 from aepipe.metrics import evaluate
 from aepipe.progress import say
@@ -96,7 +97,7 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else WHOLE
     if "flow" in plugins.names("density"):
-        plan = Plan(**{**vars(plan), "densities": (*plan.densities, "flow")})
+        plan = replace(plan, densities=(*plan.densities, "flow"))
     arguments.out.mkdir(parents=True, exist_ok=True)
     bundles = {(kind, d): made(plan, kind, d, arguments.runs) for d in plan.sizes for kind in TITLES}
     results = measure(plan, bundles, arguments.out)
@@ -171,7 +172,7 @@ def save(results: dict[str, Any], out: Path) -> None:
 
 def draw(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> None:
     """Reconstructions in the lecture's arrangement, interpolations, samples."""
-    shown = open_images(plan.data, split="test").read(np.arange(2 * PICTURES)).astype(np.float32) / 255
+    shown = as_float(open_images(plan.data, split="test").read(np.arange(2 * PICTURES)))
     models = {key: aepipe.load(bundle, "cpu") for key, bundle in bundles.items()}
     for kind, title in TITLES.items():
         named = [("original", shown[:PICTURES])]

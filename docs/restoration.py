@@ -8,6 +8,7 @@ from typing import Any
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
+from aepipe.arrays import as_float
 from aepipe.data import Source, open_images
 from aepipe.metrics import psnr, spoiled
 
@@ -54,7 +55,7 @@ def linear(corrupt: Any, train: np.ndarray, bad: np.ndarray) -> np.ndarray:
 
 
 def _floats(source: Source) -> np.ndarray:
-    return source.read(np.arange(len(source))).astype(np.float32) / 255
+    return as_float(source.read(np.arange(len(source))))
 
 
 def _model(data: str, corruption: str, runs: Path, recipe: dict[str, Any]) -> aepipe.Model:

@@ -69,3 +69,15 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def digits_bundle(digits_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return digits_run.export(tmp_path_factory.mktemp("exported") / "digits", show=False)
+
+
+@pytest.fixture
+def infer(call, digits_bundle: Path):
+    """`aepipe infer TASK BUNDLE ARGS` on the CPU, which must succeed; returns what it printed."""
+
+    def inner(task: str, *arguments: object, code: int = 0):
+        outcome = call("infer", "--provider", "cpu", task, digits_bundle, *arguments)
+        assert outcome.code == code, outcome.err
+        return outcome
+
+    return inner

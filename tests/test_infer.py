@@ -48,18 +48,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(home=home, npy=home / "images.npy", folder=home / "photos", one=one, names=names, x=x)
 
 
-@pytest.fixture
-def infer(call, digits_bundle: Path):
-    """`aepipe infer TASK BUNDLE ARGS` on the CPU, which must succeed; returns what it printed."""
-
-    def inner(task: str, *arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", task, digits_bundle, *arguments)
-        assert outcome.code == code, outcome.err
-        return outcome
-
-    return inner
-
-
 def png_files(folder: Path) -> dict[str, np.ndarray]:
     return {str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in folder.rglob("*") if path.is_file()}
 

@@ -86,16 +86,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def infer(call, digits_bundle: Path):
-    def inner(task: str, *arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", task, digits_bundle, *arguments)
-        assert outcome.code == code, outcome.err
-        return outcome
-
-    return inner
-
-
 @pytest.mark.parametrize("task", ["reconstruct", "denoise"])
 def test_a_photo_keeps_its_size_and_a_grey_model_takes_each_channel(
     task: str, infer, digits_bundle: Path, photos: Path, tmp_path: Path

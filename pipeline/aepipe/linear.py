@@ -95,7 +95,7 @@ def constant(value: ir.Value | None) -> Array | None:
 def new_constant(graph: ir.Graph, array: Array, stem: str) -> ir.Value:
     """A new initializer, named by its stem and, where that is taken, a number; floating-point arrays become float32."""
     kept = array.astype(np.float32) if array.dtype.kind == "f" else array
-    stem = re.sub(r"\.\d+$", "", stem) if re.search(r"(weight|bias)\.\d+$", stem) else stem
+    stem = re.sub(r"(weight|bias)\.\d+$", r"\1", stem)
     name, count = stem, 2
     while name in graph.initializers:
         name, count = f"{stem}.{count}", count + 1

@@ -55,7 +55,6 @@ def _each(model: ir.Model, operator: str, rewrite: Callable[[ir.Graph, Linear], 
 class Along:
     """One dimension of a transposed convolution, as a convolution of its phases."""
 
-    taps: int  # of the kernel of one phase
     begin: int  # padding
     end: int
     first: int  # of what is shuffled together, where the result begins
@@ -64,13 +63,13 @@ class Along:
     @classmethod
     def of(cls, kernel: int, stride: int, pads: tuple[int, int], extra: int) -> Along:
         """`kernel` is dense (dilation filled in), `extra` the output padding."""
-        taps = ceil(kernel / stride)
+        taps = ceil(kernel / stride)  # of the kernel of one phase
         skipped = min(pads[0] // stride, taps - 1)  # positions that padding cuts off whole
         first = pads[0] - stride * skipped
         beyond = first + kernel - stride - pads[0] - pads[1] + extra  # how far the result reaches beyond stride · input
         count = ceil(beyond / stride)  # positions beyond the input's
         end = skipped + count
-        return cls(taps, taps - 1 - skipped, max(end, 0), first, stride * (count + max(-end, 0)) - beyond)
+        return cls(taps - 1 - skipped, max(end, 0), first, stride * (count + max(-end, 0)) - beyond)
 
 
 def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
@@ -148,7 +147,7 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
     settings = {"pads": [*pads[:2], *ends], "strides": [block, block]}
     stacked = weight.reshape(1, -1, *weight.shape[3:])
     value = new.pointwise(new.conv(stacked, np.repeat(layer.bias, block**2), settings))
-    both = [Along(0, 0, 0, 0, counts[i] * block - after[i]) for i in (0, 1)]
+    both = [Along(0, 0, 0, counts[i] * block - after[i]) for i in (0, 1)]
     new.take_over(new.crop(new.shuffle(value, [block, block], []), both))
 
 

@@ -106,13 +106,16 @@ def _int8(
     codes = _run(graphs["encoder"], images.images)
     given = {"encoder": images.images, "decoder": codes}
 
-    def attempt(kept: set[str]) -> float:
+    def attempt(kept: set[tuple[str, str]]) -> float:
         for role, model in models.items():
-            _write(_quantised(model, given[role], kept), "int8", out[role])
+            names = {name for owner, name in kept if owner == role}
+            _write(_quantised(model, given[role], names), "int8", out[role])
         return reconstruction_error(out, images)
 
-    layers = [node.name for model in models.values() for node in model.graph.node if node.op_type in LAYERS]
-    kept: list[str] = []
+    # By role too: nodes of encoder and decoder may share a name.
+    nodes = [(role, node) for role, model in models.items() for node in model.graph.node]
+    layers = [(role, node.name) for role, node in nodes if node.op_type in LAYERS]
+    kept: list[tuple[str, str]] = []
     mse = attempt(set())
     if mse > fp32 * (1 + most):
         costs = {layer: attempt(set(layers) - {layer}) for layer in layers}
@@ -121,7 +124,7 @@ def _int8(
             mse = attempt(set(kept))
             if mse <= fp32 * (1 + most):
                 break
-    return Verdict("int8", mse, fp32, mse <= fp32 * (1 + most), kept, out)
+    return Verdict("int8", mse, fp32, mse <= fp32 * (1 + most), [name for _, name in kept], out)
 
 
 def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.ModelProto:

@@ -85,7 +85,6 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 
 def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     """What judges samples, called with the seed; judge and data are opened before any computing."""
-    from ..data import open_images, open_test_split
     from ..judge import Judge
     from ..progress import say
     from ..quality import judged
@@ -94,8 +93,7 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
         raise BadInput("samples are compared with test images, not with those of --split train", "leave out --split")
     judge = Judge(_judge_file(options["judge"], model, test), model.shape, model.provider, threads=options["threads"])
     model.bundle.density_name(options["density"])
-    splits = open_test_split(data, model.shape) is not None
-    train = open_images(data, split="train", shape=model.shape) if splits else None
+    train = _training_images(data, model)
     wanted = options["count"] or COUNT
     given = min(len(each) for each in (test, train) if each is not None)
     if given < wanted:
@@ -108,12 +106,17 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
 
 def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -> dict[str, Any]:
     """How well the class is told from the others."""
-    from ..data import open_images, open_test_split
     from ..one_class import one_class
 
+    return one_class(model, test, _training_images(data, model), options["normal"], options["density"])
+
+
+def _training_images(data: str, model: Model) -> Source | None:
+    """The training split, where the data has splits."""
+    from ..data import open_images, open_test_split
+
     splits = open_test_split(data, model.shape) is not None
-    train = open_images(data, split="train", shape=model.shape) if splits else None
-    return one_class(model, test, train, options["normal"], options["density"])
+    return open_images(data, split="train", shape=model.shape) if splits else None
 
 
 def _judge_file(given: str | None, model: Model, test: Source) -> Path:
