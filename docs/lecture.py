@@ -42,14 +42,20 @@ class Plan:
     epochs: int
     limit: int | None
     densities: tuple[str, ...]
-    corruptions: tuple[str, ...]
-    restorers: dict[str, Any]  # the recipe of the models that restore
+    corruptions: dict[str, int]  # with the epochs of the model that undoes it
+    restorer_of_all: int  # epochs of the one that undoes them all
     detectors: dict[str, dict[str, Any]]  # options of the models that know one class
     classes: int
     judged: tuple[int, int]  # the latent size whose samples are judged, and how many
 
 
-CORRUPTIONS = ("gaussian:sigma=0.25", "gaussian:sigma=0.5", "gaussian:sigma=1", "erase:p=0.5", "erase:p=0.9")
+CORRUPTIONS = {
+    "gaussian:sigma=0.25": 3,
+    "gaussian:sigma=0.5": 10,
+    "gaussian:sigma=1": 3,
+    "erase:p=0.5": 10,
+    "erase:p=0.9": 3,
+}
 DETECTORS: dict[str, dict[str, Any]] = {
     "PCA, d = 32": {"encoder": "pca", "decoder": "pca", "latent_dim": 32, "densities": ["pca"]},
     "residual, d = 16": {
@@ -70,7 +76,7 @@ WHOLE = Plan(
     limit=None,
     densities=DENSITIES,
     corruptions=CORRUPTIONS,
-    restorers={"epochs": 4, "limit": None},
+    restorer_of_all=6,
     detectors=DETECTORS,
     classes=10,
     judged=(16, 10_000),
@@ -81,8 +87,8 @@ QUICK = Plan(
     epochs=1,
     limit=300,
     densities=(*DENSITIES[:2], "gmm5=gmm:components=5"),
-    corruptions=("gaussian:sigma=0.5",),
-    restorers={"epochs": 1, "limit": 200},
+    corruptions={"gaussian:sigma=0.5": 1},
+    restorer_of_all=1,
     detectors={"PCA, d = 8": {**DETECTORS["PCA, d = 32"], "latent_dim": 8}},
     classes=2,
     judged=(8, 100),
@@ -111,8 +117,7 @@ def main() -> None:
         results["judged"] = judge_samples(plan.data, bundles["conv", d], count)
         save(results, arguments.out)
     if "restoration" not in results:
-        runs, out = arguments.runs, arguments.out
-        results["restoration"] = restoration(plan.data, plan.corruptions, plan.restorers, runs, out)
+        results["restoration"] = restoration(plan, arguments.runs, arguments.out)
         save(results, arguments.out)
     if "detection" not in results:
         results["detection"] = detection(plan.data, range(plan.classes), plan.detectors, arguments.runs)
@@ -132,7 +137,8 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
     else:
         encoder, decoder = PAIRS[kind]
         recipe = {"epochs": plan.epochs, "schedule": "cosine", "lr": 2e-3}
-        wanted = plan.densities if kind == "conv" else plan.densities[:2]  # samples are shown of the lecture's networks
+        # Samples are shown of the lecture's networks, and judged of the better ones too.
+        wanted = plan.densities if kind == "conv" or (kind, d) == ("resnet", plan.judged[0]) else plan.densities[:2]
         trained = aepipe.fit(
             plan.data,
             latent_dim=d,

@@ -39,7 +39,7 @@ a grid appears. Three small decoders, trained alike and briefly; the artefact is
 frequency of the stride, divided by that of the originals (a little blur and no grid: far below 1)."""
 
 RESTORATION = """\
-Trained on spoiled input and clean target: residual networks with 64 numbers in the middle, one for each corruption and one that
+Trained on spoiled input and clean target: residual networks with 128 numbers in the middle, one for each corruption and one that
 met all of them. PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
 spoiled to clean training images, clipped to 0..1."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aepipe
 import numpy as np
@@ -12,21 +12,23 @@ from aepipe.arrays import as_float
 from aepipe.data import Source, open_images
 from aepipe.metrics import psnr, spoiled
 
-PAIR = {"encoder": "resnet", "decoder": "resnet", "latent_dim": 64, "schedule": "cosine", "lr": 2e-3}
+if TYPE_CHECKING:
+    from lecture import Plan
+
+PAIR = {"encoder": "resnet", "decoder": "resnet", "latent_dim": 128, "schedule": "cosine", "lr": 2e-3}
 SEED = 0
 
 
-def restoration(
-    data: str, corruptions: tuple[str, ...], recipe: dict[str, Any], runs: Path, out: Path
-) -> dict[str, dict[str, float]]:
+def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]]:
     """PSNR in dB of the mean squared error on the test images, by corruption: of the spoiled input, of the best linear restorer,
     of a model for that corruption and of one for all. Draws `restoration.png`."""
-    test, train = (open_images(data, split=split, limit=recipe["limit"]) for split in ("test", "train"))
+    test, train = (open_images(plan.data, split=split, limit=plan.limit) for split in ("test", "train"))
     clean = _floats(test)
-    everything = f'mixed:of="{";".join(corruptions)}"'
-    models = {corruption: _model(data, corruption, runs, recipe) for corruption in (*corruptions, everything)}
+    everything = f'mixed:of="{";".join(plan.corruptions)}"'
+    epochs = {**plan.corruptions, everything: plan.restorer_of_all}
+    models = {corruption: _model(plan, corruption, epochs[corruption], runs) for corruption in epochs}
     found, shown = {}, []
-    for corruption in corruptions:
+    for corruption in plan.corruptions:
         corrupt = plugins.create("corruption", corruption)
         bad = spoiled(corrupt, clean, np.arange(len(clean)), SEED)
         restored = {"own": models[corruption].denoise(bad), "all": models[everything].denoise(bad)}
@@ -58,11 +60,12 @@ def _floats(source: Source) -> np.ndarray:
     return as_float(source.read(np.arange(len(source))))
 
 
-def _model(data: str, corruption: str, runs: Path, recipe: dict[str, Any]) -> aepipe.Model:
+def _model(plan: Plan, corruption: str, epochs: int, runs: Path) -> aepipe.Model:
     name = "restore-" + "".join(each if each.isalnum() or each == "." else "-" for each in corruption).strip("-")[:60]
     run, bundle = runs / name, runs / "exported" / name
     if not (bundle / "manifest.json").exists():
         made = aepipe.resume(run) if (run / "run.json").exists() else None
-        made = made or aepipe.fit(data, corrupt=corruption, out=run, densities=["gaussian"], **PAIR, **recipe)
+        recipe = {**PAIR, "epochs": epochs, "limit": plan.limit, "densities": ["gaussian"]}
+        made = made or aepipe.fit(plan.data, corrupt=corruption, out=run, **recipe)
         made.export(bundle)
     return aepipe.load(bundle, "cpu", batch_size=500)
