@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from checkerboard import checkerboard
 from detection import detection
 from lecture_page import TITLES, page
 from restoration import restoration
-from sampling import judge_samples
+from sampling import judge_samples, sample_figures
+from speed import speed
 
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
 DENSITIES = ("gaussian", "full=pca", "gmm10=gmm:components=10", "gmm50=gmm:components=50", "gmm200=gmm:components=200")
@@ -47,6 +49,7 @@ class Plan:
     detectors: dict[str, dict[str, Any]]  # options of the models that know one class
     classes: int
     judged: tuple[int, int]  # the latent size whose samples are judged, and how many
+    timed: int  # images that the pairs are trained on to compare their speed
 
 
 CORRUPTIONS = {
@@ -76,10 +79,11 @@ WHOLE = Plan(
     limit=None,
     densities=DENSITIES,
     corruptions=CORRUPTIONS,
-    restorer_of_all=6,
+    restorer_of_all=3,
     detectors=DETECTORS,
     classes=10,
     judged=(16, 10_000),
+    timed=6000,
 )
 QUICK = Plan(
     data="digits",
@@ -92,6 +96,7 @@ QUICK = Plan(
     detectors={"PCA, d = 8": {**DETECTORS["PCA, d = 32"], "latent_dim": 8}},
     classes=2,
     judged=(8, 100),
+    timed=300,
 )
 
 
@@ -105,25 +110,26 @@ def main() -> None:
     if "flow" in plugins.names("density"):
         plan = replace(plan, densities=(*plan.densities, "flow"))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    bundles = {(kind, d): made(plan, kind, d, arguments.runs) for d in plan.sizes for kind in TITLES}
-    results = measure(plan, bundles, arguments.out)
-    draw(plan, bundles, arguments.out)
-    if "checkerboard" not in results:
-        epochs, limit = max(1, plan.epochs // 6), plan.limit or 6000  # early in training, where the eye sees it best
-        results["checkerboard"] = checkerboard(plan.data, limit, epochs, arguments.runs, arguments.out)
-        save(results, arguments.out)
-    if "judged" not in results:
-        d, count = plan.judged
-        results["judged"] = judge_samples(plan.data, bundles["conv", d], count)
-        save(results, arguments.out)
-    if "restoration" not in results:
-        results["restoration"] = restoration(plan, arguments.runs, arguments.out)
-        save(results, arguments.out)
-    if "detection" not in results:
-        results["detection"] = detection(plan.data, range(plan.classes), plan.detectors, arguments.runs)
-        save(results, arguments.out)
-    (arguments.out / "README.md").write_text(page(plan, results), encoding="utf-8")
-    say(f"{arguments.out / 'README.md'}: done")
+    runs, out = arguments.runs, arguments.out
+    bundles = {(kind, d): made(plan, kind, d, runs) for d in plan.sizes for kind in TITLES}
+    results = measure(plan, bundles, out)
+    draw(plan, bundles, out)
+    briefly = max(1, plan.epochs // 6), plan.limit or 6000  # early in training, where the eye sees a grid best
+    d, count = plan.judged
+    steps: dict[str, Callable[[], Any]] = {
+        "speed": lambda: speed(plan.data, PAIRS, plan.timed, runs),
+        "checkerboard": lambda: checkerboard(plan.data, briefly[1], briefly[0], runs, out),
+        "judged": lambda: {kind: judge_samples(plan.data, bundles[kind, d], count) for kind in TITLES if kind != "pca"},
+        "restoration": lambda: restoration(plan, runs, out),
+        "detection": lambda: detection(plan.data, range(plan.classes), plan.detectors, runs),
+    }
+    for name, step in steps.items():
+        if name not in results:
+            say(name)
+            results[name] = step()
+            save(results, out)
+    (out / "README.md").write_text(page(plan, results), encoding="utf-8")
+    say(f"{out / 'README.md'}: done")
 
 
 def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
@@ -155,7 +161,7 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
 def measure(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> dict[str, Any]:
     """Every figure of the tables, kept in results.json."""
     path = out / RESULTS
-    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"epochs": plan.epochs}
     images = open_images(plan.data, split="test")
     for (kind, d), bundle in bundles.items():
         name = f"{kind}-d{d}"
@@ -195,11 +201,7 @@ def draw(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> None:
             lines, title=f"{TITLES[kind]}, d = {d}", subtitle="g((1 - α) f(x) + α f(x'))", column_labels=labels
         )
         figures.save(picture, out / f"interpolate-{kind}-d{d}.png")
-    for d in [size for size in plan.sizes if size >= 8]:
-        for density in models["conv", d].bundle.densities:
-            images = models["conv", d].sample(60, density, seed=0)
-            picture = figures.sheet(images, title=f"Autoencoder, d = {d}", subtitle=f"density {density}", columns=12)
-            figures.save(picture, out / f"sample-d{d}-{density}.png")
+    sample_figures(models, plan.judged[0], shown[:PICTURES], out)
     for model in models.values():
         model.close()
 

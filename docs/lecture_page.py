@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Any
 from aepipe.benchmark_report import table
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from detection import SCORES
-from sampling import header, sample_lines
+from goals import HEADER, goal_lines
+from sampling import TITLES, header, sample_lines
 
 if TYPE_CHECKING:
     from lecture import Plan
-
-TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 
 PAGE = """\
 # Deep autoencoders: the lecture's experiments
 
 After F. Fleuret's deep learning course, lecture 7.2: {what}. Made by `make lecture`, all of it from exported bundles through
-ONNX Runtime.
-
-## Reconstruction
-
-Mean squared error per pixel (0..1) and PSNR in dB on the test images. PCA is the best linear autoencoder."""
+ONNX Runtime."""
+RECONSTRUCTION = """\
+Mean squared error per pixel (0..1) and PSNR in dB on the test images. PCA is the best linear autoencoder; `conv` is the lecture's
+network, `resnet` a residual one."""
 SAMPLING = """\
 A density is fitted to the codes of the training images; samples of it are decoded. The lecture ends with the diagonal Gaussian
 (`gaussian`), whose samples "are unsatisfying, because the density model is too simple". `full` has all covariances, `gmm` is a
@@ -31,8 +29,8 @@ log-likelihood, in nats, of the codes of the test images."""
 
 JUDGED = """\
 What the judge says of {count:,} samples at d = {d} (`aepipe eval --density` explains the columns), beside real training images,
-which are the floor, reconstructions and the mid-points of straight lines. The first column is the Fréchet distance by that of the
-reconstructions."""
+which are the floor, reconstructions, and mid-points: of straight lines, of arcs about the mean code (slerp) and of arcs in the
+noise of a density. `relative` is the Fréchet distance by that of the lecture's networks' reconstructions."""
 GRIDS = """\
 Where the kernel of a transposed convolution is not a multiple of its stride, output pixels are sums of unequally many terms and
 a grid appears. Three small decoders, trained alike and briefly; the artefact is the energy of their reconstructions at the
@@ -47,13 +45,20 @@ DETECTION = """\
 A model for each class, trained on that class alone, tells it from the nine others in the test split: the mean area under the ROC
 curve, by reconstruction error, by the log-density of the code, and by both (`aepipe eval --normal`)."""
 
+GOALS = """\
+What was set out to be reached (`python docs/goals.py` prints it). The best of the bundled pairs and densities counts; the
+distances are relative to the lecture's networks."""
+
 
 def page(plan: Plan, results: dict[str, Any]) -> str:
     """The page that puts figures and tables together."""
     what = f"{plan.data}, {plan.epochs} epoch{'s' * (plan.epochs > 1)} each" + (
         f", the first {plan.limit} images" if plan.limit else ""
     )
-    sections = [PAGE.format(what=what), reconstruction_table(plan, results)]
+    sections = [PAGE.format(what=what)]
+    if plan.data == "mnist":
+        sections += ["## Goals", GOALS, table(HEADER, goal_lines(results, plan.epochs))]
+    sections += ["## Reconstruction", RECONSTRUCTION, reconstruction_table(plan, results)]
     sections += [f"![{title}](reconstruct-{kind}.png)" for kind, title in TITLES.items()]
     sections += [
         "## Interpolation",
@@ -63,10 +68,15 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
         sections.append(f"![{TITLES[kind]}, d = {d}](interpolate-{kind}-d{d}.png)")
     sections += ["## Sampling", SAMPLING, likelihood_table(plan, results)]
     d, count = plan.judged
-    sections += [JUDGED.format(d=d, count=count), table(header(), sample_lines(results["judged"]))]
-    for d in [size for size in plan.sizes if size >= 8]:
-        for density in results[f"conv-d{d}"]["log_likelihood"]:
-            sections.append(f"![d = {d}, {density}](sample-d{d}-{density}.png)")
+    judged = results["judged"]
+    base = judged["conv"]["reconstructions"]["frechet"]
+    sections += ["![samples](samples.png)", JUDGED.format(d=d, count=count)]
+    for kind, found in judged.items():
+        sections += [f"### {TITLES[kind]}", table(header(), sample_lines(found, base))]
+    sections.append("### Sheets of samples")
+    for kind, size in [*(("conv", size) for size in plan.sizes if size >= 8), ("resnet", d)]:
+        for density in results[f"{kind}-d{size}"]["log_likelihood"]:
+            sections.append(f"![{TITLES[kind]}, d = {size}, {density}](sample-{kind}-d{size}-{density}.png)")
     artefacts = results["checkerboard"]
     lines = [
         [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", f"{each['artefact']:.3f}"] for name, each in artefacts.items()

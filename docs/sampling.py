@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import aepipe
+import numpy as np
+from aepipe import figures
 from aepipe.data import open_images
 from aepipe.judge import Judge, shipped
 from aepipe.quality import judged
 
+TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
 
 
@@ -30,15 +33,32 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
     return found
 
 
-def sample_lines(found: dict[str, dict[str, float]]) -> list[list[str]]:
-    """A line for each set, the figures as text; the Fréchet distance also by that of the reconstructions."""
-    base = found["reconstructions"]["frechet"]
+def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real: np.ndarray, out: Path) -> None:
+    """A sheet for every density of the lecture's networks from d = 8 on, and of the residual ones at d = `best`; and a row of
+    each at d = `best` below each other, in `samples.png`."""
+    named = [("test images", real)]
+    for (kind, d), model in models.items():
+        if (kind, d) != ("resnet", best) and (kind != "conv" or d < 8):
+            continue
+        for density in model.bundle.densities:
+            images = model.sample(60, density, seed=0)
+            title = f"{TITLES[kind]}, d = {d}"
+            picture = figures.sheet(images, title=title, subtitle=f"density {density}", columns=12)
+            figures.save(picture, out / f"sample-{kind}-d{d}-{density}.png")
+            if d == best:
+                named.append((f"{kind}, {density}", images[: len(real)]))
+    subtitle = "decoded samples of each density; conv are the lecture's networks, resnet the residual ones"
+    figures.save(figures.rows(named, title=f"Samples, d = {best}", subtitle=subtitle), out / "samples.png")
+
+
+def sample_lines(found: dict[str, dict[str, float]], base: float) -> list[list[str]]:
+    """A line for each set, the figures as text; the Fréchet distance also by `base`."""
     lines = []
-    for name, figures in found.items():
-        cells = [f"{figures[key]:.3g}" if key in figures else "–" for key in COLUMNS]
-        lines.append([name, f"{figures['frechet'] / base:.2f}", *cells])
+    for name, row in found.items():
+        cells = [f"{row[key]:.3g}" if key in row else "–" for key in COLUMNS]
+        lines.append([name, f"{row['frechet'] / base:.2f}", *cells])
     return lines
 
 
 def header() -> list[Any]:
-    return ["images", "by reconstructions", *COLUMNS]
+    return ["images", "relative", *COLUMNS]

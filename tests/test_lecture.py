@@ -26,12 +26,14 @@ def test_the_quick_form_shows_everything(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
-    assert len(pictures) == 3 + 2 + 3 + 1 + 1 and len(set(pictures)) == len(pictures)
+    assert len(pictures) == 3 + 2 + 3 + 3 + 1 + 1 + 1 and len(set(pictures)) == len(pictures)
     for picture in pictures:
         assert min(Image.open(tmp_path / "out" / picture).size) > 100
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert set(results) == {
         *(f"{kind}-d{d}" for kind in ("pca", "conv", "resnet") for d in (2, 8)),
+        "epochs",
+        "speed",
         "checkerboard",
         "restoration",
         "judged",
@@ -39,8 +41,10 @@ def test_the_quick_form_shows_everything(tmp_path):
     }
     assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
-    assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"])
-    assert {"samples, gaussian", "samples, gmm5", "midpoints, full"} <= set(results["judged"])
+    for kind in ("conv", "resnet"):
+        assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"][kind])
+        assert {"samples, gaussian", "samples, gmm5", "midpoints, full"} <= set(results["judged"][kind])
+    assert min(results["speed"].values()) > 0
     (restored,) = results["restoration"].values()
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page

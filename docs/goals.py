@@ -1,0 +1,119 @@
+"""What was set out to be reached, beside what the lecture's experiments measured: python docs/goals.py [docs/lecture]"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from aepipe.benchmark_report import table
+
+# Mean squared error by latent size, within the time that LECTURE_EPOCHS of the lecture's networks take.
+ERRORS = {2: 0.036, 4: 0.0235, 8: 0.0125, 16: 0.0058, 32: 0.0027}
+LECTURE_EPOCHS = 25
+SAMPLES, RECALL = 1.2, 0.55  # Fréchet distance by that of the lecture's networks' reconstructions; recall
+MIDPOINTS = 0.5  # Fréchet distance by that of the straight line
+RESTORED = {"gaussian:sigma=0.5": 3.0, "erase:p=0.5": 5.0}  # dB above the best linear restorer
+DETECTION = 0.975  # mean area under the ROC curve
+
+HEADER = ["goal", "wanted", "measured", "reached"]
+Results = dict[str, Any]
+
+
+def goal_lines(results: Results, epochs: int) -> list[list[str]]:
+    """A line for each goal whose experiment has been done, with `epochs` the length of the trainings."""
+    return [*_errors(results, epochs), *_samples(results), *_restored(results), *_detection(results)]
+
+
+def _line(goal: str, sign: str, wanted: float, measured: float, digits: str, note: str = "") -> list[str]:
+    reached = measured <= wanted if sign == "≤" else measured >= wanted
+    return [
+        goal,
+        f"{sign} {wanted:{digits}}",
+        f"{measured:{digits}}{note and f' ({note})'}",
+        "yes" if reached else "no",
+    ]
+
+
+def _errors(results: Results, epochs: int) -> list[list[str]]:
+    lines = []
+    for d, wanted in ERRORS.items():
+        found = {kind: results[f"{kind}-d{d}"]["mse"] for kind in ("conv", "resnet") if f"{kind}-d{d}" in results}
+        if found:
+            kind = min(found, key=lambda each: found[each])
+            lines.append(_line(f"MSE, d = {d}", "≤", wanted, found[kind], ".5f", kind))
+    if lines and "speed" in results:
+        speed = results["speed"]
+        spent = epochs * speed["conv"] / speed["resnet"]
+        goal = "time of the residual networks, in epochs of the lecture's"
+        lines.append(_line(goal, "≤", LECTURE_EPOCHS, spent, ".1f"))
+    return lines
+
+
+def _samples(results: Results) -> list[list[str]]:
+    lines = []
+    if "judged" not in results:
+        return lines
+    base = results["judged"]["conv"]["reconstructions"]["frechet"]
+    rows = {
+        (kind, name.removeprefix("samples, ")): row
+        for kind, found in results["judged"].items()
+        for name, row in found.items()
+        if name.startswith("samples")
+    }
+    (kind, density), best = min(rows.items(), key=lambda item: item[1]["frechet"])
+    what = f"{kind}, {density}"
+    lines.append(
+        _line("samples: distance by that of conv's reconstructions", "≤", SAMPLES, best["frechet"] / base, ".2f", what)
+    )
+    lines.append(_line("samples: recall", "≥", RECALL, best["recall"], ".2f", what))
+    for kind in results["judged"]:
+        if {(kind, "flow"), (kind, "gmm50")} <= set(rows):
+            flow, mixture = (rows[kind, each]["log_likelihood"] for each in ("flow", "gmm50"))
+            lines.append(_line(f"log-likelihood of flow against gmm50, {kind}", "≥", mixture, flow, ".2f"))
+    ways = {
+        (kind, name.removeprefix("midpoints").strip(",_ ")): row["frechet"] / found["midpoints"]["frechet"]
+        for kind, found in results["judged"].items()
+        for name, row in found.items()
+        if name.startswith("midpoints") and name != "midpoints"
+    }
+    kind, way = min(ways, key=lambda each: ways[each])
+    lines.append(
+        _line("mid-points: distance by the straight line's", "≤", MIDPOINTS, ways[kind, way], ".2f", f"{kind}, {way}")
+    )
+    return lines
+
+
+def _restored(results: Results) -> list[list[str]]:
+    found = results.get("restoration", {})
+    return [
+        _line(
+            f"dB above the best linear restorer, {name}", "≥", wanted, found[name]["own"] - found[name]["linear"], ".2f"
+        )
+        for name, wanted in RESTORED.items()
+        if name in found
+    ]
+
+
+def _detection(results: Results) -> list[list[str]]:
+    areas = {
+        (model, score): area
+        for model, each in results.get("detection", {}).items()
+        for score, area in each.items()
+        if score == "combined"  # chosen before looking: the best of three would be chosen on the test images
+    }
+    if not areas:
+        return []
+    model, score = max(areas, key=lambda each: areas[each])
+    return [_line("one-class AUROC over ten digits", "≥", DETECTION, areas[model, score], ".4f", f"{model}, {score}")]
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/lecture")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    print(table(HEADER, goal_lines(results, results["epochs"])))
+
+
+if __name__ == "__main__":
+    main()

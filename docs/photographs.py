@@ -1,0 +1,141 @@
+"""A denoiser of photographs, from patches to whole pictures: python docs/photographs.py FOLDER [-o FOLDER] [--runs FOLDER]
+
+A fully connected autoencoder of 16×16 grey pixels (after Burger, Schuler and Harmeling, 2012) learns from patches of all
+photographs of a folder but the last five, and restores those five whole, each colour tile by tile, at their own size. What it is
+compared with is the Gaussian blur that suits each picture best, which nobody could choose without knowing the clean one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import aepipe
+import numpy as np
+from aepipe import figures, plugins
+from aepipe.arrays import as_float
+from aepipe.benchmark_report import table
+from aepipe.data import open_images
+from aepipe.metrics import psnr, spoiled
+from aepipe.progress import say
+from aepipe.tiles import picture, read_whole, restore
+from PIL import Image, ImageFilter
+
+SIDE, OVERLAP, PATCHES, HELD_OUT, SEED = 16, 12, 400_000, 5, 0
+NOISE = "gaussian:sigma=0.1"
+RECIPE = {
+    "encoder": "mlp:hidden=1024/1024",
+    "decoder": "mlp:hidden=1024/1024",
+    "latent_dim": 192,
+    "batch_size": 200,
+    "corrupt": NOISE,
+    "densities": ["gaussian"],
+    "epochs": 8,
+    "schedule": "cosine",
+    "lr": 1e-3,
+}
+RADII = np.arange(0.4, 2.5, 0.1)  # of the blur, in pixels
+
+PAGE = """\
+# Photographs of any size
+
+Made by `python docs/photographs.py FOLDER` from {count} photographs, those of LIVE1 (Sheikh et al., LIVE Image Quality
+Assessment Database). A fully connected autoencoder of {side}×{side} grey pixels (after Burger, Schuler and Harmeling, 2012)
+learned to remove noise ({noise}) from {patches:,} patches of {trained} of them. The other {held_out} it restores whole, at their
+own size, each colour by overlapping tiles: what `aepipe infer denoise BUNDLE PHOTO --tile --overlap {overlap} -o OUT.png` does.
+PSNR in dB; the blur is the Gaussian one of the radius, in pixels, that suits each picture best.
+
+{table}
+
+![windows at their own size: clean, noisy, restored](windows.png)
+
+The first of them whole, noisy and restored:
+
+![noisy](noisy.jpg) ![restored](restored.jpg)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/photographs"), metavar="FOLDER")
+    parser.add_argument("--runs", type=Path, default=Path("runs/photographs"), metavar="FOLDER")
+    arguments = parser.parse_args()
+    source = open_images(arguments.folder)
+    photographs = [read_whole(source, index) for index in range(len(source))]
+    trained, kept = photographs[:-HELD_OUT], photographs[-HELD_OUT:]
+    bundle = arguments.runs / "denoiser"
+    if not (bundle / "manifest.json").exists():
+        aepipe.fit(patches(trained), out=arguments.runs / "run", overwrite=True, **RECIPE).export(bundle)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    corrupt, lines = plugins.create("corruption", NOISE), []
+    with aepipe.load(bundle, "cpu") as model:
+        for index, photograph in enumerate(kept):
+            say(f"restoring {index + 1} of {len(kept)}")
+            clean = as_float(photograph)
+            noisy = spoiled(corrupt, clean[None], np.array([index]), SEED)[0]
+            restored = restore(model, noisy, OVERLAP)
+            radius, blurred = best_blur(noisy, clean)
+            figures_ = [f"{_psnr(each, clean):.2f}" for each in (noisy, blurred, restored)]
+            lines.append([f"{clean.shape[2]}×{clean.shape[1]}", *figures_, f"{radius:.1f}"])
+            if index == 0:
+                show(clean, noisy, restored, arguments.out)
+    text = table(["photograph", "noisy", "best blur", "restored", "blur's radius"], lines)
+    facts = {
+        "count": len(photographs),
+        "trained": len(trained),
+        "held_out": len(kept),
+        "patches": PATCHES,
+        "overlap": OVERLAP,
+    }
+    page = PAGE.format(side=SIDE, noise=f"`{NOISE}`", table=text, **facts)
+    (arguments.out / "README.md").write_text(page, encoding="utf-8")
+    print(text)
+
+
+def patches(photographs: list[np.ndarray]) -> np.ndarray:
+    """PATCHES squares [N, SIDE, SIDE] of one colour from random places, half of them mirrored,
+    as many of each photograph [3, H, W]."""
+    rng = np.random.default_rng(SEED)
+    made = np.empty((PATCHES, SIDE, SIDE), np.uint8)
+    for index, patch in enumerate(made):
+        photograph = photographs[index % len(photographs)]
+        top, left = (rng.integers(size - SIDE + 1) for size in photograph.shape[1:])
+        cut = photograph[rng.integers(3), top : top + SIDE, left : left + SIDE]
+        patch[:] = cut[..., ::-1] if rng.integers(2) else cut
+    return made
+
+
+def best_blur(noisy: np.ndarray, clean: np.ndarray) -> tuple[float, np.ndarray]:
+    """The radius whose Gaussian blur of the noisy image comes nearest to the clean one, and that blur."""
+    image = picture(noisy)
+    blurs = {
+        radius: np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius)))).transpose(2, 0, 1) for radius in RADII
+    }
+    radius = max(RADII, key=lambda each: _psnr(as_float(blurs[each]), clean))
+    return float(radius), as_float(blurs[radius])
+
+
+def show(clean: np.ndarray, noisy: np.ndarray, restored: np.ndarray, out: Path) -> None:
+    """Windows of 256 pixels, and the whole pictures as JPEG."""
+    _, height, width = clean.shape
+    top, lefts = (height - 256) // 2, [(width - 256) * k // 2 for k in range(3)]
+    named = [
+        (name, np.stack([each[:, top : top + 256, left : left + 256] for left in lefts]))
+        for name, each in (("clean", clean), ("noisy", noisy), ("restored", restored))
+    ]
+    subtitle = f"windows of 256×256 pixels from {width}×{height} · noisy {_psnr(noisy, clean):.2f} dB, " + (
+        f"restored {_psnr(restored, clean):.2f} dB"
+    )
+    figures.save(figures.rows(named, title="A photograph restored by tiles", subtitle=subtitle), out / "windows.png")
+    for name, image in (("noisy", noisy), ("restored", restored)):
+        whole: Image.Image = picture(image)
+        whole.save(out / f"{name}.jpg", quality=85)
+
+
+def _psnr(image: np.ndarray, clean: np.ndarray) -> float:
+    return psnr(float(np.square(image - clean).mean()))
+
+
+if __name__ == "__main__":
+    main()
