@@ -26,7 +26,7 @@ from checkerboard import checkerboard
 from detection import detection
 from lecture_page import TITLES, page
 from restoration import restoration
-from sampling import judge_samples, sample_figures
+from sampling import SAMPLED, judge_samples, sample_figures
 from speed import speed
 
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
@@ -143,8 +143,9 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
     else:
         encoder, decoder = PAIRS[kind]
         recipe = {"epochs": plan.epochs, "schedule": "cosine", "lr": 2e-3}
-        # Samples are shown of the lecture's networks, and judged of the better ones too.
-        wanted = plan.densities if kind == "conv" or (kind, d) == ("resnet", plan.judged[0]) else plan.densities[:2]
+        # Samples are shown of the lecture's networks that are not too small, and of the residual ones that are judged.
+        shown = (kind == "conv" and d >= SAMPLED) or (kind, d) == ("resnet", plan.judged[0])
+        wanted = plan.densities if shown else plan.densities[:2]
         trained = aepipe.fit(
             plan.data,
             latent_dim=d,

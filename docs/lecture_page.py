@@ -8,7 +8,7 @@ from aepipe.benchmark_report import table
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from detection import SCORES
 from goals import HEADER, goal_lines
-from sampling import TITLES, header, sample_lines
+from sampling import SAMPLED, TITLES, header, sample_lines
 
 if TYPE_CHECKING:
     from lecture import Plan
@@ -25,7 +25,7 @@ SAMPLING = """\
 A density is fitted to the codes of the training images; samples of it are decoded. The lecture ends with the diagonal Gaussian
 (`gaussian`), whose samples "are unsatisfying, because the density model is too simple". `full` has all covariances, `gmm` is a
 mixture of such Gaussians, `flow` the normalising flow of [aepipe-flow](../../plugins/aepipe-flow). The table holds the mean
-log-likelihood, in nats, of the codes of the test images."""
+log-likelihood, in nats, of the codes that the lecture's networks make of the test images."""
 
 JUDGED = """\
 What the judge says of {count:,} samples at d = {d} (`aepipe eval --density` explains the columns), beside real training images,
@@ -74,7 +74,7 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
     for kind, found in judged.items():
         sections += [f"### {TITLES[kind]}", table(header(), sample_lines(found, base))]
     sections.append("### Sheets of samples")
-    for kind, size in [*(("conv", size) for size in plan.sizes if size >= 8), ("resnet", d)]:
+    for kind, size in [*(("conv", size) for size in plan.sizes if size >= SAMPLED), ("resnet", d)]:
         for density in results[f"{kind}-d{size}"]["log_likelihood"]:
             sections.append(f"![{TITLES[kind]}, d = {size}, {density}](sample-{kind}-d{size}-{density}.png)")
     artefacts = results["checkerboard"]
@@ -106,6 +106,7 @@ def reconstruction_table(plan: Plan, results: dict[str, Any]) -> str:
 
 
 def likelihood_table(plan: Plan, results: dict[str, Any]) -> str:
-    found = {d: results[f"conv-d{d}"]["log_likelihood"] for d in plan.sizes}
+    sizes = [d for d in plan.sizes if d >= SAMPLED]
+    found = {d: results[f"conv-d{d}"]["log_likelihood"] for d in sizes}
     names = list(next(iter(found.values())))
-    return table(["d", *names], [[str(d), *(f"{found[d][name]:.2f}" for name in names)] for d in plan.sizes], left=0)
+    return table(["d", *names], [[str(d), *(f"{found[d][name]:.2f}" for name in names)] for d in sizes], left=0)

@@ -13,6 +13,7 @@ from aepipe.judge import Judge, shipped
 from aepipe.quality import judged
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
+SAMPLED = 8  # the smallest latent size of the lecture's networks that samples are shown of
 COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
 
 
@@ -34,11 +35,11 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
 
 
 def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real: np.ndarray, out: Path) -> None:
-    """A sheet for every density of the lecture's networks from d = 8 on, and of the residual ones at d = `best`; and a row of
+    """A sheet for every density of the lecture's networks from d = SAMPLED on, and of the residual ones at d = `best`; and a row of
     each at d = `best` below each other, in `samples.png`."""
     named = [("test images", real)]
     for (kind, d), model in models.items():
-        if (kind, d) != ("resnet", best) and (kind != "conv" or d < 8):
+        if (kind, d) != ("resnet", best) and (kind != "conv" or d < SAMPLED):
             continue
         for density in model.bundle.densities:
             images = model.sample(60, density, seed=0)
