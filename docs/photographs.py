@@ -19,9 +19,10 @@ from aepipe.data import open_images
 from aepipe.metrics import psnr, spoiled
 from aepipe.progress import say
 from aepipe.tiles import picture, read_whole, restore
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 
 SIDE, OVERLAP, PATCHES, HELD_OUT, SEED = 16, 12, 400_000, 5, 0
+WINDOW = 256  # pixels of a photograph that the figure shows
 NOISE = "gaussian:sigma=0.1"
 RECIPE = {
     "encoder": "mlp:hidden=1024/1024",
@@ -47,7 +48,7 @@ PSNR in dB; the blur is the Gaussian one of the radius, in pixels, that suits ea
 
 {table}
 
-![windows at their own size: clean, noisy, restored](windows.png)
+![the middle of each photograph: clean, noisy, restored](windows.jpg)
 
 The first of them whole, noisy and restored:
 
@@ -68,7 +69,7 @@ def main() -> None:
     if not (bundle / "manifest.json").exists():
         aepipe.fit(patches(trained), out=arguments.runs / "run", overwrite=True, **RECIPE).export(bundle)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    corrupt, lines = plugins.create("corruption", NOISE), []
+    corrupt, lines, windows = plugins.create("corruption", NOISE), [], []
     with aepipe.load(bundle, "cpu") as model:
         for index, photograph in enumerate(kept):
             say(f"restoring {index + 1} of {len(kept)}")
@@ -78,8 +79,14 @@ def main() -> None:
             radius, blurred = best_blur(noisy, clean)
             figures_ = [f"{_psnr(each, clean):.2f}" for each in (noisy, blurred, restored)]
             lines.append([f"{clean.shape[2]}×{clean.shape[1]}", *figures_, f"{radius:.1f}"])
+            windows.append([middle(each) for each in (clean, noisy, restored)])
             if index == 0:
-                show(clean, noisy, restored, arguments.out)
+                for name, image in (("noisy", noisy), ("restored", restored)):
+                    picture(image).save(arguments.out / f"{name}.jpg", quality=85)
+    named = list(zip(("clean", "noisy", "restored"), map(np.stack, zip(*windows, strict=True)), strict=True))
+    subtitle = f"the middle {WINDOW}×{WINDOW} pixels of each photograph, at their own size"
+    drawn = figures.rows(named, title="Photographs restored by tiles", subtitle=subtitle)
+    drawn.save(arguments.out / "windows.jpg", quality=88)  # a PNG of photographs would be five times as large
     text = table(["photograph", "noisy", "best blur", "restored", "blur's radius"], lines)
     facts = {
         "count": len(photographs),
@@ -116,21 +123,10 @@ def best_blur(noisy: np.ndarray, clean: np.ndarray) -> tuple[float, np.ndarray]:
     return float(radius), as_float(blurs[radius])
 
 
-def show(clean: np.ndarray, noisy: np.ndarray, restored: np.ndarray, out: Path) -> None:
-    """Windows of 256 pixels, and the whole pictures as JPEG."""
-    _, height, width = clean.shape
-    top, lefts = (height - 256) // 2, [(width - 256) * k // 2 for k in range(3)]
-    named = [
-        (name, np.stack([each[:, top : top + 256, left : left + 256] for left in lefts]))
-        for name, each in (("clean", clean), ("noisy", noisy), ("restored", restored))
-    ]
-    subtitle = f"windows of 256×256 pixels from {width}×{height} · noisy {_psnr(noisy, clean):.2f} dB, " + (
-        f"restored {_psnr(restored, clean):.2f} dB"
-    )
-    figures.save(figures.rows(named, title="A photograph restored by tiles", subtitle=subtitle), out / "windows.png")
-    for name, image in (("noisy", noisy), ("restored", restored)):
-        whole: Image.Image = picture(image)
-        whole.save(out / f"{name}.jpg", quality=85)
+def middle(image: np.ndarray) -> np.ndarray:
+    """The WINDOW × WINDOW pixels in the middle of an image [3, H, W]."""
+    top, left = ((size - WINDOW) // 2 for size in image.shape[1:])
+    return image[:, top : top + WINDOW, left : left + WINDOW]
 
 
 def _psnr(image: np.ndarray, clean: np.ndarray) -> float:
