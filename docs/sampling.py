@@ -10,7 +10,7 @@ import numpy as np
 from aepipe import figures
 from aepipe.data import open_images
 from aepipe.judge import Judge, shipped
-from aepipe.quality import judged
+from aepipe.quality import judged_each
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 SAMPLED = 8  # the smallest latent size of the lecture's networks that samples are shown of
@@ -23,14 +23,14 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
     found: dict[str, dict[str, float]] = {}
     with aepipe.load(bundle, "cpu", batch_size=500) as model:
         judge = Judge(shipped("mnist"), model.shape, model.provider)
-        for density in model.bundle.densities:
-            figures = judged(model, judge, test, train, density=density, count=count)
-            for anchor in ("train", "reconstructions", "midpoints", "midpoints_slerp"):
-                kept = {key: value for key, value in figures[anchor].items() if key != "log_likelihood"}
-                found.setdefault(anchor, kept)
-            found[f"samples, {density}"] = figures["samples"]
-            if "midpoints_density" in figures:
-                found[f"midpoints, {density}"] = figures["midpoints_density"]
+        each = judged_each(model, judge, test, train, model.bundle.densities, count=count)
+    for density, rows in each.items():
+        for anchor in ("train", "reconstructions", "midpoints", "midpoints_slerp"):
+            kept = {key: value for key, value in rows[anchor].items() if key != "log_likelihood"}
+            found.setdefault(anchor, kept)
+        found[f"samples, {density}"] = rows["samples"]
+        if "midpoints_density" in rows:
+            found[f"midpoints, {density}"] = rows["midpoints_density"]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,38 +45,69 @@ def judged(
     and samples drawn by `seed`; `reading` goes to `aepipe.data.batches`. Raises BadInput for fewer than 10 images.
     """
     name = model.bundle.density_name(density)
+    return judged_each(model, judge, test, train, [name], count=count, seed=seed, **reading)[name]
+
+
+def judged_each(
+    model: Model,
+    judge: Judge,
+    test: Source,
+    train: Source | None,
+    densities: Sequence[str],
+    *,
+    count: int = 10_000,
+    seed: int = 0,
+    **reading: Any,
+) -> dict[str, dict[str, Any]]:
+    """`judged` of several densities, by name: what does not depend on the density is computed once."""
     sizes = [count, len(test)] + ([] if train is None else [len(train)])
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:
         raise BadInput(f"{count} images are too few to judge samples by", f"{LEAST} are the least, 10,000 are usual")
-    ways = midpoint_rows(model, name)
-    with progress("judging", count * (3 + len(ways) + (train is not None))) as advance:
+    ways = {name: midpoint_rows(model, name) for name in densities}
+    decoded = 3 + sum(1 + ("midpoints_density" in each) for each in ways.values())
+    with progress("judging", count * (1 + decoded + (train is not None))) as advance:
         real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
         # Each code and another one: a ring in random order, so that each is an end twice.
         ring = rng.permutation(len(codes))
         ends = codes[ring], codes[np.roll(ring, 1)]
-        of_codes = {
-            "samples": np.concatenate(list(model.sample_codes(count, name, seed))),
-            **{
-                row: between(model, *ends, 3, way, name if way == "density" else None)[:, 1]
-                for row, way in ways.items()
-            },
-            "reconstructions": codes,
+
+        def made(codes: Array) -> Array:
+            return _decoded(model, judge, codes, advance)
+
+        def middles(way: str, density: str | None = None) -> Array:
+            return made(between(model, *ends, 3, way, density)[:, 1])
+
+        common: dict[str, Array | None] = {
+            "midpoints": middles("linear"),
+            "midpoints_slerp": middles("slerp"),
+            "reconstructions": made(codes),
+            "train": None,
         }
-        sets: dict[str, Array | None] = {key: _decoded(model, judge, each, advance) for key, each in of_codes.items()}
-        log_likelihood = {"samples": _log_likelihood(model, codes, name)}
-        sets["train"] = None
+        own: dict[str, dict[str, Array]] = {}
+        for name in densities:
+            own[name] = {"samples": made(np.concatenate(list(model.sample_codes(count, name, seed))))}
+            if "midpoints_density" in ways[name]:
+                own[name]["midpoints_density"] = middles("density", name)
+        learned = None
         if train is not None:
-            sets["train"], codes = _read(model, judge, _drawn(train, count, rng), reading, advance)
-            log_likelihood["train"] = _log_likelihood(model, codes, name)
-    figures: dict[str, Any] = {}
-    with progress("comparing", len(sets)) as advance:
-        for key, made in sets.items():
-            figures[key] = None if made is None else _compared(real, made)
-            advance(1)
-    for key, value in log_likelihood.items():
-        figures[key]["log_likelihood"] = value
-    return {"density": name, "judge": judge.as_json(), "judged": len(real), **figures}
+            common["train"], learned = _read(model, judge, _drawn(train, count, rng), reading, advance)
+    with progress("comparing", len(common) + sum(map(len, own.values()))) as advance:
+
+        def compared(sets: Mapping[str, Array | None]) -> dict[str, Any]:
+            found = {}
+            for key, points in sets.items():
+                found[key] = None if points is None else _compared(real, points)
+                advance(1)
+            return found
+
+        shared, figures = compared(common), {name: compared(sets) for name, sets in own.items()}
+    for name, rows in figures.items():
+        rows["samples"]["log_likelihood"] = _log_likelihood(model, codes, name)
+        if learned is not None:
+            rows["train"] = {**shared["train"], "log_likelihood": _log_likelihood(model, learned, name)}
+    facts = {"judge": judge.as_json(), "judged": len(real)}
+    return {name: {"density": name, **facts, **shared, **rows} for name, rows in figures.items()}
 
 
 def _drawn(source: Source, count: int, rng: np.random.Generator) -> Source:
