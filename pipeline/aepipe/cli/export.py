@@ -45,6 +45,14 @@ Examples:
     metavar="SHARE",
     help="By how much the MSE may rise in int8 or fp16: 0.01 is one percent. What costs more is left out, exit code 3.",
 )
+@click.option(
+    "--io",
+    default="float",
+    show_default=True,
+    metavar="LIST",
+    help="float, and uint8 beside it, with a comma: encoder and decoder for images as bytes, NHWC, and whole tasks in one graph "
+    "each (float): reconstruct, interpolate, generate.",
+)
 def export(run: str, out: str | None, **formats: Any) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 
