@@ -127,7 +127,7 @@ def _made(m: Mapping[str, Any]) -> str:
 
 `*.uint8.onnx` take and give images as bytes, [batch, H, W, C]: divided by 255 on the way in; on the way out clipped to 0..1,
 times 255, rounded (halves to the even neighbour). `reconstruct`, `interpolate` and `generate` are whole tasks in one graph.
-`interpolate` decodes (1 − alpha) · code of `image_a` + alpha · code of `image_b`: as many pairs as alphas, or one pair for all."""
+`interpolate` decodes (1 − alpha) · code of `image_a` + alpha · code of `image_b`: as many pairs as alphas, or one image for all."""
 
 
 def _graph_rows(m: Mapping[str, Any]) -> str:

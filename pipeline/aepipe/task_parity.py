@@ -58,9 +58,10 @@ def _examples(made: Made, graphs: Model, images: Array) -> Iterator[Example]:
 
 
 def _interpolations(graphs: Model, images: Array) -> Iterator[Example]:
-    """As many pairs as alphas, and a single pair for all of them."""
+    """As many pairs as alphas, a single pair for all of them, and one end that they share."""
     alpha = np.linspace(0, 1, len(images), dtype=np.float32)
-    for a, b in ((images, images[::-1].copy()), (images[:1], images[-1:])):
+    turned = images[::-1].copy()
+    for a, b in ((images, turned), (images[:1], turned[:1]), (images, turned[:1])):
         share = alpha[:, None]
         codes = (1 - share) * graphs.encode_batch(a) + share * graphs.encode_batch(b)
         yield {"image_a": a, "image_b": b, "alpha": alpha}, graphs.decode_batch(codes)

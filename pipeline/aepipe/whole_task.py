@@ -14,8 +14,6 @@ from onnx import helper, parser
 from .bundle import Bundle, sha256
 from .onnx_parts import BATCH, rename, values_of
 
-PAIRS = "pairs"  # how many images an interpolation starts from: as many as there are alphas, or one
-
 # Bytes are moved while they are bytes, a quarter of what floats are. `Round` takes halves to the even neighbour, as NumPy's rint
 # does, and the decoder has clipped to 0..1 already.
 FROM_BYTES = """
@@ -89,7 +87,7 @@ def made_graphs(bundle: Bundle) -> Iterator[Made]:
     """All that can be made of a bundle: whole tasks, then encoder and decoder for bytes."""
     c, h, w = bundle.shape
     image, latent = _tensor("NCHW", c, h, w), _tensor("", bundle.latent)
-    pair, pixels = {**image, "shape": [PAIRS, c, h, w]}, _tensor("NHWC", h, w, c, dtype="uint8")
+    pixels = _tensor("NHWC", h, w, c, dtype="uint8")
     encode = Step("encoder", {"image": "image", "latent": "latent"})
 
     def decode(to: str) -> Step:
@@ -104,7 +102,10 @@ def made_graphs(bundle: Bundle) -> Iterator[Made]:
     )
     ends = (Step("encoder", {"image": f"image_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
     between = Step(BETWEEN, {"start": "code_a", "end": "code_b", "alpha": "alpha", "code": "latent"}, "between")
-    given = {"image_a": pair, "image_b": pair, "alpha": _tensor("")}
+    # Sizes of their own, because one image may serve for all alphas: ONNX Runtime shares memory between tensors whose sizes
+    # have one name.
+    pair = {f"image_{each}": {**image, "shape": [f"{BATCH}_{each}", c, h, w]} for each in "ab"}
+    given = {**pair, "alpha": _tensor("")}
     yield Made("interpolate", "interpolate.onnx", (*ends, between, decode("image")), given, {"image": image})
     for density in bundle.densities:
         yield generator(bundle, density)
