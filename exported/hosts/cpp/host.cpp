@@ -2,6 +2,7 @@
 // Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` takes two
 // images and writes the 12 between them, both included; `sample` takes noise and uses the first density of the bundle.
 #include <onnxruntime_cxx_api.h>
+
 #include <cstdio>
 
 #include "json.h"
@@ -44,8 +45,7 @@ int main(int count, char** words) try {
   auto graph = [&](const std::string& role, const std::string& density = "") {
     for (int i = 0; manifest.count("/graphs/" + std::to_string(i) + "/role"); i++) {
       auto entry = [&](const char* key) { return manifest["/graphs/" + std::to_string(i) + "/" + key]; };
-      const bool plain = entry("precision") == "fp32" && entry("io") == "float";
-      if (plain && entry("role") == role && entry("density") == density) return bundle / entry("file");
+      if (entry("role") == role && entry("precision") == "fp32" && entry("density") == density) return bundle / entry("file");
     }
     throw std::runtime_error("the bundle has no " + role);
   };

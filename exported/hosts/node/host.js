@@ -47,7 +47,7 @@ const manifest = JSON.parse(fs.readFileSync(path.join(bundle, "manifest.json"), 
 if (manifest.format > 1) fail(`${bundle} has format ${manifest.format}, this program reads format 1`);
 
 async function run(values, role, density) {
-  const wanted = (g) => g.role === role && g.precision === "fp32" && g.io === "float" && g.density === density;
+  const wanted = (g) => g.role === role && g.precision === "fp32" && g.density === density;
   const session = await ort.InferenceSession.create(path.join(bundle, manifest.graphs.find(wanted).file));
   return (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
 }

@@ -21,8 +21,8 @@ def opened(folder):
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if manifest["format"] > 1:
         sys.exit(f"{folder} has format {manifest['format']}, this program reads format 1")
-    plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io"]) == ("fp32", "float")]
-    files = {(graph["role"], graph.get("density")): folder / graph["file"] for graph in plain}
+    precise = [graph for graph in manifest["graphs"] if graph["precision"] == "fp32"]
+    files = {(graph["role"], graph.get("density")): folder / graph["file"] for graph in precise}
 
     def run(values, role, density=None):
         session = ort.InferenceSession(str(files[role, density]), providers=["CPUExecutionProvider"])
