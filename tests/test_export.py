@@ -312,7 +312,7 @@ for size in map(int, sys.argv[3:]):
     assert child(full(size)) == 1, size
 print([name for name in os.listdir(os.path.dirname(sys.argv[2])) if name.startswith(".")])
 assert child(killed(aepipe.export, "check_parity")) == -9
-assert child(killed(aepipe.export, "_swap")) == -9
+assert child(killed(Staged, "swap")) == -9
 """
 
 

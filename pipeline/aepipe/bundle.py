@@ -18,7 +18,17 @@ MANIFEST = "manifest.json"
 AGAIN = "export it again with 'aepipe export RUN'"
 PRECISIONS = ("fp32", "int8", "fp16")  # what export makes
 PRECISE = ("encoder", "decoder")  # the roles that have them
-NEEDED = {"encoder": "image", "decoder": "latent", "sample": "noise", "log_prob": "latent", "noise": "latent"}
+IOS = ("float", "uint8")  # float32 NCHW in 0..1, or bytes NHWC
+NEEDED = {  # the inputs of each role
+    "encoder": ("image",),
+    "decoder": ("latent",),
+    "sample": ("noise",),
+    "log_prob": ("latent",),
+    "noise": ("latent",),
+    "reconstruct": ("image",),
+    "interpolate": ("image_a", "image_b", "alpha"),
+    "generate": ("noise",),
+}
 
 
 def sha256(path: Path) -> str:
@@ -31,13 +41,14 @@ def sha256(path: Path) -> str:
 class Graph:
     """One ONNX graph of a bundle, as the manifest describes it."""
 
-    role: str  # encoder, decoder, sample, log_prob, noise
+    role: str  # one of NEEDED
     path: Path
     sha256: str
     inputs: dict[str, Any]  # name to dtype and shape
     outputs: dict[str, Any]
     density: str | None
     precision: str
+    io: str
 
 
 class Bundle:
@@ -70,15 +81,17 @@ class Bundle:
         if Path(file).is_absolute() or not path.resolve().is_relative_to(self.directory.resolve()):
             raise ValueError(f"the file {file!r} leads out of the bundle")
         inputs, outputs = _entry(entry, "inputs", dict), _entry(entry, "outputs", dict)
-        if role in NEEDED and NEEDED[role] not in inputs:
-            raise ValueError(f"the {role} has no input {NEEDED[role]!r}")
+        for name in NEEDED.get(role, ()):
+            if name not in inputs:
+                raise ValueError(f"the {role} has no input {name!r}")
         for tensor in (*inputs.values(), *outputs.values()):
             if not isinstance(tensor, dict) or not _entry(tensor, "shape", list):
                 raise ValueError(f"the {role} has a tensor without a shape")
         if role == "sample":
             _count(inputs["noise"]["shape"][-1], "noise shape")
-        names = _entry(entry, "density", str, ""), _entry(entry, "precision", str, "fp32")
-        return Graph(role, path, _entry(entry, "sha256", str), inputs, outputs, names[0] or None, names[1])
+        density, precision = _entry(entry, "density", str, ""), _entry(entry, "precision", str, "fp32")
+        io = _entry(entry, "io", str, IOS[0])
+        return Graph(role, path, _entry(entry, "sha256", str), inputs, outputs, density or None, precision, io)
 
     @property
     def task(self) -> str:
@@ -99,23 +112,26 @@ class Bundle:
         """How many standard normal numbers a density's sample graph takes."""
         return int(self.graph("sample", density).inputs["noise"]["shape"][-1])
 
-    def graph(self, role: str, density: str | None = None, precision: str = "fp32") -> Graph:
+    def graph(self, role: str, density: str | None = None, precision: str = "fp32", io: str = "float") -> Graph:
         """The graph of a role, its file checked against the manifest; raises BadInput.
 
-        Encoder and decoder come in the precisions that were exported; densities are fp32 always.
+        Encoder and decoder come in the precisions that were exported, and in fp32 for uint8 images; all others are fp32 and
+        float.
         """
         precision = precision if role in PRECISE else "fp32"
         for graph in self.graphs:
-            if (graph.role, graph.density, graph.precision) == (role, density, precision):
+            if (graph.role, graph.density, graph.precision, graph.io) == (role, density, precision, io):
                 self.check(graph)
                 return graph
-        what = f"{role} graph" + (f" of density {density!r}" if density else "")
+        what = (
+            f"{role} graph" + (f" of density {density!r}" if density else "") + ("" if io == "float" else f" for {io}")
+        )
         raise BadInput(f"the bundle {self.name} has no {what}", f"it has: {', '.join(self.roles())}")
 
     @property
     def precisions(self) -> list[str]:
         """The precisions in which both encoder and decoder are there."""
-        found = {(graph.role, graph.precision): None for graph in self.graphs}
+        found = {(graph.role, graph.precision): None for graph in self.graphs if graph.io == "float"}
         return [each for role, each in found if role == PRECISE[0] and (PRECISE[1], each) in found]
 
     def require_precision(self, precision: str) -> str:
@@ -129,10 +145,11 @@ class Bundle:
         raise BadInput(message, known or closest(precision, list(PRECISIONS)))
 
     def has(self, role: str, density: str | None = None) -> bool:
-        return any((graph.role, graph.density) == (role, density) for graph in self.graphs)
+        return any((graph.role, graph.density, graph.io) == (role, density, "float") for graph in self.graphs)
 
     def roles(self) -> list[str]:
-        return [graph.role if graph.density is None else f"{graph.density}/{graph.role}" for graph in self.graphs]
+        names = (graph.role if graph.density is None else f"{graph.density}/{graph.role}" for graph in self.graphs)
+        return list(dict.fromkeys(names))
 
     def check(self, graph: Graph) -> None:
         """Raise BadInput unless the file is there, unaltered, of the same training and of the manifest's shapes."""

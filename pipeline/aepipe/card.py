@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+LEARNED = ("encoder", "decoder", "sample", "log_prob", "noise")  # roles that come from torch, not from other graphs
 EXAMPLE = """import json, pathlib
 import numpy as np, onnxruntime as ort
 
 bundle = pathlib.Path("{name}")
 manifest = json.loads((bundle / "manifest.json").read_text())
-fp32 = [graph for graph in manifest["graphs"] if graph["precision"] == "fp32"]
-file = {{graph["role"]: str(bundle / graph["file"]) for graph in fp32 if graph.get("density") in {first}}}
+plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io"]) == ("fp32", "float")]
+file = {{graph["role"]: str(bundle / graph["file"]) for graph in plain if graph.get("density") in {first}}}
 encoder, decoder = ort.InferenceSession(file["encoder"]), ort.InferenceSession(file["decoder"])
 
 image = np.zeros({shape}, np.float32)  # your images, 0..1
@@ -50,7 +51,7 @@ An autoencoder as ONNX graphs, made by aepipe {m["aepipe"]}: images of {c}×{h}�
 ## Graphs
 
 Images are float32 in 0..1 (clipped on the way out), standardisation is inside, the batch is dynamic. ONNX Runtime
-{m["minimum_onnxruntime"]} or newer. Noise is standard normal: the same noise gives the same image everywhere.
+{m["minimum_onnxruntime"]} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_made(m)}
 
 | file | input | output | largest difference from torch |
 |---|---|---|---|
@@ -118,15 +119,33 @@ def _origin(record: Mapping[str, Any]) -> str:
     return f" from {record['plugin']} {record['version']}" if record.get("plugin") else ""
 
 
+def _made(m: Mapping[str, Any]) -> str:
+    """How to read the graphs that are made of others, where there are any."""
+    if all(graph["role"] in LEARNED and graph["io"] == "float" for graph in m["graphs"]):
+        return ""
+    return """
+
+`*.uint8.onnx` take and give images as bytes, [batch, H, W, C]: divided by 255 on the way in; on the way out clipped to 0..1,
+times 255, rounded (halves to the even neighbour). `reconstruct`, `interpolate` and `generate` are whole tasks in one graph.
+`interpolate` decodes (1 − alpha) · code of `image_a` + alpha · code of `image_b`: as many pairs as alphas, or one image for all."""
+
+
 def _graph_rows(m: Mapping[str, Any]) -> str:
-    names = {"encoder": "latent", "decoder": "image"}
-    lines = []
-    for graph in m["graphs"]:
-        role, density = graph["role"], graph.get("density")
-        worst = m["parity"].get(f"{density}/{role}" if density else names[role], float("nan"))
-        agrees = f"{worst:.1e}" if graph["precision"] == "fp32" else _cost(m["precisions"][graph["precision"]])
-        lines.append(f"| `{graph['file']}` | {_tensors(graph['inputs'])} | {_tensors(graph['outputs'])} | {agrees} |")
-    return "\n".join(lines)
+    return "\n".join(
+        f"| `{g['file']}` | {_tensors(g['inputs'])} | {_tensors(g['outputs'])} | {_agreement(m, g)} |"
+        for g in m["graphs"]
+    )
+
+
+def _agreement(m: Mapping[str, Any], graph: Mapping[str, Any]) -> str:
+    role, density, io = graph["role"], graph.get("density"), graph["io"]
+    if graph["precision"] != "fp32":
+        return _cost(m["precisions"][graph["precision"]])
+    if io != "float":
+        return f"{m['parity'][f'{role}.{io}']:.1e} from `{role}.onnx`"
+    name = f"{density}/{role}" if density else {"encoder": "latent", "decoder": "image"}.get(role, role)
+    made = "" if role in LEARNED else " from the graphs above"
+    return f"{m['parity'].get(name, float('nan')):.1e}{made}"
 
 
 def _cost(report: Mapping[str, Any]) -> str:
@@ -134,4 +153,8 @@ def _cost(report: Mapping[str, Any]) -> str:
 
 
 def _tensors(tensors: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{name}` [{', '.join(map(str, tensor['shape']))}]" for name, tensor in tensors.items())
+    def text(name: str, tensor: Mapping[str, Any]) -> str:
+        kind = "" if tensor["dtype"] == "float32" else f"{tensor['dtype']} "
+        return f"`{name}` {kind}[{', '.join(map(str, tensor['shape']))}]"
+
+    return ", ".join(text(name, tensor) for name, tensor in tensors.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,23 @@ import torch
 
 from . import __version__, figures, plugins
 from .arrays import as_float
-from .bundle import FORMAT, MANIFEST, PRECISE, sha256
+from .bundle import FORMAT, MANIFEST, PRECISE, Bundle, sha256
 from .card import write_card
 from .data import open_images
 from .errors import BadInput, ParityError
 from .formats import Formats
 from .graphs import MINIMUM_ONNXRUNTIME, Densities, Job, export_graphs, jobs, weights_digest
+from .infer import Model
 from .model import Autoencoder
 from .parity import check_parity
 from .places import Staged, writing
 from .progress import say
 from .quantise import Calibration, Verdict, make, report, speed
 from .run import Run
+from .runtime import provider
+from .task_parity import check_made
 from .training_data import Corrupt
+from .whole_task import Made, made_graphs, write
 
 CODES = 5000
 RANGES, JUDGED = 512, 2000  # images that --calibrate gives
@@ -52,7 +55,7 @@ class Contents:
 def export_run(run: Run, out: str | Path | None = None, *, show: bool = True, **formats: Any) -> Path:
     """Export a finished run; returns the bundle's folder, by default exported/NAME.
 
-    `formats` takes the fields of `aepipe.formats.Formats`: lower, precision, calibrate, max_drop. An existing bundle is
+    `formats` takes the fields of `aepipe.formats.Formats`: lower, precision, calibrate, max_drop, io. An existing bundle is
     replaced, and only by a complete new one. Raises ParityError (and writes nothing) when a graph does not compute what
     torch computes, ParityError too when a precision other than fp32 costs more than `max_drop` (and writes the rest), BadInput
     when `out` exists and is not a bundle.
@@ -103,7 +106,7 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
         with writing(out):
             staged.temporary.mkdir()
             refused = _fill(contents, staged.temporary, formats, images, show)
-            _swap(staged)
+            staged.swap()
     finally:
         staged.discard()
     if refused:
@@ -111,20 +114,6 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
         message = f"{found}, by more than the {formats.max_drop:.2%} allowed: {out} was written without it"
         raise ParityError(message, "give more and typical images with --calibrate, or allow more with --max-drop")
     return out
-
-
-def _swap(staged: Staged) -> None:
-    """Put the new folder where the old one is, which is removed only then."""
-    old = staged.temporary.with_suffix(".old")
-    if staged.path.exists():
-        staged.path.rename(old)
-    try:
-        staged.commit()
-    except OSError:
-        if old.exists():
-            old.rename(staged.path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fill(contents: Contents, folder: Path, formats: Formats, images: Calibration | None, show: bool) -> list[Verdict]:
@@ -161,13 +150,15 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: Calibratio
     np.savez_compressed(folder / "codes.npz", codes=contents.codes, **labels)  # type: ignore[arg-type]
     manifest["parity"], outputs = check_parity(folder, model, densities, contents.held_out)
     refused = _add_precisions(folder, manifest, formats, images, show) if images is not None else []
+    if formats.uint8:
+        _add_tasks(contents, folder, manifest, formats, show)
     _write_manifest(folder, manifest)
     _preview(contents, outputs, folder / "preview.png")
     write_card(folder / "README.md", manifest)
     return refused
 
 
-def _lowered(job: Job, formats: Formats) -> dict[str, Any]:
+def _lowered(job: Job | Made, formats: Formats) -> dict[str, Any]:
     return {"lowered": formats.lower == "auto"} if job.role in PRECISE else {}
 
 
@@ -194,6 +185,18 @@ def _add_precisions(
             own = {"precision": precision, "file": path.name, "sha256": sha256(path)}
             manifest["graphs"].append({**entries[role], **own})
     return refused
+
+
+def _add_tasks(contents: Contents, folder: Path, manifest: dict[str, Any], formats: Formats, show: bool) -> None:
+    """Graphs for bytes and for whole tasks, made of the fp32 ones, behind the same gate."""
+    todo = list(made_graphs(Bundle(folder)))
+    if show:
+        say(f"adding {len(todo)} graphs for bytes and whole tasks")
+    with Model(Bundle(folder), provider("cpu")) as graphs:
+        for made in todo:
+            write(made, graphs.bundle, folder / made.file)
+            manifest["parity"][made.name] = check_made(made, folder / made.file, graphs, contents.held_out)
+            manifest["graphs"].append({**made.entry(folder / made.file), **_lowered(made, formats)})
 
 
 def calibration(contents: Contents, formats: Formats) -> Calibration:

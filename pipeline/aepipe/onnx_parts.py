@@ -31,7 +31,7 @@ def part_of(whole: onnx.ModelProto, input: str, output: str, renamed: Mapping[st
     part.graph.output.extend(each for each in whole.graph.output if each.name == output)
     made = {name for node in nodes for name in node.output} - {output}
     part.graph.value_info.extend(each for each in whole.graph.value_info if each.name in made)
-    _rename(part.graph, _names(part.graph, renamed))
+    rename(part.graph, _names(part.graph, renamed))
     _tidy(part)
     return part
 
@@ -67,19 +67,24 @@ def _names(graph: onnx.GraphProto, ends: Mapping[str, str]) -> dict[str, str]:
     weights = {each.name: re.sub(r"^parts\.\d+\.", "", each.name) for each in graph.initializer}
     taken = list(weights.values())
     weights = {old: new for old, new in weights.items() if taken.count(new) == 1 and new not in ends.values()}
+    return {**{name: f"{name}_" for name in values_of(graph).intersection(ends.values())}, **weights, **ends}
+
+
+def values_of(graph: onnx.GraphProto) -> set[str]:
+    """The names of all values that nodes take or give, in the graphs inside nodes too, and of all weights."""
     inner = {name for node in graph.node for each in _with_bodies(node) for name in (*each.input, *each.output)}
-    inner |= {each.name for each in graph.initializer}
-    return {**{name: f"{name}_" for name in inner.intersection(ends.values())}, **weights, **ends}
+    return inner | {each.name for each in graph.initializer}
 
 
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give values new names, in the graphs inside nodes too."""
     for each in chain(graph.input, graph.output, graph.initializer, graph.value_info):
         each.name = names.get(each.name, each.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for body in _bodies(node):
-            _rename(body, names)
+            rename(body, names)
 
 
 def _tidy(model: onnx.ModelProto) -> None:

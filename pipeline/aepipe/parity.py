@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from .agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of
 from .bundle import Bundle
-from .errors import ParityError
 from .infer import Model
 from .model import Autoencoder
 from .runtime import provider
-
-BATCHES = (1, 2, 7, 64)
-IMAGE_TOLERANCE = 1e-5  # absolute, images in 0..1
-CODE_TOLERANCE = 1e-4  # |a − b| ≤ tolerance · max(1, |a|), codes and log-densities
 
 Array = np.ndarray
 
@@ -41,17 +36,17 @@ def check_parity(
     with Model(Bundle(folder), provider("cpu")) as graphs:
 
         def compare(name: str, role: str, values: Array, expected: torch.Tensor, density: str | None = None) -> None:
-            parts = [graphs.run(role, part, density) for part in _parts(values)]
+            parts = [graphs.run(role, part, density) for part in parts_of(values)]
             tolerance = IMAGE_TOLERANCE if role == "decoder" else CODE_TOLERANCE
-            report[name] = _difference(
+            report[name] = difference(
                 name, np.concatenate(parts), expected.numpy(), tolerance, relative=role != "decoder"
             )
             outputs[name] = parts[-1]
 
         compare("latent", "encoder", images, codes)
         compare("image", "decoder", codes.numpy(), model.decode(codes))
-        round_trip = np.concatenate([graphs.reconstruct_batch(part) for part in _parts(images)])
-        report["round_trip"] = _difference(
+        round_trip = np.concatenate([graphs.reconstruct_batch(part) for part in parts_of(images)])
+        report["round_trip"] = difference(
             "round trip", round_trip, model.decode(codes).numpy(), IMAGE_TOLERANCE, relative=False
         )
         outputs["reconstruction"] = round_trip
@@ -65,22 +60,3 @@ def check_parity(
                 compare(f"{label}/noise", "noise", codes.numpy(), density.noise(codes), label)
             outputs[f"sample {label}"] = graphs.decode_batch(drawn.numpy()[:64])
     return report, outputs
-
-
-def _parts(values: Array) -> list[Array]:
-    edges = np.cumsum((0, *BATCHES))
-    return [values[start:end] for start, end in pairwise(edges)]
-
-
-def _difference(name: str, got: Array, expected: Array, tolerance: float, *, relative: bool) -> float:
-    if got.shape != expected.shape:
-        message = f"the graph of {name} gives shape {list(got.shape)}, torch gives {list(expected.shape)}"
-        raise ParityError(message, "no bundle was written; the module's shape must not depend on the batch")
-    difference = np.abs(got - expected) / (np.maximum(1, np.abs(expected)) if relative else 1)
-    worst = float(difference.max())
-    if not worst <= tolerance:
-        message = f"the graph of {name} differs from torch by {worst:.2g}, the tolerance is {tolerance:.0e}"
-        raise ParityError(
-            message, "no bundle was written; look for operations that depend on the batch or on randomness"
-        )
-    return worst

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,10 +14,24 @@ from .train import workshop
     epilog="""\b
 Examples:
   aepipe export runs/mnist-d8 -o exported/mnist-d8
-  aepipe export runs/mnist-d8 --precision fp32,int8 --calibrate mnist"""
+  aepipe export runs/mnist-d8 --precision fp32,int8 --calibrate mnist
+  aepipe export runs/mnist-d8 --io uint8
+  aepipe export runs/mnist-d8 --layout triton -o models"""
 )
 @click.argument("run")
-@click.option("-o", "--out", metavar="BUNDLE", help="Folder of the bundle.  [default: exported/NAME of the run]")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FOLDER",
+    help="Where to write.  [default: exported/NAME of the run, for Triton exported/NAME-triton]",
+)
+@click.option(
+    "--layout",
+    default="bundle",
+    show_default=True,
+    type=click.Choice(["bundle", "triton"]),
+    help="triton: a model repository for Triton Inference Server, of a RUN or of a BUNDLE that is there already.",
+)
 @click.option(
     "--lower",
     default="auto",
@@ -45,11 +60,34 @@ Examples:
     metavar="SHARE",
     help="By how much the MSE may rise in int8 or fp16: 0.01 is one percent. What costs more is left out, exit code 3.",
 )
-def export(run: str, out: str | None, **formats: Any) -> None:
+@click.option(
+    "--io",
+    default="float",
+    show_default=True,
+    metavar="LIST",
+    help="float, and uint8 beside it, with a comma: encoder and decoder for images as bytes, NHWC, and whole tasks in one graph "
+    "each (float): reconstruct, interpolate, generate.",
+)
+def export(run: str, out: str | None, layout: str, **formats: Any) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 
     Every graph is compared with torch on held-out images first; over tolerance nothing is written and the exit code is 3.
     """
+    if layout == "triton":
+        folder = _for_triton(run, out, formats)
+        click.echo(
+            f"{folder}: a model repository of {', '.join(sorted(each.name for each in folder.iterdir()))}", err=True
+        )
+        click.echo(f"next: tritonserver --model-repository={folder.resolve()}", err=True)
+        return
     folder = workshop("run").Run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
     click.echo(f"next: aepipe infer sample {folder} -o samples.png", err=True)
+
+
+def _for_triton(source: str, out: str | None, formats: dict[str, Any]) -> Path:
+    from ..bundle import MANIFEST
+
+    if not (Path(source) / MANIFEST).exists():
+        workshop("run")  # a bundle needs no torch
+    return workshop("triton").export_triton(source, out, **formats)

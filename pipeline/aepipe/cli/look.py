@@ -76,7 +76,9 @@ def _describe(opened: Any) -> None:
     click.echo()
 
     def shapes(tensors: dict[str, Any]) -> str:
-        return ", ".join(f"{name} [{', '.join(map(str, t['shape']))}]" for name, t in tensors.items())
+        kinds = {name: t.get("dtype", "float32") for name, t in tensors.items()}
+        marks = {name: "" if kind == "float32" else f"{kind} " for name, kind in kinds.items()}
+        return ", ".join(f"{name} {marks[name]}[{', '.join(map(str, t['shape']))}]" for name, t in tensors.items())
 
     files = [
         [

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
 from ..errors import AepipeError
 from ..graphs import Job, export_graphs
-from ..parity import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
 from ..runtime import OnnxRuntime
 from .report import Finding, require
 
