@@ -1,0 +1,229 @@
+// The map: training codes by their first two principal axes, and on it the point that the image belongs to.
+
+const COLOURS = [
+  "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+  "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+]; // Petroff's ten, which readers with any colour vision tell apart
+const SHAPES = ["disc", "square", "triangle", "diamond"];
+
+const map = {
+  canvas: document.getElementById("map"),
+  dots: document.createElement("canvas"),
+  reach: [1, 1], // standard deviations from the middle to the border
+  highlighted: new Set(), // classes; empty: all
+  size: [0, 0],
+};
+
+const onMap = (code) => {
+  const at = coordinatesOf(code);
+  return [at[0], axisCount > 1 ? at[1] : 0];
+};
+
+/** From standard deviations to pixels of the style sheet, and back. */
+const toPixels = ([x, y]) => [
+  (map.size[0] / 2) * (1 + x / map.reach[0]),
+  (map.size[1] / 2) * (1 - y / map.reach[1]),
+];
+const fromPixels = (x, y) => [
+  map.reach[0] * ((2 * x) / map.size[0] - 1),
+  map.reach[1] * (1 - (2 * y) / map.size[1]),
+];
+
+/** Where a training code is drawn; with a single axis, codes are spread over the height so that they can be seen. */
+function dotAt(index) {
+  const x = latent.coordinates[index * axisCount];
+  if (axisCount > 1) return [x, latent.coordinates[index * axisCount + 1]];
+  return [x, 0.7 * map.reach[1] * (2 * ((index * 0.618034) % 1) - 1)];
+}
+
+function setUpMap() {
+  for (let i = 0; i < bundle.count; i++) {
+    for (let k = 0; k < Math.min(2, axisCount); k++) {
+      map.reach[k] = Math.max(map.reach[k], 1.06 * Math.abs(latent.coordinates[i * axisCount + k]));
+    }
+  }
+  const redraw = () => {
+    drawDots();
+    drawMap();
+  };
+  new ResizeObserver(redraw).observe(map.canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  drawLegend(redraw);
+  listenToPointer();
+  map.canvas.addEventListener("keydown", moveByKey);
+}
+
+function listenToPointer() {
+  let held = false;
+  const move = (event) => {
+    const box = map.canvas.getBoundingClientRect();
+    walkTo(...fromPixels(event.clientX - box.left, event.clientY - box.top));
+  };
+  map.canvas.addEventListener("pointerdown", (event) => {
+    held = true;
+    map.canvas.setPointerCapture(event.pointerId);
+    move(event);
+  });
+  map.canvas.addEventListener("pointermove", (event) => held && move(event));
+  for (const name of ["pointerup", "pointercancel"]) map.canvas.addEventListener(name, () => (held = false));
+}
+
+function moveByKey(event) {
+  const step = event.shiftKey ? 0.02 : 0.1;
+  const steps = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+  if (event.key === "Home") return event.preventDefault(), setPoint(latent.mean);
+  if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  const [x, y] = onMap(point.code);
+  walkTo(x + steps[event.key][0], y + steps[event.key][1]);
+}
+
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function fitCanvas(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(map.size[0] * ratio));
+  canvas.height = Math.max(1, Math.round(map.size[1] * ratio));
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return context;
+}
+
+/** The part that stays while the point moves. */
+function drawDots() {
+  map.size = [map.canvas.clientWidth, map.canvas.clientHeight];
+  const context = fitCanvas(map.dots);
+  const [x, y] = toPixels([0, 0]);
+  context.fillStyle = ink("--rule");
+  context.fillRect(Math.round(x), 0, 1, map.size[1]);
+  if (axisCount > 1) context.fillRect(0, Math.round(y), map.size[0], 1);
+  const radius = Math.max(1.5, Math.min(3.2, 130 / Math.sqrt(bundle.count)));
+  const strong = (i) => !map.highlighted.size || map.highlighted.has(latent.labels[i]);
+  for (const pass of [false, true]) {
+    for (let i = 0; i < bundle.count; i++) {
+      if (strong(i) !== pass) continue;
+      context.globalAlpha = pass ? 0.75 : 0.07;
+      context.fillStyle = latent.labels ? COLOURS[latent.labels[i] % COLOURS.length] : ink("--dot");
+      drawShape(context, latent.labels ? latent.labels[i] : 0, ...toPixels(dotAt(i)), radius);
+    }
+  }
+  context.globalAlpha = 1;
+  if (latent.labels && bundle.labels.names.length <= 20 && axisCount > 1) nameClasses(context);
+}
+
+function drawShape(context, label, x, y, radius) {
+  const shape = SHAPES[Math.floor(label / COLOURS.length) % SHAPES.length];
+  context.beginPath();
+  if (shape === "disc") context.arc(x, y, radius, 0, 2 * Math.PI);
+  else if (shape === "square") context.rect(x - 0.9 * radius, y - 0.9 * radius, 1.8 * radius, 1.8 * radius);
+  else if (shape === "triangle") {
+    context.moveTo(x, y - 1.2 * radius);
+    context.lineTo(x + 1.2 * radius, y + radius);
+    context.lineTo(x - 1.2 * radius, y + radius);
+  } else {
+    context.moveTo(x, y - 1.35 * radius);
+    context.lineTo(x + 1.35 * radius, y);
+    context.lineTo(x, y + 1.35 * radius);
+    context.lineTo(x - 1.35 * radius, y);
+  }
+  context.fill();
+}
+
+/** The name of each class in the middle of its codes, so that nobody needs the colours. */
+function nameClasses(context) {
+  const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+  context.font = `600 15px ${getComputedStyle(document.body).fontFamily}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.lineWidth = 4;
+  context.lineJoin = "round";
+  bundle.labels.names.forEach((name, label) => {
+    if (name.length > 12 || (map.highlighted.size && !map.highlighted.has(label))) return;
+    const members = [...latent.labels.keys()].filter((i) => latent.labels[i] === label);
+    const [x, y] = toPixels([0, 1].map((k) => middle(members.map((i) => latent.coordinates[i * axisCount + k]))));
+    context.strokeStyle = ink("--paper");
+    context.fillStyle = ink("--ink");
+    context.strokeText(name, x, y);
+    context.fillText(name, x, y);
+  });
+}
+
+function drawMap() {
+  const context = fitCanvas(map.canvas);
+  context.drawImage(map.dots, 0, 0, ...map.size);
+  const { a, b } = ends;
+  if (a.code && b.code) {
+    const [from, to] = [toPixels(onMap(a.code)), toPixels(onMap(b.code))];
+    for (const [colour, thickness] of [["--paper", 4], ["--ink", 1.5]]) {
+      context.strokeStyle = ink(colour);
+      context.lineWidth = thickness;
+      context.beginPath();
+      context.moveTo(...from);
+      context.lineTo(...to);
+      context.stroke();
+    }
+    drawEnd(context, "A", from);
+    drawEnd(context, "B", to);
+  }
+  if (point.code) drawPoint(context, toPixels(onMap(point.code)));
+}
+
+function drawEnd(context, letter, [x, y]) {
+  context.fillStyle = ink("--ink");
+  context.strokeStyle = ink("--paper");
+  context.lineWidth = 2;
+  context.beginPath();
+  context.arc(x, y, 9, 0, 2 * Math.PI);
+  context.fill();
+  context.stroke();
+  context.fillStyle = ink("--paper");
+  context.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(letter, x, y + 0.5);
+}
+
+/** A ring; one that lies beyond the border is drawn at it. */
+function drawPoint(context, [x, y]) {
+  x = Math.min(map.size[0] - 6, Math.max(6, x));
+  y = Math.min(map.size[1] - 6, Math.max(6, y));
+  for (const [colour, thickness] of [["--paper", 7], ["--ink", 3]]) {
+    context.strokeStyle = ink(colour);
+    context.lineWidth = thickness;
+    context.beginPath();
+    context.arc(x, y, 11, 0, 2 * Math.PI);
+    context.stroke();
+  }
+}
+
+/** A button for each class, which brings its dots forward. */
+function drawLegend(redraw) {
+  const legend = document.getElementById("legend");
+  if (!latent.labels) {
+    legend.hidden = bundle.classes === 0;
+    legend.textContent = `The codes have ${bundle.classes} different labels, more than colours can tell apart.`;
+    return;
+  }
+  bundle.labels.names.forEach((name, label) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "class";
+    button.title = name;
+    button.setAttribute("aria-pressed", "false");
+    const swatch = document.createElement("canvas");
+    [swatch.width, swatch.height] = [24, 24];
+    const context = swatch.getContext("2d");
+    context.fillStyle = COLOURS[label % COLOURS.length];
+    drawShape(context, label, 12, 12, 9);
+    const text = document.createElement("span");
+    text.textContent = name;
+    button.append(swatch, text);
+    button.addEventListener("click", () => {
+      const on = !map.highlighted.delete(label);
+      if (on) map.highlighted.add(label);
+      button.setAttribute("aria-pressed", String(on));
+      redraw();
+    });
+    legend.append(button);
+  });
+}
