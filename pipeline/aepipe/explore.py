@@ -27,10 +27,12 @@ FILES = (
     "latent.js",
     "pixels.js",
     "map.js",
+    "legend.js",
     "point.js",
     "axes.js",
     "samples.js",
     "image.js",
+    "sheet.js",
     "between.js",
     "main.js",
 )

@@ -1,7 +1,7 @@
 // Between two images: a straight line through the latent space.
 
 const STEPS = 7;
-const ends = { a: { code: null }, b: { code: null }, alpha: 0, strip: [] };
+const ends = { a: { code: null }, b: { code: null }, alpha: 0, strip: [], used: false };
 const steps = [];
 
 const drawStrip = latest(async (outdated) => {
@@ -30,6 +30,8 @@ function setEnd(which, code, pixels) {
 }
 
 async function setUpBetween() {
+  const use = () => (ends.used = true); // from then on the line is on the map
+  for (const name of ["click", "input"]) document.getElementById("between-section").addEventListener(name, use, true);
   const alpha = document.getElementById("alpha");
   for (let i = 0; i < STEPS; i++) {
     const tile = document.createElement("button");
@@ -45,7 +47,6 @@ async function setUpBetween() {
     steps.push(tile);
   }
   for (const which of ["a", "b"]) {
-    document.getElementById(`end-${which}`).style.aspectRatio = `${width} / ${height}`;
     document.getElementById(`${which}-from-image`).addEventListener("click", () => {
       const { clean } = image;
       track(encode(clean).then((code) => setEnd(which, code, clean)));

@@ -39,6 +39,7 @@ async function start() {
   try {
     const lacking = missing();
     if (lacking) throw new Error(`this browser has no ${lacking}. A current Firefox, Chrome, Edge or Safari has it.`);
+    document.documentElement.style.setProperty("--ratio", width / height);
     await nextFrame();
     await Promise.all([startRuntime(), readCodes()]);
     point.code = Float32Array.from(codeOf(0));

@@ -4,15 +4,23 @@ const COLOURS = [
   "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
   "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 ]; // Petroff's ten, which readers with any colour vision tell apart
+const dark = matchMedia("(prefers-color-scheme: dark)");
 const SHAPES = ["disc", "square", "triangle", "diamond"];
 
 const map = {
   canvas: document.getElementById("map"),
   dots: document.createElement("canvas"),
-  reach: [1, 1], // standard deviations from the middle to the border
+  low: [-1, -1], // the borders, in standard deviations
+  high: [1, 1],
   highlighted: new Set(), // classes; empty: all
   size: [0, 0],
 };
+
+/** The colour of a class; on dark paper with some white in it. */
+function colourOf(label) {
+  const colour = COLOURS[label % COLOURS.length];
+  return dark.matches ? `color-mix(in srgb, ${colour} 72%, white)` : colour;
+}
 
 const onMap = (code) => {
   const at = coordinatesOf(code);
@@ -21,34 +29,42 @@ const onMap = (code) => {
 
 /** From standard deviations to pixels of the style sheet, and back. */
 const toPixels = ([x, y]) => [
-  (map.size[0] / 2) * (1 + x / map.reach[0]),
-  (map.size[1] / 2) * (1 - y / map.reach[1]),
+  (map.size[0] * (x - map.low[0])) / (map.high[0] - map.low[0]),
+  (map.size[1] * (map.high[1] - y)) / (map.high[1] - map.low[1]),
 ];
 const fromPixels = (x, y) => [
-  map.reach[0] * ((2 * x) / map.size[0] - 1),
-  map.reach[1] * (1 - (2 * y) / map.size[1]),
+  map.low[0] + ((map.high[0] - map.low[0]) * x) / map.size[0],
+  map.high[1] - ((map.high[1] - map.low[1]) * y) / map.size[1],
 ];
 
 /** Where a training code is drawn; with a single axis, codes are spread over the height so that they can be seen. */
 function dotAt(index) {
   const x = latent.coordinates[index * axisCount];
   if (axisCount > 1) return [x, latent.coordinates[index * axisCount + 1]];
-  return [x, 0.7 * map.reach[1] * (2 * ((index * 0.618034) % 1) - 1)];
+  return [x, 1.4 * ((index * 0.618034) % 1) - 0.7];
 }
 
 function setUpMap() {
-  for (let i = 0; i < bundle.count; i++) {
-    for (let k = 0; k < Math.min(2, axisCount); k++) {
-      map.reach[k] = Math.max(map.reach[k], 1.06 * Math.abs(latent.coordinates[i * axisCount + k]));
+  for (let k = 0; k < Math.min(2, axisCount); k++) {
+    for (let i = 0; i < bundle.count; i++) {
+      const value = latent.coordinates[i * axisCount + k];
+      map.low[k] = Math.min(map.low[k], value);
+      map.high[k] = Math.max(map.high[k], value);
     }
+    const margin = 0.05 * (map.high[k] - map.low[k]);
+    map.low[k] -= margin;
+    map.high[k] += margin;
   }
   const redraw = () => {
     drawDots();
     drawMap();
   };
   new ResizeObserver(redraw).observe(map.canvas);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  drawLegend(redraw);
+  const drawSwatches = setUpLegend(redraw);
+  dark.addEventListener("change", () => {
+    drawSwatches();
+    redraw();
+  });
   listenToPointer();
   map.canvas.addEventListener("keydown", moveByKey);
 }
@@ -99,11 +115,13 @@ function drawDots() {
   if (axisCount > 1) context.fillRect(0, Math.round(y), map.size[0], 1);
   const radius = Math.max(1.5, Math.min(3.2, 130 / Math.sqrt(bundle.count)));
   const strong = (i) => !map.highlighted.size || map.highlighted.has(latent.labels[i]);
+  const plain = ink("--dot");
+  const colours = (bundle.labels?.names ?? []).map((_, label) => colourOf(label));
   for (const pass of [false, true]) {
     for (let i = 0; i < bundle.count; i++) {
       if (strong(i) !== pass) continue;
       context.globalAlpha = pass ? 0.75 : 0.07;
-      context.fillStyle = latent.labels ? COLOURS[latent.labels[i] % COLOURS.length] : ink("--dot");
+      context.fillStyle = latent.labels ? colours[latent.labels[i]] : plain;
       drawShape(context, latent.labels ? latent.labels[i] : 0, ...toPixels(dotAt(i)), radius);
     }
   }
@@ -152,7 +170,7 @@ function drawMap() {
   const context = fitCanvas(map.canvas);
   context.drawImage(map.dots, 0, 0, ...map.size);
   const { a, b } = ends;
-  if (a.code && b.code) {
+  if (ends.used) {
     const [from, to] = [toPixels(onMap(a.code)), toPixels(onMap(b.code))];
     for (const [colour, thickness] of [["--paper", 4], ["--ink", 1.5]]) {
       context.strokeStyle = ink(colour);
@@ -194,36 +212,8 @@ function drawPoint(context, [x, y]) {
     context.arc(x, y, 11, 0, 2 * Math.PI);
     context.stroke();
   }
-}
-
-/** A button for each class, which brings its dots forward. */
-function drawLegend(redraw) {
-  const legend = document.getElementById("legend");
-  if (!latent.labels) {
-    legend.hidden = bundle.classes === 0;
-    legend.textContent = `The codes have ${bundle.classes} different labels, more than colours can tell apart.`;
-    return;
-  }
-  bundle.labels.names.forEach((name, label) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "class";
-    button.title = name;
-    button.setAttribute("aria-pressed", "false");
-    const swatch = document.createElement("canvas");
-    [swatch.width, swatch.height] = [24, 24];
-    const context = swatch.getContext("2d");
-    context.fillStyle = COLOURS[label % COLOURS.length];
-    drawShape(context, label, 12, 12, 9);
-    const text = document.createElement("span");
-    text.textContent = name;
-    button.append(swatch, text);
-    button.addEventListener("click", () => {
-      const on = !map.highlighted.delete(label);
-      if (on) map.highlighted.add(label);
-      button.setAttribute("aria-pressed", String(on));
-      redraw();
-    });
-    legend.append(button);
-  });
+  context.fillStyle = ink("--ink");
+  context.beginPath();
+  context.arc(x, y, 2, 0, 2 * Math.PI);
+  context.fill();
 }

@@ -18,7 +18,6 @@ function paint(canvas, image) {
 function newImageCanvas(label) {
   const canvas = document.createElement("canvas");
   canvas.className = "pixels";
-  canvas.style.aspectRatio = `${width} / ${height}`;
   if (label) {
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", label);

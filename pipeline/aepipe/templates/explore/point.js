@@ -22,9 +22,8 @@ function setPoint(code) {
 
 /** Move the point on the map: on the first two axes alone, or, if it stays on the dots, to the nearest of them. */
 function walkTo(x, y) {
-  const limit = (value, reach) => Math.min(reach, Math.max(-reach, value));
-  x = limit(x, map.reach[0]);
-  y = limit(y, map.reach[1]);
+  x = Math.min(map.high[0], Math.max(map.low[0], x));
+  y = Math.min(map.high[1], Math.max(map.low[1], y));
   if (document.getElementById("snap").checked) return setPoint(codeOf(nearestOnMap(x, y)));
   return setPoint(moved(point.code, axisCount > 1 ? { 0: x, 1: y } : { 0: x }));
 }
@@ -35,15 +34,15 @@ let speaking = 0;
 /** Say where the point is: at once in the text, once it rests to who listens. */
 function describePoint() {
   const at = coordinatesOf(point.code);
-  const axes = [...at.slice(0, 2)].map((value, k) => `axis ${k + 1}: ${signed(value)} σ`).join(", ");
+  const axes = [...at.slice(0, 2)].map((value, k) => `axis ${k + 1}: ${signed(value)} σ`);
   const label = labelOf(nearestTo(point.code));
   const near = latent.labels ? label : "";
-  document.getElementById("place").textContent = axes;
+  document.getElementById("place").textContent = axes.join("\n");
   document.getElementById("nearest").textContent = near;
   document.getElementById("nearest-line").hidden = !near;
   clearTimeout(speaking);
   speaking = setTimeout(() => {
-    const spoken = axes.replaceAll("σ", "standard deviations");
+    const spoken = axes.join(", ").replaceAll("σ", "standard deviations");
     document.getElementById("status").textContent = near ? `${spoken}, nearest training image: ${near}` : spoken;
     const time = medianDecodeTime();
     document.getElementById("speed").textContent = Number.isNaN(time) ? "" : `${time.toFixed(1)} ms a decode`;
@@ -51,7 +50,6 @@ function describePoint() {
 }
 
 function setUpPoint() {
-  pointCanvas.style.aspectRatio = `${width} / ${height}`;
   document.getElementById("to-nearest").addEventListener("click", () => setPoint(codeOf(nearestTo(point.code))));
   document.getElementById("to-mean").addEventListener("click", () => setPoint(latent.mean));
   document.getElementById("save-point").addEventListener("click", () => savePng("point", [shown.image]));
