@@ -275,6 +275,13 @@ def test_names_are_escaped(colour_bundle, tmp_path):
     assert content_of(page)["name"] == NAME
 
 
+def test_the_page_knows_no_folder_of_this_machine(colour_bundle, tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros((2, 3, 12, 16), np.float32))
+    write_explorer(colour_bundle, tmp_path / "page.html", images=str(tmp_path / "mine.npy"), cdn=True)
+    page = (tmp_path / "page.html").read_text()
+    assert content_of(page)["examples"]["name"] == "mine.npy" and str(tmp_path) not in page
+
+
 def test_json_in_a_script_cannot_end_it():
     text = for_script({"a": "</script><!--<script>&"})
     assert not set("<>&") & set(text) and json.loads(text) == {"a": "</script><!--<script>&"}

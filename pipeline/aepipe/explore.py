@@ -8,7 +8,7 @@ import re
 from base64 import b64encode
 from html import escape
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,6 @@ def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
         "shape": list(bundle.shape),
         "latent": bundle.latent,
         "task": bundle.task,
-        "data": str(bundle.trained.get("data") or ""),
         "corruption": str(corruption.get("name") or ""),
         "sigma": _number(corruption.get("options"), "sigma"),
         "graphs": graphs,
@@ -151,7 +150,8 @@ def _examples(images: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     if pixels.dtype != np.uint8:
         pixels = pixels.astype("<f4")
     kind = "uint8" if pixels.dtype == np.uint8 else "float32"
-    return {"name": source.name, "count": len(pixels), "kind": kind, "pixels": packed(pixels.tobytes())}
+    name = PurePath(source.name).name  # pages travel: no folders of this machine
+    return {"name": name, "count": len(pixels), "kind": kind, "pixels": packed(pixels.tobytes())}
 
 
 def _page(bundle: Bundle, content: dict[str, Any], files: dict[str, bytes] | None) -> str:

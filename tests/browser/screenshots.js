@@ -5,9 +5,9 @@ import { launch, open, ready, settled } from "./browser.js";
 const [chromium, file, out] = process.argv.slice(2);
 const browser = await launch(chromium);
 for (const [name, options] of Object.entries({
-  light: { width: 1280, height: 900 },
-  dark: { width: 1280, height: 900, scheme: "dark" },
-  phone: { width: 390, height: 844, scale: 2 },
+  light: { width: 1280, height: 800 },
+  dark: { width: 1280, height: 800, scheme: "dark" },
+  phone: { width: 390, height: 844 },
 })) {
   const { page } = await open(browser, file, options);
   await ready(page);

@@ -10,9 +10,11 @@ function setUpAxes() {
   const note = document.getElementById("axes-note");
   document.getElementById("axes-section").hidden = rest < 1;
   if (rest < 1) return;
-  const last = bundle.latent > axisCount ? ` to ${axisCount} of ${bundle.latent}; the others keep their values` : "";
-  const which = rest === 1 ? "The third is here" : last ? `Here are axes 3${last}` : `Here are the other ${rest}`;
-  note.textContent = `The map holds ${percent(total)} of how the codes differ. ${which}, in standard deviations.`;
+  const all = bundle.latent === axisCount;
+  const which = rest === 1 ? "Here is the third" : all ? `Here are the other ${rest}` : `Here are 3 to ${axisCount} of ${bundle.latent}`;
+  note.textContent =
+    `The map shows two axes, with ${percent(total)} of how the codes differ. ${which}, in standard deviations` +
+    (all ? "." : "; those that are left keep their values.");
   for (let axis = 2; axis < axisCount; axis++) {
     const row = document.createElement("label");
     const slider = document.createElement("input");
@@ -28,6 +30,7 @@ function setUpAxes() {
     document.getElementById("axes").append(row);
     sliders.push({ axis, slider, value });
   }
+  document.getElementById("axes").classList.toggle("many", sliders.length > 8);
   document.getElementById("axes-zero").addEventListener("click", () => {
     setPoint(moved(point.code, Object.fromEntries(sliders.map(({ axis }) => [axis, 0]))));
   });

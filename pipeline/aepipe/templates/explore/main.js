@@ -52,6 +52,7 @@ async function start() {
     await chooseImage(tray[0]);
     await settled();
     document.body.classList.remove("starting");
+    document.querySelector("main").inert = false;
     document.getElementById("status").textContent = "Ready";
     await setUpSamples();
     await settled();

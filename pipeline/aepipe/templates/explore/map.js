@@ -19,7 +19,8 @@ const map = {
 /** The colour of a class; on dark paper with some white in it. */
 function colourOf(label) {
   const colour = COLOURS[label % COLOURS.length];
-  return dark.matches ? `color-mix(in srgb, ${colour} 72%, white)` : colour;
+  const parts = [1, 3, 5].map((at) => Math.round(0.72 * parseInt(colour.slice(at, at + 2), 16) + 0.28 * 255));
+  return dark.matches ? `rgb(${parts})` : colour;
 }
 
 const onMap = (code) => {
@@ -66,6 +67,7 @@ function setUpMap() {
     redraw();
   });
   listenToPointer();
+  if (axisCount === 1) document.getElementById("map-help").append(" The height means nothing: it keeps dots apart.");
   map.canvas.addEventListener("keydown", moveByKey);
 }
 
@@ -155,10 +157,13 @@ function nameClasses(context) {
   context.textBaseline = "middle";
   context.lineWidth = 4;
   context.lineJoin = "round";
+  const placed = [];
   bundle.labels.names.forEach((name, label) => {
     if (name.length > 12 || (map.highlighted.size && !map.highlighted.has(label))) return;
     const members = [...latent.labels.keys()].filter((i) => latent.labels[i] === label);
-    const [x, y] = toPixels([0, 1].map((k) => middle(members.map((i) => latent.coordinates[i * axisCount + k]))));
+    let [x, y] = toPixels([0, 1].map((k) => middle(members.map((i) => latent.coordinates[i * axisCount + k]))));
+    while (placed.some(([left, top]) => Math.abs(left - x) < 13 && Math.abs(top - y) < 15)) x += 13;
+    placed.push([x, y]);
     context.strokeStyle = ink("--paper");
     context.fillStyle = ink("--ink");
     context.strokeText(name, x, y);
@@ -170,7 +175,7 @@ function drawMap() {
   const context = fitCanvas(map.canvas);
   context.drawImage(map.dots, 0, 0, ...map.size);
   const { a, b } = ends;
-  if (ends.used) {
+  if (ends.used && a.code && b.code) {
     const [from, to] = [toPixels(onMap(a.code)), toPixels(onMap(b.code))];
     for (const [colour, thickness] of [["--paper", 4], ["--ink", 1.5]]) {
       context.strokeStyle = ink(colour);
