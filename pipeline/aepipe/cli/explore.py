@@ -21,7 +21,7 @@ Examples:
 def explore(bundle: str, out: str, images: str | None, cdn: bool, runtime: str | None) -> None:
     """Write a page to play with a BUNDLE's latent space.
 
-    One HTML file that runs the bundle in any browser, from the disk and without a network: a map of the training codes to
+    One HTML file that runs the bundle in a browser, from the disk and without a network: a map of the training codes to
     move on, samples, images of one's own, noise and interpolation. onnxruntime-web is fetched once and kept in the cache.
     """
     import sys
