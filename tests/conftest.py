@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,32 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def digits_bundle(digits_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return digits_run.export(tmp_path_factory.mktemp("exported") / "digits", show=False)
+
+
+@pytest.fixture(scope="session")
+def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Colour, not square, 20 latent numbers, no labels, and a name that HTML has to escape."""
+    import aepipe
+    import numpy as np
+
+    images = np.random.default_rng(0).random((80, 3, 6, 8), dtype=np.float32).repeat(2, 2).repeat(2, 3)
+    home = tmp_path_factory.mktemp("colour")
+    run = aepipe.fit(images, encoder="pca", decoder="pca", latent_dim=20, out=home / "run", show=False)
+    bundle = run.export(home / "bundle", show=False)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "name": "<b>&amp; </script><!--"}))
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def web_files() -> dict[str, bytes]:
+    """onnxruntime-web, from the cache or the network, or skip."""
+    from aepipe import AepipeError, web_runtime
+
+    try:
+        return web_runtime.web_runtime()
+    except AepipeError as error:
+        pytest.skip(error.message)
 
 
 @pytest.fixture

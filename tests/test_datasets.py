@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe import AepipeError, BadInput
+from aepipe.cache import sha256_of
 from aepipe.data import open_images
 from aepipe_builtins import downloads
 
@@ -40,7 +41,7 @@ def site(tmp_path, monkeypatch):
         contents = (bytes(16) + bytes(range(196)) * 4 * 20, bytes(8) + bytes(range(10)) * 2)
         for file, content in zip(FILES, contents, strict=True):
             (good / f"{file}.gz").write_bytes(gzip.compress(content))
-            monkeypatch.setitem(downloads.SHA256["mnist"], file, downloads._sha256(content))
+            monkeypatch.setitem(downloads.SHA256["mnist"], file, sha256_of(content))
     Quiet.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "site")))
     thread = threading.Thread(target=server.serve_forever)
@@ -78,7 +79,7 @@ def test_download_falls_back_checks_and_caches(site, monkeypatch, tmp_path, caps
     (cached / FILES[0]).write_bytes(bytes(content))  # a damaged cache heals itself
     np.testing.assert_array_equal(open_images("mnist").read(np.arange(20)), source.read(np.arange(20)))
     assert len(Quiet.asked) > asked
-    assert downloads._sha256((cached / FILES[0]).read_bytes()) == downloads.SHA256["mnist"][FILES[0]]
+    assert sha256_of((cached / FILES[0]).read_bytes()) == downloads.SHA256["mnist"][FILES[0]]
 
 
 def test_download_that_fails_says_what_to_do(site, monkeypatch, tmp_path):

@@ -13,7 +13,14 @@ from pathlib import Path, PurePath
 
 from aepipe.errors import AepipeError, BadInput, closest
 
-_KINDS = {"png": ".png", "npy": ".npy", "npz": ".npz", "csv": ".csv", "folder": "a folder ending with /"}
+_KINDS = {
+    "png": ".png",
+    "npy": ".npy",
+    "npz": ".npz",
+    "csv": ".csv",
+    "html": ".html",
+    "folder": "a folder ending with /",
+}
 
 
 def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:

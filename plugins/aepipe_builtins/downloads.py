@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
-import sys
 import zlib
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import numpy as np
 from aepipe import AepipeError, BadInput
+from aepipe.cache import cache_folder, fetch, keep, make_folder, sha256_of
 
 # SHA-256 of the unpacked IDX files; packed, the same content differs from mirror to mirror.
 SHA256 = {
@@ -40,7 +38,6 @@ MIRRORS = {
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ],
 }
-TIMEOUT = 20.0  # seconds without a byte
 
 
 class Idx:
@@ -63,13 +60,13 @@ class Idx:
         file = f"{'train' if split == 'train' else 't10k'}-{kind}"
         own = os.environ.get("AEPIPE_DATA")
         if own and (content := _read(Path(own).expanduser() / self.name, file)) is not None:
-            if _sha256(content) != SHA256[self.name][file]:
+            if sha256_of(content) != SHA256[self.name][file]:
                 message = f"{file} in {Path(own) / self.name} is damaged or another file (SHA-256 differs)"
                 raise BadInput(message, f"replace it, or unset AEPIPE_DATA to download {self.name}")
             return content
         cache = cache_folder() / self.name
         content = _read(cache, file)
-        if content is None or _sha256(content) != SHA256[self.name][file]:
+        if content is None or sha256_of(content) != SHA256[self.name][file]:
             content = download(self.name, file, cache)
         return content
 
@@ -86,82 +83,20 @@ def _read(folder: Path, file: str) -> bytes | None:
     return None
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def cache_folder() -> Path:
-    """AEPIPE_CACHE, else the platform's folder for caches and `aepipe` in it."""
-    if given := os.environ.get("AEPIPE_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        base = "~/Library/Caches"
-    elif os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "aepipe"
-
-
 def download(name: str, file: str, folder: Path) -> bytes:
     """Fetch one file from the first mirror that has the right content, keep it in `folder`, return its content."""
-    _writable(folder)
+    make_folder(folder)
     failures = []
     for mirror in MIRRORS[name]:
         url = f"{mirror}{file}.gz"
         try:
-            content = gzip.decompress(_fetch(url, f"{name}: {file}"))
+            content = gzip.decompress(fetch(url, f"{name}: {file}"))
         except (OSError, ValueError, EOFError, zlib.error, HTTPException) as error:
             failures.append(f"{url}: {error or type(error).__name__}")
             continue
-        if _sha256(content) == SHA256[name][file]:
-            _keep(content, folder / file)
+        if sha256_of(content) == SHA256[name][file]:
+            keep(content, folder / file)
             return content
         failures.append(f"{url}: wrong content (SHA-256 differs)")
     hint = f"try again online, or put {file}.gz into a folder {name!r} and name the folder above it in AEPIPE_DATA"
     raise AepipeError(f"{file} of {name} cannot be downloaded: {'; '.join(failures)}", hint)
-
-
-def _fetch(url: str, what: str) -> bytes:
-    """The body at a URL, with a progress bar where stderr is a terminal and one line elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.print(f"downloading {url}", soft_wrap=True, highlight=False, markup=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    request = Request(url, headers={"User-Agent": "aepipe"})
-    with urlopen(request, timeout=TIMEOUT) as response, bar:
-        size = int(response.headers.get("Content-Length") or 0)
-        task = bar.add_task(what, total=size or None)
-        parts = []
-        while part := response.read(1 << 16):
-            parts.append(part)
-            bar.advance(task, len(part))
-    return b"".join(parts)
-
-
-def _writable(folder: Path) -> None:
-    """Make the cache folder, before anything is downloaded for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        usable, why = os.access(folder, os.W_OK), "no permission to write"
-    except OSError as error:
-        usable, why = False, error.strerror or str(error)
-    if not usable:
-        raise AepipeError(f"the cache folder {folder} cannot be used: {why}", "name another in AEPIPE_CACHE")
-
-
-def _keep(content: bytes, path: Path) -> None:
-    """Write under another name and rename: the file is there whole or not at all, also with two processes at it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        message = f"{path} cannot be written: {error.strerror}"
-        raise AepipeError(message, "name another folder in AEPIPE_CACHE") from None
-    finally:
-        temporary.unlink(missing_ok=True)

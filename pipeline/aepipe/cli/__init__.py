@@ -84,10 +84,11 @@ def _report(error: AepipeError) -> int:
 @cache
 def _add_commands() -> None:
     """Once a process: aepipe's own commands, then the plugins'; one that takes a name in use or raises is noted and left out."""
-    from . import benchmark, evaluate, export, infer, look, train
+    from . import benchmark, evaluate, explore, export, infer, look, train
 
     for command in (train.train, train.fit_density, export.export, infer.infer, evaluate.evaluate, benchmark.benchmark):
         cli.add_command(command)
+    cli.add_command(explore.explore)
     for command in (look.inspect, look.list_components, look.plugins, look.doctor):
         cli.add_command(command)
     for plugin, function in registry().implementations("register_commands"):

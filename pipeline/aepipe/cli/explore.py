@@ -1,0 +1,37 @@
+"""`aepipe explore`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  aepipe explore exported/mnist-d8 --images mnist -o mnist.html
+  aepipe explore exported/mnist-d8 --cdn -o small.html"""
+)
+@click.argument("bundle")
+@click.option("-o", "--out", required=True, metavar="OUT", help="The page, an .html file.")
+@click.option(
+    "--images", metavar="SPEC|PATH", help="Images to take along, the first 64 (default: a few decoded codes)."
+)
+@click.option("--cdn", is_flag=True, help="A small page, which loads onnxruntime-web from jsdelivr.net when opened.")
+@click.option("--runtime", metavar="FOLDER", help="An unpacked onnxruntime-web to put in, where there is no network.")
+def explore(bundle: str, out: str, images: str | None, cdn: bool, runtime: str | None) -> None:
+    """Write a page to play with a BUNDLE's latent space.
+
+    One HTML file that runs the bundle in a browser, from the disk and without a network: a map of the training codes to
+    move on, samples, images of one's own, noise and interpolation. onnxruntime-web is fetched once and kept in the cache.
+    """
+    import sys
+    from pathlib import Path
+
+    from ..explore import write_explorer
+    from ..progress import say
+
+    size = write_explorer(bundle, out, images=images, cdn=cdn, runtime=runtime)
+    needs = "it needs a network when it is opened" if cdn else "it needs no network"
+    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    say(f"{out}: {size / 1e6:.1f} MB, {needs}")
+    say(f"open it in a browser: {Path(out).resolve().as_uri()}, or: {opener} {out}")

@@ -1,0 +1,67 @@
+// Start, and what programs may read of the page.
+
+/**
+ * window.aepipe: the state of the page as plain numbers, for tests and for the curious. Arrays are Float32Array; images
+ * are [C, H, W] in 0..1.
+ *   ready       resolves when everything is set up, rejects with the reason when the page cannot run
+ *   settled()   resolves when nothing is being computed
+ *   point       {code, image}: a code and what the decoder made of it
+ *   samples     {density, temperature, seed, noise, codes, images}: noise is scaled by the temperature already
+ *   image       {name, clean, input, code, reconstruction, sigma}: input is clean with noise on it
+ *   between     {a, b, alpha, strip}: codes of the ends, and the images of seven steps
+ *   nearest     the index of the training code nearest to the point
+ *   decodeMilliseconds   median of the last decodes
+ */
+window.aepipe = {
+  ready: start(),
+  settled,
+  get point() {
+    return { ...shown };
+  },
+  get samples() {
+    return { ...samples, density: bundle.densities[samples.density]?.name };
+  },
+  get image() {
+    return { ...image };
+  },
+  get between() {
+    return { a: ends.a.code, b: ends.b.code, alpha: ends.alpha, strip: ends.strip };
+  },
+  get nearest() {
+    return nearestTo(point.code);
+  },
+  get decodeMilliseconds() {
+    return medianDecodeTime();
+  },
+};
+
+async function start() {
+  try {
+    const lacking = missing();
+    if (lacking) throw new Error(`this browser has no ${lacking}. A current Firefox, Chrome, Edge or Safari has it.`);
+    document.documentElement.style.setProperty("--ratio", width / height);
+    await nextFrame();
+    await Promise.all([startRuntime(), readCodes()]);
+    point.code = Float32Array.from(codeOf(0));
+    setUpPoint();
+    setUpMap();
+    setUpAxes();
+    setUpImage();
+    await readExamples();
+    await setUpBetween();
+    await chooseImage(tray[0]);
+    await settled();
+    document.body.classList.remove("starting");
+    document.querySelector("main").inert = false;
+    document.getElementById("status").textContent = "Ready";
+    await setUpSamples();
+    await settled();
+  } catch (error) {
+    document.body.classList.add("failed");
+    const box = document.getElementById("alert");
+    box.textContent = `This page cannot run here: ${error.message || error}`;
+    box.hidden = false;
+    throw error;
+  }
+}
+window.aepipe.ready.catch(() => {});

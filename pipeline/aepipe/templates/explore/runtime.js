@@ -1,0 +1,138 @@
+// The graphs at work: ONNX Runtime's WebAssembly from the page or the network, one session a graph, one run at a time.
+
+const bundle = JSON.parse(document.getElementById("bundle").textContent);
+const [channels, height, width] = bundle.shape;
+const pixelCount = channels * height * width;
+const sessions = new Map();
+const decodeTimes = []; // milliseconds of the last single decodes
+let lastRun = Promise.resolve();
+
+/** Bytes of gzipped base64. */
+async function unpack(text) {
+  const binary = atob(text.trim());
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function unpackFloats(text) {
+  return new Float32Array((await unpack(text)).buffer);
+}
+
+/** What the browser lacks to run this page, in words; "" if nothing. */
+function missing() {
+  if (typeof WebAssembly !== "object") return "WebAssembly";
+  if (typeof DecompressionStream !== "function") return "DecompressionStream";
+  return "";
+}
+
+async function startRuntime() {
+  if (typeof ort === "undefined") throw new Error("ONNX Runtime could not be loaded: this page needs a network");
+  const [module, wasm] = await Promise.all(["module", "wasm"].map(runtimeFile));
+  ort.env.logLevel = "error";
+  ort.env.wasm.numThreads = 1; // threads need headers that a file does not have
+  ort.env.wasm.wasmBinary = wasm.buffer;
+  ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([module], { type: "text/javascript" })) };
+  await Promise.all([session("encoder"), session("decoder")]);
+}
+
+/** Bytes of a file of the runtime: inlined, or from the network, where the browser checks its hash. */
+async function runtimeFile(name) {
+  if (!bundle.cdn) {
+    const element = document.getElementById(name);
+    const bytes = await unpack(element.textContent);
+    element.remove();
+    return bytes;
+  }
+  const { url, integrity } = bundle.cdn[name];
+  const response = await fetch(url, { integrity });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+function session(graph) {
+  if (!sessions.has(graph)) {
+    sessions.set(graph, unpack(bundle.graphs[graph]).then((bytes) => ort.InferenceSession.create(bytes)));
+  }
+  return sessions.get(graph);
+}
+
+/** One graph with one input and one output on `values` of shape `dims`; resolves to its numbers. */
+function run(graph, values, dims) {
+  const result = lastRun.then(async () => {
+    const opened = await session(graph);
+    const input = new ort.Tensor("float32", values, dims);
+    const outputs = await opened.run({ [opened.inputNames[0]]: input });
+    return outputs[opened.outputNames[0]].data;
+  });
+  lastRun = result.catch(() => {});
+  return result;
+}
+
+const encode = (image) => run("encoder", image, [1, channels, height, width]);
+
+/** The image of one code, as numbers in 0..1 [C, H, W]. */
+async function decode(code) {
+  await session("decoder");
+  await lastRun;
+  const start = performance.now();
+  const image = await run("decoder", code, [1, bundle.latent]);
+  decodeTimes.push(performance.now() - start);
+  if (decodeTimes.length > 60) decodeTimes.shift();
+  return image;
+}
+
+function medianDecodeTime() {
+  const sorted = decodeTimes.slice().sort((a, b) => a - b);
+  return sorted.length ? sorted[sorted.length >> 1] : NaN;
+}
+
+/** Codes [n, latent] that a density makes of noise [n, features]. */
+const fromNoise = (density, noise, count) =>
+  run(`sample/${density}`, noise, [count, bundle.densities[density].features]);
+
+// Work that is asked for faster than it is done.
+
+const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+const running = new Set();
+
+/** Count a promise among what is being computed, and show its failure. */
+function track(promise) {
+  const tracked = promise.catch(fail).finally(() => running.delete(tracked));
+  running.add(tracked);
+  return tracked;
+}
+
+/**
+ * A function that runs `work`, and that runs it once more if it was called meanwhile, however often. `work` is given a
+ * function that says whether it is outdated already.
+ */
+function latest(work) {
+  let wanted = false;
+  let current = null;
+  async function loop() {
+    while (wanted) {
+      wanted = false;
+      await work(() => wanted);
+      await nextFrame();
+    }
+  }
+  return () => {
+    wanted = true;
+    current ??= track(loop().finally(() => (current = null)));
+    return current;
+  };
+}
+
+/** Resolves when nothing is being computed any more. */
+async function settled() {
+  while (running.size) await Promise.all(running);
+}
+
+/** Show what went wrong; the page stays as it is. */
+function fail(error) {
+  const box = document.getElementById("alert");
+  box.textContent = `Something went wrong: ${error && error.message ? error.message : error}`;
+  box.hidden = false;
+}

@@ -1,0 +1,58 @@
+// New images: noise through a density and the decoder.
+
+const SAMPLES = pixelCount <= 4096 ? 24 : 12;
+const samples = { density: 0, temperature: 1, seed: 0, noise: null, codes: null, images: [] };
+const tiles = [];
+
+const drawSamples = latest(async (outdated) => {
+  const { features } = bundle.densities[samples.density];
+  const normal = normals(samples.seed);
+  const noise = Float32Array.from({ length: SAMPLES * features }, normal).map((x) => x * samples.temperature);
+  const codes = await fromNoise(samples.density, noise, SAMPLES);
+  const images = [];
+  let painted = performance.now();
+  for (let i = 0; i < SAMPLES && !outdated(); i++) {
+    images.push(await decode(codes.slice(i * bundle.latent, (i + 1) * bundle.latent)));
+    paint(tiles[i].firstChild, images[i]);
+    if (performance.now() - painted > 30) {
+      await nextFrame();
+      painted = performance.now();
+    }
+  }
+  if (images.length === SAMPLES) Object.assign(samples, { noise, codes, images });
+});
+
+function setUpSamples() {
+  const [density, temperature, seed] = ["density", "temperature", "seed"].map((id) => document.getElementById(id));
+  if (!bundle.densities.length) {
+    document.getElementById("samples-section").hidden = true;
+    return Promise.resolve();
+  }
+  bundle.densities.forEach(({ name }, index) => density.add(new Option(name, index)));
+  for (let i = 0; i < SAMPLES; i++) {
+    const tile = document.createElement("button");
+    tile.type = "button";
+    tile.className = "tile";
+    tile.setAttribute("aria-label", `Sample ${i + 1}: move the point there`);
+    tile.append(newImageCanvas());
+    tile.addEventListener("click", () => setPoint(samples.codes.slice(i * bundle.latent, (i + 1) * bundle.latent)));
+    document.getElementById("samples").append(tile);
+    tiles.push(tile);
+  }
+  const read = () => {
+    samples.density = Number(density.value);
+    samples.temperature = Number(temperature.value);
+    samples.seed = Math.max(0, Math.floor(Number(seed.value)) || 0);
+    document.getElementById("temperature-value").textContent = samples.temperature.toFixed(2);
+    return drawSamples();
+  };
+  for (const control of [density, temperature, seed]) control.addEventListener("input", read);
+  document.getElementById("resample").addEventListener("click", () => {
+    seed.value = samples.seed + 1;
+    read();
+  });
+  document.getElementById("save-samples").addEventListener("click", () => {
+    if (samples.images.length) savePng(`samples-${samples.seed}`, samples.images, 6);
+  });
+  return read();
+}
