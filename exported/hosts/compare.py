@@ -1,107 +1,34 @@
-"""How far the host programs are from aepipe's own runtime: python exported/hosts/compare.py BUNDLE prints a table.
+"""How far the host programs are from aepipe's own runtime, and how long one decode takes in each.
 
-A host whose tools are not here is listed with the reason. Headers for C++ are looked for on the compiler's path (CPATH too).
+    python exported/hosts/compare.py [BUNDLE] [--write]
+
+prints a table; --write puts it into exported/README.md too, if every host could be tried. BUNDLE is exported/mnist-d8 if none
+is given. A host whose tools are not here is listed with the reason.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import shutil
-import subprocess
+import argparse
+import contextlib
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import aepipe
 import numpy as np
+from aepipe.benchmark_report import machine
+from aepipe.bundle import Bundle
+from programs import HERE, HOSTS, Host, Unavailable
 
-HERE = Path(__file__).resolve().parent
-SOURCES = {"python": ["host.py"], "node": ["host.js"], "cpp": ["host.cpp", "json.h", "npy.h"]}
-
-
-class Host(NamedTuple):
-    command: list[str]  # before BUNDLE TASK IN OUT
-    versions: str
-
-
-class Unavailable(Exception):
-    """A host's tools are not here; says which."""
-
-
-def python(folder: Path) -> Host:
-    import onnxruntime
-
-    versions = f"Python {sys.version.split()[0]}, onnxruntime {onnxruntime.__version__}"
-    return Host([sys.executable, str(HERE / "python/host.py")], versions)
-
-
-def node(folder: Path) -> Host:
-    """onnxruntime-node from beside the host, or installed into `folder`."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    home = HERE / "node"
-    if not found or not npm:
-        raise Unavailable("there is no node, or no npm")
-    if not (home / "node_modules/onnxruntime-node").is_dir():
-        shutil.copy(home / "host.js", folder)
-        shutil.copy(home / "package.json", folder)
-        quick = ["--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"]
-        _tool([npm, "install", "--ignore-scripts", *quick], folder, "onnxruntime-node cannot be installed")
-        home = folder
-    wanted = re.search(r'"onnxruntime-node": "(.+)"', (home / "package.json").read_text())
-    version = _tool([found, "--version"], folder, "node does not start").strip()
-    return Host([found, str(home / "host.js")], f"Node {version}, onnxruntime-node {wanted and wanted[1]}")
-
-
-def cpp(folder: Path) -> Host:
-    """Compiled into `folder`, against the library in Python's onnxruntime."""
-    compiler = shutil.which("g++")
-    if not compiler:
-        raise Unavailable("there is no g++")
-    include = ["-idirafter", "/usr/include/onnxruntime", "-idirafter", "/usr/local/include/onnxruntime"]
-    probe = folder / "probe.cpp"
-    probe.write_text("#include <onnxruntime_c_api.h>\nORT_API_VERSION\n")
-    seen = _tool([compiler, *include, "-E", "-P", str(probe)], folder, "g++ finds no headers of ONNX Runtime")
-    spec = importlib.util.find_spec("onnxruntime")
-    found = sorted(Path(spec.origin).parent.glob("capi/libonnxruntime.so.*")) if spec and spec.origin else []
-    if not found:
-        raise Unavailable("Python's onnxruntime has no libonnxruntime.so")
-    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(found[-1])
-    link = [f"-L{folder}", "-lonnxruntime", f"-Wl,-rpath,{folder}"]
-    build = [
-        compiler,
-        "-std=c++17",
-        "-Wall",
-        "-Wextra",
-        *include,
-        str(HERE / "cpp/host.cpp"),
-        "-o",
-        str(folder / "host"),
-    ]
-    _tool([*build, *link], folder, "")
-    version = _tool([compiler, "-dumpfullversion"], folder, "g++ does not start").strip()
-    library = found[-1].name.removeprefix("libonnxruntime.so.")
-    return Host([str(folder / "host")], f"g++ {version}, ONNX Runtime {library}, headers 1.{seen.split()[-1]}")
-
-
-HOSTS: dict[str, Callable[[Path], Host]] = {"python": python, "node": node, "cpp": cpp}
-
-
-def _tool(command: list[str], folder: Path, otherwise: str) -> str:
-    """What a tool prints; raises Unavailable(otherwise) if it fails, or RuntimeError if that must not happen."""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{Path(command[0]).name} takes too long") from None
-    if done.returncode and otherwise:
-        raise Unavailable(otherwise)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
+BUNDLE, TABLE = HERE.parent / "mnist-d8", HERE.parent / "README.md"
+BEGIN, END = "<!-- made by compare.py: begin -->\n", "<!-- end -->"
+SOURCES = {  # what a host consists of, and its readers of .npy and JSON where the language brings none
+    "python": (["host.py"], []),
+    "openvino": (["host.py"], []),
+    "node": (["host.js"], []),
+    "web": (["index.html", "host.js"], []),
+    "cpp": (["host.cpp"], ["manifest.h", "npy.h"]),
+}
 
 
 def examples(bundle: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -121,12 +48,11 @@ def examples(bundle: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def call(host: Host, bundle: Path, task: str, values: np.ndarray, folder: Path) -> np.ndarray:
-    """What a host makes of an array; raises CalledProcessError where it fails."""
+    """What a host makes of an array; raises Failed where it refuses."""
     source, target = folder / "in.npy", folder / "out.npy"
     np.save(source, values)
     target.unlink(missing_ok=True)
-    command = [*host.command, str(bundle), task, str(source), str(target)]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    host.run(bundle, task, source, target)
     return np.load(target)
 
 
@@ -138,26 +64,61 @@ def difference(task: str, ours: np.ndarray, theirs: np.ndarray) -> float:
     return float((np.abs(ours - theirs) / scale).max())
 
 
+def lines_of(name: str) -> str:
+    """How long a host is, and its readers."""
+    host, readers = (
+        sum(len((HERE / name / each).read_text(encoding="utf-8").splitlines()) for each in files)
+        for files in SOURCES[name]
+    )
+    return f"{host} + {readers}" if readers else str(host)
+
+
 def row(name: str, bundle: Path, folder: Path) -> str:
-    lines = sum(len((HERE / name / source).read_text().splitlines()) for source in SOURCES[name])
+    """A line of the table."""
+    lines = lines_of(name)
     try:
         host = HOSTS[name](folder)
     except Unavailable as reason:
-        return f"| {name} | {lines} | not tried: {reason} | | |"
-    found = {
-        task: difference(task, out, call(host, bundle, task, values, folder))
-        for task, (values, out) in examples(bundle).items()
-    }
-    codes = found.pop("encode")
-    return f"| [{name}](hosts/{name}) | {lines} | {host.versions} | {max(found.values()):.1e} | {codes:.1e} |"
+        return f"| {name} | {lines} | not tried: {reason} | | | |"
+    with contextlib.closing(host):
+        tasks = examples(bundle)
+        found = {
+            task: difference(task, out, call(host, bundle, task, values, folder))
+            for task, (values, out) in tasks.items()
+        }
+        times = np.sort(call(host, bundle, "time", tasks["decode"][0][:1], folder))
+    codes, middle = found.pop("encode"), times[len(times) // 4 : -len(times) // 4].mean()
+    figures = f"{max(found.values()):.1e} | {codes:.1e} | {middle:.2f} ms"
+    return f"| [{name}](hosts/{name}) | {lines} | {host.versions} | {figures} |"
 
 
-def main(bundle: str) -> None:
-    print("| host | lines | versions tried | images | codes |\n|---|---|---|---|---|")
+def table(bundle: Path) -> str:
+    """All hosts, as Markdown."""
+    lines = ["| host | lines | versions tried | images | codes | one decode |", "|---|---|---|---|---|---|"]
     for name in HOSTS:
         with tempfile.TemporaryDirectory() as folder:
-            print(row(name, Path(bundle).resolve(), Path(folder)), flush=True)
+            lines.append(row(name, bundle, Path(folder)))
+    manifest, facts = Bundle(bundle), machine()
+    what = f"the bundle {manifest.name} ({'×'.join(map(str, manifest.shape))}, {manifest.latent} numbers)"
+    return "\n".join([*lines, "", f"Measured with {what} on {facts['cores']} cores of {facts['cpu']}."]) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", nargs="?", type=Path, default=BUNDLE, metavar="BUNDLE")
+    parser.add_argument("--write", action="store_true", help="put the table into exported/README.md")
+    given = parser.parse_args(arguments)
+    try:
+        made = table(given.bundle.resolve())
+    except aepipe.AepipeError as error:
+        sys.exit(f"{error.message}; {error.hint}")
+    print(made, end="")
+    if given.write:
+        if "not tried" in made:
+            sys.exit(f"{TABLE} stays as it is: not every host could be tried")
+        before, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
+        TABLE.write_text(f"{before}{BEGIN}{made}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1]) if len(sys.argv) == 2 else sys.exit(__doc__)
+    main()

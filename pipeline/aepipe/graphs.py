@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET, IR = 18, 10
-MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10
+MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests/test_compatibility.py runs bundles on it
 
 Densities = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # label to module and record
 

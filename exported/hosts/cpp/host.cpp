@@ -1,18 +1,15 @@
-// An exported bundle at work in C++17: host BUNDLE encode|decode|reconstruct|interpolate|sample IN.npy OUT.npy
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` takes two
-// images and writes the 12 between them, both included; `sample` takes noise and uses the first density of the bundle.
+// An exported bundle at work in C++17: host BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
+// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
+// images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 #include <onnxruntime_cxx_api.h>
-
+#include <chrono>
 #include <cstdio>
-
-#include "json.h"
+#include "manifest.h"
 #include "npy.h"
 
-constexpr int STEPS = 12;
+constexpr int STEPS = 12, TIMES = 100;
 
-Array run(const std::filesystem::path& file, Array values) {
-  static Ort::Env environment;
-  Ort::Session session(environment, file.c_str(), Ort::SessionOptions());
+Array run(Ort::Session& session, Array values) {
   Ort::AllocatorWithDefaultOptions allocator;
   auto input = session.GetInputNameAllocated(0, allocator), output = session.GetOutputNameAllocated(0, allocator);
   const char *inputs[] = {input.get()}, *outputs[] = {output.get()};
@@ -37,24 +34,27 @@ Array between(const Array& ends) {
 }
 
 int main(int count, char** words) try {
-  if (count != 5) throw std::runtime_error("host BUNDLE encode|decode|reconstruct|interpolate|sample IN.npy OUT.npy");
+  if (count != 5) throw std::runtime_error("host BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy");
   const std::filesystem::path bundle = words[1];
   const std::string task = words[2];
-  auto manifest = flat_json(bundle / "manifest.json");
-  if (std::stoi(manifest.at("/format")) > 1) throw std::runtime_error("the bundle has a newer format than this program reads");
-  auto graph = [&](const std::string& role, const std::string& density = "") {
-    for (int i = 0; manifest.count("/graphs/" + std::to_string(i) + "/role"); i++) {
-      auto entry = [&](const char* key) { return manifest["/graphs/" + std::to_string(i) + "/" + key]; };
-      if (entry("role") == role && entry("precision") == "fp32" && entry("density") == density) return bundle / entry("file");
-    }
-    throw std::runtime_error("the bundle has no " + role);
-  };
-  Array codes = read_npy(words[3]);
-  if (task == "encode" || task == "reconstruct" || task == "interpolate") codes = run(graph("encoder"), codes);
-  else if (task == "sample") codes = run(graph("sample", manifest.at("/densities/0")), codes);
-  else if (task != "decode") throw std::runtime_error("there is no task " + task);
-  if (task == "interpolate") codes = between(codes);
-  write_npy(words[4], task == "encode" ? codes : run(graph("decoder"), codes));
+  const Manifest manifest = read_manifest(bundle);
+  Ort::Env environment;
+  auto opened = [&](auto role) { return Ort::Session(environment, (bundle / graph_file(manifest, role)).c_str(), {}); };
+  Array values = read_npy(words[3]);
+  if (task == "encode" || task == "reconstruct" || task == "interpolate" || task == "sample") {
+    auto session = opened(task == "sample" ? "sample" : "encoder");
+    values = run(session, values);
+  } else if (task != "decode" && task != "time") throw std::runtime_error("there is no task " + task);
+  if (task == "interpolate") values = between(values);
+  if (task == "encode") return write_npy(words[4], values), 0;
+  auto decoder = opened("decoder");
+  Array result = run(decoder, values), times{{TIMES}, {}};
+  for (int i = 0; task == "time" && i < TIMES; i++) {
+    const auto start = std::chrono::steady_clock::now();
+    run(decoder, values);
+    times.data.push_back(std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  write_npy(words[4], task == "time" ? times : result);
 } catch (const std::exception& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;
 }

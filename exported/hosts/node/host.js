@@ -1,18 +1,12 @@
-// An exported bundle at work in Node.js.
-//
-//   node host.js BUNDLE encode|decode|reconstruct|interpolate|sample IN.npy OUT.npy
-//
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` takes two
-// images and writes the 12 between them, both included; `sample` takes noise and uses the first density of the bundle.
+// An exported bundle at work in Node.js: node host.js BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
+// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
+// images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 import fs from "node:fs";
 import path from "node:path";
 import ort from "onnxruntime-node";
 
-const STEPS = 12;
-function fail(message) {
-  console.error(message);
-  process.exit(1);
-}
+const STEPS = 12, TIMES = 100;
+const fail = (message) => (console.error(message), process.exit(1));
 
 function readNpy(file) {
   const bytes = fs.readFileSync(file);
@@ -21,15 +15,14 @@ function readNpy(file) {
   const header = bytes.toString("latin1", start, end);
   if (!header.includes("'<f4'") || !header.includes("'fortran_order': False")) fail(`${file} is not float32, in C order`);
   const dims = header.match(/'shape': \(([\d, ]*)\)/)[1].split(",").filter((size) => size.trim()).map(Number);
-  const data = new Float32Array(new Uint8Array(bytes.subarray(end)).buffer); // copied: the header may leave it unaligned
-  return new ort.Tensor("float32", data, dims);
+  return new ort.Tensor("float32", new Float32Array(new Uint8Array(bytes.subarray(end)).buffer), dims); // copied: aligned
 }
 
-function writeNpy(file, { dims, data }) {
+function npy({ dims, data }) {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${dims.join(", ")},), }`;
   const header = Buffer.from(text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n", "latin1");
   const start = Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, header.length & 255, header.length >> 8]);
-  fs.writeFileSync(file, Buffer.concat([start, header, Buffer.from(data.buffer, data.byteOffset, data.byteLength)]));
+  return Buffer.concat([start, header, Buffer.from(data.buffer, data.byteOffset, data.byteLength)]);
 }
 
 function between({ dims: [count, latent], data }) {
@@ -41,20 +34,27 @@ function between({ dims: [count, latent], data }) {
   return new ort.Tensor("float32", codes, [STEPS, latent]);
 }
 
-if (process.argv.length !== 6) fail("node host.js BUNDLE encode|decode|reconstruct|interpolate|sample IN.npy OUT.npy");
-const [bundle, task, source, target] = process.argv.slice(2);
+const [bundle, task, source, target, ...more] = process.argv.slice(2);
+if (!target || more.length) fail("node host.js BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy");
+if (!["encode", "decode", "reconstruct", "interpolate", "sample", "time"].includes(task)) fail(`there is no task ${task}`);
 const manifest = JSON.parse(fs.readFileSync(path.join(bundle, "manifest.json"), "utf8"));
 if (manifest.format > 1) fail(`${bundle} has format ${manifest.format}, this program reads format 1`);
 
-async function run(values, role, density) {
-  const wanted = (g) => g.role === role && g.precision === "fp32" && g.density === density;
+async function opened(role) {
+  const density = role === "sample" ? manifest.densities[0] : undefined;
+  const wanted = (g) => g.role === role && g.density === density && g.precision === "fp32" && (g.io ?? "float") === "float";
   const session = await ort.InferenceSession.create(path.join(bundle, manifest.graphs.find(wanted).file));
-  return (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
+  return async (values) => (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
 }
 
-let codes = readNpy(source);
-if (["encode", "reconstruct", "interpolate"].includes(task)) codes = await run(codes, "encoder");
-else if (task === "sample") codes = await run(codes, "sample", manifest.densities[0]);
-else if (task !== "decode") fail(`there is no task ${task}`);
-if (task === "interpolate") codes = between(codes);
-writeNpy(target, task === "encode" ? codes : await run(codes, "decoder"));
+let values = readNpy(source);
+if (!["decode", "time"].includes(task)) values = await (await opened(task === "sample" ? "sample" : "encoder"))(values);
+if (task === "interpolate") values = between(values);
+const decode = task === "encode" ? (codes) => codes : await opened("decoder");
+let result = await decode(values);
+if (task === "time") {
+  const stamps = [performance.now()];
+  while (stamps.length <= TIMES) await decode(values), stamps.push(performance.now());
+  result = { dims: [TIMES], data: Float32Array.from(stamps.slice(1), (end, i) => end - stamps[i]) };
+}
+fs.writeFileSync(target, npy(result));

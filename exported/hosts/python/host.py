@@ -1,34 +1,31 @@
 """An exported bundle at work with numpy and ONNX Runtime alone.
 
-python host.py BUNDLE encode|decode|reconstruct|interpolate|sample IN.npy OUT.npy
+python host.py BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
 
-Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` takes two
-images and writes the 12 between them, both included; `sample` takes noise and uses the first density of the bundle.
+Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
+images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 """
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort  # noqa: TID253  (this program stands alone)
 
-STEPS = 12
+STEPS, TIMES = 12, 100
 
 
-def opened(folder):
-    """A function that runs the graph of a role, and the first density's name."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+def opened(bundle, role):
+    """The graph of a role, as a function from array to array."""
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     if manifest["format"] > 1:
-        sys.exit(f"{folder} has format {manifest['format']}, this program reads format 1")
-    precise = [graph for graph in manifest["graphs"] if graph["precision"] == "fp32"]
-    files = {(graph["role"], graph.get("density")): folder / graph["file"] for graph in precise}
-
-    def run(values, role, density=None):
-        session = ort.InferenceSession(str(files[role, density]), providers=["CPUExecutionProvider"])
-        return session.run(None, {session.get_inputs()[0].name: values})[0]
-
-    return run, next(iter(manifest["densities"]), None)
+        sys.exit(f"{bundle} has format {manifest['format']}, this program reads format 1")
+    wanted = (role, manifest["densities"][0] if role == "sample" else None, "fp32", "float")
+    found = {(g["role"], g.get("density"), g["precision"], g.get("io", "float")): g["file"] for g in manifest["graphs"]}
+    session = ort.InferenceSession(str(bundle / found[wanted]), providers=["CPUExecutionProvider"])
+    return lambda values: session.run(None, {session.get_inputs()[0].name: values})[0]
 
 
 def between(ends):
@@ -39,20 +36,22 @@ def between(ends):
 
 
 def main(bundle, task, source, target):
-    run, density = opened(Path(bundle))
-    values = np.load(source, allow_pickle=False)
+    bundle, values = Path(bundle), np.load(source, allow_pickle=False)
     if values.dtype != np.float32:
         sys.exit(f"{source} is {values.dtype}, not float32")
-    codes = values
-    if task in ("encode", "reconstruct", "interpolate"):
-        codes = run(values, "encoder")
-    elif task == "sample":
-        codes = run(values, "sample", density)
-    elif task != "decode":
+    if task not in ("encode", "decode", "reconstruct", "interpolate", "sample", "time"):
         sys.exit(f"there is no task {task!r}")
+    if task not in ("decode", "time"):
+        values = opened(bundle, "sample" if task == "sample" else "encoder")(values)
     if task == "interpolate":
-        codes = between(codes)
-    np.save(target, codes if task == "encode" else run(codes, "decoder"))
+        values = between(values)
+    if task == "encode":
+        return np.save(target, values)
+    decode = opened(bundle, "decoder")
+    if task == "time":  # from the end of the first decode, which is slower, to the end of the last
+        stamps = [time.perf_counter() for _ in range(TIMES + 1) if len(decode(values))]
+        return np.save(target, np.diff(stamps).astype(np.float32) * 1000)
+    np.save(target, decode(values))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""An exported bundle at work with numpy and OpenVINO alone.
+
+python host.py BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
+
+Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
+images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.modules["openvino_telemetry"] = None  # its import fails then, and OpenVINO sends nothing home
+import openvino  # noqa: E402, TID253  (this program stands alone)
+
+STEPS, TIMES = 12, 100
+
+
+def opened(bundle, role):
+    """The graph of a role, as a function; by itself OpenVINO takes bf16 where it can, and cores that others use."""
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["format"] > 1:
+        sys.exit(f"{bundle} has format {manifest['format']}, this program reads format 1")
+    wanted = (role, manifest["densities"][0] if role == "sample" else None, "fp32", "float")
+    found = {(g["role"], g.get("density"), g["precision"], g.get("io", "float")): g["file"] for g in manifest["graphs"]}
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+    compiled = openvino.Core().compile_model(bundle / found[wanted], "CPU", settings)
+    return lambda values: compiled(values)[0]
+
+
+def between(ends):
+    if len(ends) != 2:
+        sys.exit(f"interpolate takes 2 images, not {len(ends)}")
+    alpha = np.linspace(0, 1, STEPS, dtype=np.float32)[:, None]
+    return (1 - alpha) * ends[0] + alpha * ends[1]
+
+
+def main(bundle, task, source, target):
+    bundle, values = Path(bundle), np.load(source, allow_pickle=False)
+    if values.dtype != np.float32:
+        sys.exit(f"{source} is {values.dtype}, not float32")
+    if task not in ("encode", "decode", "reconstruct", "interpolate", "sample", "time"):
+        sys.exit(f"there is no task {task!r}")
+    if task not in ("decode", "time"):
+        values = opened(bundle, "sample" if task == "sample" else "encoder")(values)
+    values = between(values) if task == "interpolate" else values
+    if task == "encode":
+        return np.save(target, values)
+    decode = opened(bundle, "decoder")
+    if task == "time":  # from the end of the first decode, which is slower, to the end of the last
+        stamps = [time.perf_counter() for _ in range(TIMES + 1) if len(decode(values))]
+        return np.save(target, np.diff(stamps).astype(np.float32) * 1000)
+    np.save(target, decode(values))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:]) if len(sys.argv) == 5 else sys.exit(__doc__)
