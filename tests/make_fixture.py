@@ -11,7 +11,6 @@ from typing import Any
 import aepipe
 import numpy as np
 import onnxruntime
-from aepipe.formats import Formats
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -45,8 +44,7 @@ def make(folder: Path) -> None:
             lr=5e-3,
             out=Path(scratch) / "run",
         )
-        every = {"io": "uint8"} if "io" in Formats.__dataclass_fields__ else {}  # all kinds of graphs that there are
-        bundle = run.export(folder / "bundle", precision="fp32,int8", max_drop=0.1, **every)
+        bundle = run.export(folder / "bundle", precision="fp32,int8", io="uint8", max_drop=0.1)  # all that there are
     with Image.open(bundle / "preview.png") as preview:
         preview.quantize(32).save(bundle / "preview.png", optimize=True)
     given = inputs(bundle)
