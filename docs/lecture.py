@@ -53,11 +53,11 @@ class Plan:
 
 
 CORRUPTIONS = {
-    "gaussian:sigma=0.25": 3,
-    "gaussian:sigma=0.5": 10,
-    "gaussian:sigma=1": 3,
-    "erase:p=0.5": 10,
-    "erase:p=0.9": 3,
+    "gaussian:sigma=0.25": 2,
+    "gaussian:sigma=0.5": 8,
+    "gaussian:sigma=1": 2,
+    "erase:p=0.5": 5,
+    "erase:p=0.9": 2,
 }
 DETECTORS: dict[str, dict[str, Any]] = {
     "PCA, d = 32": {"encoder": "pca", "decoder": "pca", "latent_dim": 32, "densities": ["pca"]},
