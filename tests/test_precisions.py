@@ -49,6 +49,17 @@ def test_int8_has_no_layer_left_in_float(precise):
         assert layers and all(made[node.input[0]] == made[node.input[1]] == "DequantizeLinear" for node in layers)
 
 
+def test_fp16_of_a_decoder_that_enlarges_twice(tmp_path):
+    """Both `Resize` take the same sizes as float32, which the converter casted back under one name twice."""
+    rng = np.random.default_rng(0)
+    options = {"encoder": "mlp:hidden=8", "decoder": "upsample:channels=4,mode=bilinear", "latent_dim": 2}
+    run = aepipe.fit(rng.random((32, 28, 28), np.float32), **options, epochs=1, out=tmp_path / "run", show=False)
+    bundle = run.export(tmp_path / "bundle", precision="fp16", max_drop=1.0, show=False)
+    codes = rng.standard_normal((5, 2), np.float32)
+    plain, half = (aepipe.load(bundle, "cpu", precision=each).decode(codes) for each in ("fp32", "fp16"))
+    assert np.abs(plain - half).max() < 1e-2
+
+
 @pytest.mark.parametrize(("precision", "near"), [("int8", 0.05), ("fp16", 2e-3)])
 def test_it_computes_nearly_what_fp32_computes(precise, images, precision, near):
     with aepipe.load(precise, "cpu") as fp32, aepipe.load(precise, "cpu", precision=precision) as model:

@@ -169,7 +169,12 @@ def _half(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with _silence():
-        half = ir.serde.deserialize_model(convert_float_to_float16(model, keep_io_types=True))
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    # It casts a value anew, under the same name, for each node that wants it back as float32: one is enough.
+    once = {node.output[0]: node for node in converted.graph.node}
+    del converted.graph.node[:]
+    converted.graph.node.extend(once.values())
+    half = ir.serde.deserialize_model(converted)
     TopologicalSortPass()(half)  # the converter leaves its casts at the end
     return ir.serde.serialize_model(half)
 
