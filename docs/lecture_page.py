@@ -38,7 +38,7 @@ frequency of the stride, divided by that of the originals (a little blur and no 
 
 RESTORATION = """\
 Trained on spoiled input and clean target: residual networks with 128 numbers in the middle, one for each corruption and one that
-met all of them. PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
+met all of them, trained briefly ({epochs}). PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
 spoiled to clean training images, clipped to 0..1."""
 
 DETECTION = """\
@@ -82,11 +82,13 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
         [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", f"{each['artefact']:.3f}"] for name, each in artefacts.items()
     ]
     sections += ["## Grids", GRIDS, table(["decoder", "MSE", "artefact"], lines), "![grids](checkerboard.png)"]
+    lengths = [*plan.corruptions.values(), plan.restorer_of_all]
+    epochs = f"{', '.join(map(str, lengths))} epochs, in the order of the table and for the one that met all"
     columns = {"input": "spoiled", "linear": "best linear", "own": "a model for it", "all": "one model for all"}
     lines = [[name, *(f"{each[key]:.2f}" for key in columns)] for name, each in results["restoration"].items()]
     sections += [
         "## Restoration",
-        RESTORATION,
+        RESTORATION.format(epochs=epochs),
         table(["corruption", *columns.values()], lines),
         "![restoration](restoration.png)",
     ]
