@@ -38,8 +38,9 @@ frequency of the stride, divided by that of the originals (a little blur and no 
 
 RESTORATION = """\
 Trained on spoiled input and clean target: residual networks with 128 numbers in the middle, one for each corruption and one that
-met all of them, trained briefly ({epochs}). PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from
-spoiled to clean training images, clipped to 0..1."""
+met all of them, trained briefly ({epochs}).
+PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from spoiled to clean
+training images, clipped to 0..1."""
 
 DETECTION = """\
 A model for each class, trained on that class alone, tells it from the nine others in the test split: the mean area under the ROC
