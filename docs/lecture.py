@@ -24,9 +24,9 @@ from aepipe.progress import say
 from aepipe.run import Run
 from checkerboard import checkerboard
 from detection import detection
-from lecture_page import TITLES, page
+from lecture_page import page
 from restoration import restoration
-from sampling import SAMPLED, judge_samples, sample_figures
+from sampling import SAMPLED, TITLES, judge_samples, sample_figures
 from speed import speed
 
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
@@ -114,11 +114,11 @@ def main() -> None:
     bundles = {(kind, d): made(plan, kind, d, runs) for d in plan.sizes for kind in TITLES}
     results = measure(plan, bundles, out)
     draw(plan, bundles, out)
-    briefly = max(1, plan.epochs // 6), plan.limit or 6000  # early in training, where the eye sees a grid best
+    limit, epochs = plan.limit or 6000, max(1, plan.epochs // 6)  # early in training, where the eye sees a grid best
     d, count = plan.judged
     steps: dict[str, Callable[[], Any]] = {
         "speed": lambda: speed(plan.data, PAIRS, plan.timed, runs),
-        "checkerboard": lambda: checkerboard(plan.data, briefly[1], briefly[0], runs, out),
+        "checkerboard": lambda: checkerboard(plan.data, limit, epochs, runs, out),
         "judged": lambda: {kind: judge_samples(plan.data, bundles[kind, d], count) for kind in TITLES if kind != "pca"},
         "restoration": lambda: restoration(plan, runs, out),
         "detection": lambda: detection(plan.data, range(plan.classes), plan.detectors, runs),

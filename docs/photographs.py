@@ -16,7 +16,7 @@ from aepipe import figures, plugins
 from aepipe.arrays import as_float
 from aepipe.benchmark_report import table
 from aepipe.data import open_images
-from aepipe.metrics import psnr, spoiled
+from aepipe.metrics import psnr_between, spoiled
 from aepipe.progress import say
 from aepipe.tiles import picture, read_whole, restore
 from PIL import ImageFilter
@@ -77,7 +77,7 @@ def main() -> None:
             noisy = spoiled(corrupt, clean[None], np.array([index]), SEED)[0]
             restored = restore(model, noisy, OVERLAP)
             radius, blurred = best_blur(noisy, clean)
-            figures_ = [f"{_psnr(each, clean):.2f}" for each in (noisy, blurred, restored)]
+            figures_ = [f"{psnr_between(each, clean):.2f}" for each in (noisy, blurred, restored)]
             lines.append([f"{clean.shape[2]}×{clean.shape[1]}", *figures_, f"{radius:.1f}"])
             windows.append([middle(each) for each in (clean, noisy, restored)])
             if index == 0:
@@ -119,7 +119,7 @@ def best_blur(noisy: np.ndarray, clean: np.ndarray) -> tuple[float, np.ndarray]:
     blurs = {
         radius: np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius)))).transpose(2, 0, 1) for radius in RADII
     }
-    radius = max(RADII, key=lambda each: _psnr(as_float(blurs[each]), clean))
+    radius = max(RADII, key=lambda each: psnr_between(as_float(blurs[each]), clean))
     return float(radius), as_float(blurs[radius])
 
 
@@ -127,10 +127,6 @@ def middle(image: np.ndarray) -> np.ndarray:
     """The WINDOW × WINDOW pixels in the middle of an image [3, H, W]."""
     top, left = ((size - WINDOW) // 2 for size in image.shape[1:])
     return image[:, top : top + WINDOW, left : left + WINDOW]
-
-
-def _psnr(image: np.ndarray, clean: np.ndarray) -> float:
-    return psnr(float(np.square(image - clean).mean()))
 
 
 if __name__ == "__main__":

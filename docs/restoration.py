@@ -10,7 +10,7 @@ import numpy as np
 from aepipe import figures, plugins
 from aepipe.arrays import as_float
 from aepipe.data import Source, open_images
-from aepipe.metrics import psnr, spoiled
+from aepipe.metrics import psnr_between, spoiled
 
 if TYPE_CHECKING:
     from lecture import Plan
@@ -33,7 +33,7 @@ def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]
         bad = spoiled(corrupt, clean, np.arange(len(clean)), SEED)
         restored = {"own": models[corruption].denoise(bad), "all": models[everything].denoise(bad)}
         restored = {"input": bad, "linear": linear(corrupt, _floats(train), bad), **restored}
-        found[corruption] = {key: psnr(float(np.square(images - clean).mean())) for key, images in restored.items()}
+        found[corruption] = {key: psnr_between(images, clean) for key, images in restored.items()}
         shown += [(corruption, bad[:12]), ("restored", restored["own"][:12])]
     subtitle = (
         f"{PAIR['encoder']}, d = {PAIR['latent_dim']}, a model for each corruption; below each row what it made of it"

@@ -16,7 +16,7 @@ from .bundle import Bundle
 from .data import Source, open_images
 from .errors import BadInput
 from .infer import Model
-from .metrics import evaluate, psnr
+from .metrics import evaluate, psnr_between
 from .page import write_page
 from .progress import say
 from .runtime import Provider, provider
@@ -112,7 +112,7 @@ def _denoise(out: Path, model: Model, images: Source) -> dict[str, Any]:
     clean = _first(images, 24)
     spoiled = plugins.create("corruption", NOISE)(clean, np.random.default_rng(0))
     restored = model.denoise(spoiled)
-    before, after = (psnr(float(np.square(each - clean).mean())) for each in (spoiled, restored))
+    before, after = (psnr_between(each, clean) for each in (spoiled, restored))
     picture = figures.rows(
         [("clean", clean), ("spoiled", spoiled), ("restored", restored)],
         title="Denoising",

@@ -189,12 +189,13 @@ def _add_precisions(
 
 def _add_tasks(contents: Contents, folder: Path, manifest: dict[str, Any], formats: Formats, show: bool) -> None:
     """Graphs for bytes and for whole tasks, made of the fp32 ones, behind the same gate."""
-    todo = list(made_graphs(Bundle(folder)))
+    bundle = Bundle(folder)
+    todo = list(made_graphs(bundle))
     if show:
         say(f"adding {len(todo)} graphs for bytes and whole tasks")
-    with Model(Bundle(folder), provider("cpu")) as graphs:
+    with Model(bundle, provider("cpu")) as graphs:
         for made in todo:
-            write(made, graphs.bundle, folder / made.file)
+            write(made, bundle, folder / made.file)
             manifest["parity"][made.name] = check_made(made, folder / made.file, graphs, contents.held_out)
             manifest["graphs"].append({**made.entry(folder / made.file), **_lowered(made, formats)})
 

@@ -20,6 +20,11 @@ def psnr(mse: float) -> float:
     return math.inf if mse == 0 else -10 * math.log10(mse)
 
 
+def psnr_between(images: Array, clean: Array) -> float:
+    """PSNR in dB of the mean squared error of all images together, arrays of one shape in 0..1."""
+    return psnr(float(np.square(images - clean).mean()))
+
+
 def ssim(a: Array, b: Array) -> Array:
     """Structural similarity [N] of images [N, C, H, W] in 0..1, averaged over channels and valid positions.
 

@@ -64,8 +64,8 @@ def judged_each(
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:
         raise BadInput(f"{count} images are too few to judge samples by", f"{LEAST} are the least, 10,000 are usual")
-    ways = {name: midpoint_rows(model, name) for name in densities}
-    decoded = 3 + sum(1 + ("midpoints_density" in each) for each in ways.values())
+    inverses = [name for name in densities if model.bundle.has("noise", name)]
+    decoded = 3 + len(densities) + len(inverses)
     with progress("judging", count * (1 + decoded + (train is not None))) as advance:
         real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
         # Each code and another one: a ring in random order, so that each is an end twice.
@@ -87,7 +87,7 @@ def judged_each(
         own: dict[str, dict[str, Array]] = {}
         for name in densities:
             own[name] = {"samples": made(np.concatenate(list(model.sample_codes(count, name, seed))))}
-            if "midpoints_density" in ways[name]:
+            if name in inverses:
                 own[name]["midpoints_density"] = middles("density", name)
         learned = None
         if train is not None:
@@ -132,12 +132,6 @@ def _decoded(model: Model, judge: Judge, codes: Array, advance: Advance) -> Arra
         features.append(judge(model.decode_batch(codes[start : start + model.batch_size])))
         advance(len(features[-1]))
     return np.concatenate(features)
-
-
-def midpoint_rows(model: Model, density: str) -> dict[str, str]:
-    """Name of a row to the path whose mid-points it holds; through the density's noise only where that has an inverse."""
-    inverse = {"midpoints_density": "density"} if model.bundle.has("noise", density) else {}
-    return {"midpoints": "linear", "midpoints_slerp": "slerp", **inverse}
 
 
 def _log_likelihood(model: Model, codes: Array, density: str) -> float:

@@ -11,7 +11,7 @@ from . import anomaly, figures, plugins, tiles
 from .batches import Batch
 from .errors import BadInput
 from .infer import Model
-from .metrics import psnr, spoiled
+from .metrics import psnr, psnr_between, spoiled
 from .paths import PATHS, path_density
 from .progress import progress, say
 from .shards import Shard, drawn, part_of, place
@@ -80,7 +80,7 @@ def denoise(
         title, subtitle = f"Restoration by {model.bundle.name}", _what(given, model)
         rows = [("input", clean), ("restored", pair[:, 1])]
         if spoil is not None:
-            damage, rest = (psnr(float(np.square(pair[:, k] - clean).mean())) for k in (0, 1))
+            damage, rest = (psnr_between(pair[:, k], clean) for k in (0, 1))
             rows = [("clean", clean), ("spoiled", pair[:, 0]), ("restored", pair[:, 1])]
             subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
         figures.save(figures.rows(rows, title=title, subtitle=subtitle), out)

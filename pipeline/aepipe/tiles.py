@@ -14,7 +14,7 @@ from .data import Picked, Source, open_images
 from .errors import BadInput
 from .folder import FileImages, channels_and_size, read_image
 from .infer import BATCH, Model
-from .metrics import Corrupt, psnr, spoiled
+from .metrics import Corrupt, psnr_between, spoiled
 from .progress import progress, say
 from .runtime import FirstAvailable
 from .shards import part_of
@@ -131,7 +131,7 @@ def restore_input(
             before = spoiled(spoil, as_float(image[None]), np.array([index]), seed)[0] if spoil else image
             restored = restore(model, before, overlap)
             if spoil:
-                ratios.append((_psnr(before, as_float(image)), _psnr(restored, as_float(image))))
+                ratios.append((psnr_between(before, as_float(image)), psnr_between(restored, as_float(image))))
             count += 1
             yield index, image, before, restored
 
@@ -201,10 +201,6 @@ def _compared(stages: list[Array], model: Model, note: str) -> Any:
     what = "" if (high, wide) == (height, width) else f" · windows of {wide}×{high} pixels"
     subtitle = f"{width}×{height} pixels{what}{note.replace(', ', ' · ', 1)}"
     return figures.rows(named, title=f"Restoration by {model.bundle.name}", subtitle=subtitle)
-
-
-def _psnr(image: Array, clean: Array) -> float:
-    return psnr(float(np.square(image - clean).mean()))
 
 
 def _quality(ratios: list[tuple[float, float]]) -> str:
