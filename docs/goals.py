@@ -15,7 +15,8 @@ LECTURE_EPOCHS = 25
 SAMPLES, RECALL = 1.2, 0.55  # Fréchet distance by that of the lecture's networks' reconstructions; recall
 MIDPOINTS = 0.5  # Fréchet distance by that of the straight line
 RESTORED = {"gaussian:sigma=0.5": 3.0, "erase:p=0.5": 5.0}  # dB above the best linear restorer
-DETECTION = 0.975  # mean area under the ROC curve
+DETECTION = "detection, "  # and the name of the data: a key of the results
+DETECTED = {"mnist": 0.975, "fashion-mnist": 0.93}  # mean area under the ROC curve
 
 HEADER = ["goal", "wanted", "measured", "reached"]
 Results = dict[str, Any]
@@ -98,11 +99,14 @@ def _restored(results: Results) -> list[list[str]]:
 
 def _detection(results: Results) -> list[list[str]]:
     # By both scores together, which was chosen before looking: the best of three would be chosen on the test images.
-    areas = {model: each["combined"] for model, each in results.get("detection", {}).items()}
-    if not areas:
-        return []
-    model = max(areas, key=lambda each: areas[each])
-    return [_line("one-class AUROC over ten digits", "≥", DETECTION, areas[model], ".4f", f"{model}, combined")]
+    lines = []
+    for data, wanted in DETECTED.items():
+        areas = {model: each["combined"] for model, each in results.get(DETECTION + data, {}).items()}
+        if areas:
+            model = max(areas, key=lambda each: areas[each])
+            goal = f"one-class AUROC over the classes of {data}"
+            lines.append(_line(goal, "≥", wanted, areas[model], ".4f", f"{model}, combined"))
+    return lines
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aepipe.benchmark_report import table
+from checkerboard import PERIODS
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from detection import SCORES
-from goals import HEADER, goal_lines
+from goals import DETECTION, HEADER, goal_lines
 from sampling import SAMPLED, TITLES, header, sample_lines
 
 if TYPE_CHECKING:
@@ -34,15 +35,17 @@ noise of a density. `relative` is the Fréchet distance by that of the lecture's
 GRIDS = """\
 Where the kernel of a transposed convolution is not a multiple of its stride, output pixels are sums of unequally many terms and
 a grid appears. Three small decoders, trained alike and briefly; the artefact is the energy of their reconstructions at the
-frequency of the stride, divided by that of the originals (a little blur and no grid: far below 1)."""
+frequency of a stride, every 3 or every 2 pixels, divided by that of the originals (a little blur and no grid: far below 1). Even
+overlaps halve what a stride of 3 leaves at its own frequency; what is left at every second pixel, where digits themselves have
+next to nothing, goes with neither, because the pixels between are still made by other weights. Interpolation is free of both."""
 
 RESTORATION = """\
 Trained on spoiled input and clean target: residual networks with 128 numbers in the middle, one for each corruption and one that
-met all of them, trained briefly ({epochs}).
+met all of them ({epochs}).
 PSNR in dB of the mean squared error on the test images. The best linear restorer is the least-squares map from spoiled to clean
 training images, clipped to 0..1."""
 
-DETECTION = """\
+ONE_CLASS = """\
 A model for each class, trained on that class alone, tells it from the nine others in the test split: the mean area under the ROC
 curve, by reconstruction error, by the log-density of the code, and by both (`aepipe eval --normal`)."""
 
@@ -78,24 +81,35 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
     for kind, size in [*(("conv", size) for size in plan.sizes if size >= SAMPLED), ("resnet", d)]:
         for density in results[f"{kind}-d{size}"]["log_likelihood"]:
             sections.append(f"![{TITLES[kind]}, d = {size}, {density}](sample-{kind}-d{size}-{density}.png)")
-    artefacts = results["checkerboard"]
+    sections += [*grids(results), *restored(plan, results), *detected(plan, results)]
+    return "\n\n".join(sections) + "\n"
+
+
+def grids(results: dict[str, Any]) -> list[str]:
     lines = [
-        [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", f"{each['artefact']:.3f}"] for name, each in artefacts.items()
+        [TITLES_OF_DECODERS[name], f"{each['mse']:.5f}", *(f"{each[f'artefact_{period}']:.3f}" for period in PERIODS)]
+        for name, each in results["checkerboard"].items()
     ]
-    sections += ["## Grids", GRIDS, table(["decoder", "MSE", "artefact"], lines), "![grids](checkerboard.png)"]
+    head = ["decoder", "MSE", *(f"artefact, every {period}" for period in PERIODS)]
+    return ["## Grids", GRIDS, table(head, lines), "![grids](checkerboard.png)"]
+
+
+def restored(plan: Plan, results: dict[str, Any]) -> list[str]:
     lengths = [*plan.corruptions.values(), plan.restorer_of_all]
     epochs = f"{', '.join(map(str, lengths))} epochs, in the order of the table and for the one that met all"
     columns = {"input": "spoiled", "linear": "best linear", "own": "a model for it", "all": "one model for all"}
     lines = [[name, *(f"{each[key]:.2f}" for key in columns)] for name, each in results["restoration"].items()]
-    sections += [
-        "## Restoration",
-        RESTORATION.format(epochs=epochs),
-        table(["corruption", *columns.values()], lines),
-        "![restoration](restoration.png)",
+    text = RESTORATION.format(epochs=epochs)
+    return ["## Restoration", text, table(["corruption", *columns.values()], lines), "![restoration](restoration.png)"]
+
+
+def detected(plan: Plan, results: dict[str, Any]) -> list[str]:
+    lines = [
+        [data, name, *(f"{each[score]:.4f}" for score in SCORES)]
+        for data in plan.detected
+        for name, each in results.get(DETECTION + data, {}).items()
     ]
-    lines = [[name, *(f"{each[score]:.4f}" for score in SCORES)] for name, each in results["detection"].items()]
-    sections += ["## One-class detection", DETECTION, table(["model", "error", "log-density", "combined"], lines)]
-    return "\n\n".join(sections) + "\n"
+    return ["## One-class detection", ONE_CLASS, table(["data", "model", "error", "log-density", "combined"], lines)]
 
 
 def reconstruction_table(plan: Plan, results: dict[str, Any]) -> str:

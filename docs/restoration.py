@@ -15,7 +15,7 @@ from aepipe.metrics import psnr_between, spoiled
 if TYPE_CHECKING:
     from lecture import Plan
 
-PAIR = {"encoder": "resnet", "decoder": "resnet", "latent_dim": 128, "schedule": "cosine", "lr": 2e-3}
+PAIR = {"encoder": "resnet", "decoder": "resnet", "latent_dim": 128, "batch_size": 50, "schedule": "cosine", "lr": 2e-3}
 SEED = 0
 
 

@@ -37,9 +37,9 @@ def test_the_quick_form_shows_everything(tmp_path):
         "checkerboard",
         "restoration",
         "judged",
-        "detection",
+        "detection, digits",
     }
-    assert all(each["artefact"] > 0 for each in results["checkerboard"].values())
+    assert all(each["artefact_2"] > 0 and each["artefact_3"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
     for kind in ("conv", "resnet"):
         assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"][kind])
@@ -52,3 +52,15 @@ def test_the_quick_form_shows_everything(tmp_path):
     again = run(tmp_path)
     assert again.returncode == 0 and "training" not in again.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_data_that_cannot_be_had_are_left_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "fashion-mnist").mkdir()
+    (tmp_path / "fashion-mnist" / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
+    monkeypatch.setenv("AEPIPE_DATA", str(tmp_path))
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from detection import available
+
+    assert available("digits") and capsys.readouterr().err == ""
+    assert not available("fashion-mnist")
+    assert "without fashion-mnist: t10k-images-idx3-ubyte" in capsys.readouterr().err
