@@ -68,7 +68,7 @@ DETECTORS: dict[str, dict[str, Any]] = {
         "encoder": "resnet",
         "decoder": "resnet",
         "latent_dim": 16,
-        "densities": ["gmm=gmm:components=5"],
+        "densities": ["gmm=gmm:components=10"],
         "epochs": 14,
         "schedule": "cosine",
         "lr": 2e-3,

@@ -34,9 +34,7 @@ def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]
         restored = {"own": models[corruption].denoise(bad), "all": models[everything].denoise(bad)}
         restored = {"input": bad, "linear": linear(corrupt, _floats(train), bad), **restored}
         found[corruption] = {key: psnr_between(images, clean) for key, images in restored.items()}
-        decibels = found[corruption]
-        shown += [(f"{corruption}, {decibels['input']:.2f} dB", bad[:12])]
-        shown += [(f"restored, {decibels['own']:.2f} dB", restored["own"][:12])]
+        shown += [(corruption, bad[:12]), (f"restored, {found[corruption]['own']:.2f} dB", restored["own"][:12])]
     subtitle = (
         f"{PAIR['encoder']}, d = {PAIR['latent_dim']}, a model for each corruption; below each row what it made of it"
     )
