@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,22 @@ from PIL import Image
 SCRIPT = Path(__file__).parent.parent / "docs" / "lecture.py"
 
 
-def run(folder: Path) -> subprocess.CompletedProcess[str]:
+def start(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, SCRIPT, "--quick", "-o", folder / "out", "--runs", folder / "runs"]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env={**os.environ, "AEPIPE_LOAD_PLUGINS": ""}
-    )
+    environment = {**os.environ, "AEPIPE_LOAD_PLUGINS": ""}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment)
 
 
 def test_the_quick_form_shows_everything(tmp_path):
-    done = run(tmp_path)
-    assert done.returncode == 0, done.stderr
+    stopped = start(tmp_path)
+    assert any("Autoencoder, d = 2" in line for line in stopped.stderr)
+    stopped.send_signal(signal.SIGINT)
+    said = stopped.communicate()[1]
+    assert stopped.returncode == 1 and said.endswith("stopped; the same command goes on from here\n"), said
+    assert "Traceback" not in said
+    done = start(tmp_path)
+    said = done.communicate()[1]
+    assert done.returncode == 0 and "PCA, d = 2\n" not in said, said
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
     assert len(pictures) == 3 + 2 + 3 + 3 + 1 + 1 + 1 and len(set(pictures)) == len(pictures)
@@ -49,8 +56,8 @@ def test_the_quick_form_shows_everything(tmp_path):
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
-    again = run(tmp_path)
-    assert again.returncode == 0 and "training" not in again.stderr
+    again = start(tmp_path)
+    assert "training" not in again.communicate()[1] and again.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
