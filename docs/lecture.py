@@ -1,7 +1,7 @@
 """The lecture's experiments on MNIST, from training to figures: python docs/lecture.py [--quick] [-o FOLDER] [--runs FOLDER]
 
 F. Fleuret's deep learning course, lecture 7.2, with densities that go past it. Everything shown is computed by exported bundles
-through ONNX Runtime. What is finished is not done again, so that it can be stopped and started at any time; two to three hours on
+through ONNX Runtime. What is finished is not done again, so that it can be stopped and started at any time; about three hours on
 two cores, three minutes with --quick, which shows that everything works and nothing else.
 """
 
