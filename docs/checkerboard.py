@@ -17,7 +17,7 @@ from aepipe.data import open_images
 
 CHANNELS, IMAGES = 16, 512
 KERNELS = {"k4s3": (4, 3), "k4s2": (4, 2), "upsample": (3, 2)}  # name of a decoder to kernel and stride
-PERIODS = (3, 2)  # the strides, in pixels
+PERIODS = tuple(dict.fromkeys(stride for _, stride in KERNELS.values()))  # in pixels
 TITLES = {
     "k4s3": "transposed, kernel 4, stride 3: overlaps unevenly",
     "k4s2": "transposed, kernel 4, stride 2: overlaps evenly",
@@ -78,6 +78,7 @@ def checkerboard(data: str, limit: int | None, epochs: int, runs: Path, out: Pat
     """
     source = open_images(data, split="test", limit=IMAGES)
     images = as_float(source.read(np.arange(len(source))))
+    usual = {period: energy(images, period) for period in PERIODS}
     named, results = [("original", images[:12])], {}
     plugin = plugins.registry().register(Decoders(), "checkerboard")
     try:
@@ -98,7 +99,7 @@ def checkerboard(data: str, limit: int | None, epochs: int, runs: Path, out: Pat
             with aepipe.load(bundle, "cpu") as model:
                 restored = model.reconstruct(images)
             error = float(np.square(restored - images).mean())
-            artefacts = {f"artefact_{period}": energy(restored, period) / energy(images, period) for period in PERIODS}
+            artefacts = {f"artefact_{period}": energy(restored, period) / usual[period] for period in PERIODS}
             results[name] = {"mse": error, **artefacts}
             named.append((name, restored[:12]))
     finally:

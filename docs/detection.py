@@ -19,10 +19,12 @@ SCORES = ("error", "log_density", "combined")
 def available(data: str) -> bool:
     """Whether a data set is there or can be downloaded; says why not."""
     try:
-        return all(open_images(data, split=split).labels is not None for split in ("test", "train"))
+        for split in ("test", "train"):
+            open_images(data, split=split)
     except aepipe.AepipeError as error:
         say(f"without {data}: {error}")
         return False
+    return True
 
 
 def detection(data: str, classes: range, models: dict[str, dict[str, Any]], runs: Path) -> dict[str, dict[str, float]]:
@@ -32,9 +34,9 @@ def detection(data: str, classes: range, models: dict[str, dict[str, Any]], runs
     for name, options in models.items():
         areas = []
         for label in classes:
-            bundle = runs / "exported" / f"only-{data}-{name}-{label}"
+            run = runs / f"only-{data}-{name}-{label}"
+            bundle = runs / "exported" / run.name
             if not (bundle / "manifest.json").exists():
-                run = runs / f"only-{data}-{name}-{label}"
                 made = aepipe.fit(f"{data}:only={label}", out=run, overwrite=True, show=False, **options)
                 made.export(bundle, show=False)
             with aepipe.load(bundle, "cpu", batch_size=500) as model, contextlib.redirect_stderr(io.StringIO()):

@@ -128,8 +128,9 @@ def main() -> None:
         "judged": lambda: {kind: judge_samples(plan.data, bundles[kind, d], count) for kind in TITLES if kind != "pca"},
         "restoration": lambda: restoration(plan, runs, out),
     }
-    for data in filter(available, plan.detected):
-        steps[DETECTION + data] = partial(detection, data, range(plan.classes), plan.detectors, runs)
+    for data in plan.detected:
+        if DETECTION + data not in results and available(data):
+            steps[DETECTION + data] = partial(detection, data, range(plan.classes), plan.detectors, runs)
     for name, step in steps.items():
         if name not in results:
             say(name)

@@ -23,7 +23,7 @@ def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]
     """PSNR in dB of the mean squared error on the test images, by corruption: of the spoiled input, of the best linear restorer,
     of a model for that corruption and of one for all. Draws `restoration.png`."""
     test, train = (open_images(plan.data, split=split, limit=plan.limit) for split in ("test", "train"))
-    clean = _floats(test)
+    clean, known = _floats(test), _floats(train)
     everything = f'mixed:of="{";".join(plan.corruptions)}"'
     epochs = {**plan.corruptions, everything: plan.restorer_of_all}
     models = {corruption: _model(plan, corruption, epochs[corruption], runs) for corruption in epochs}
@@ -32,7 +32,7 @@ def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]
         corrupt = plugins.create("corruption", corruption)
         bad = spoiled(corrupt, clean, np.arange(len(clean)), SEED)
         restored = {"own": models[corruption].denoise(bad), "all": models[everything].denoise(bad)}
-        restored = {"input": bad, "linear": linear(corrupt, _floats(train), bad), **restored}
+        restored = {"input": bad, "linear": linear(corrupt, known, bad), **restored}
         found[corruption] = {key: psnr_between(images, clean) for key, images in restored.items()}
         shown += [(corruption, bad[:12]), (f"restored, {found[corruption]['own']:.2f} dB", restored["own"][:12])]
     subtitle = (
