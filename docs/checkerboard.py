@@ -12,8 +12,8 @@ from pathlib import Path
 import aepipe
 import numpy as np
 from aepipe import figures, hookimpl, plugins
-from aepipe.arrays import as_float
-from aepipe.data import open_images
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
 
 CHANNELS, IMAGES = 16, 512
 KERNELS = {"k4s3": (4, 3), "k4s2": (4, 2), "upsample": (3, 2)}  # name of a decoder to kernel and stride

@@ -9,8 +9,8 @@ from typing import Any
 
 import aepipe
 import numpy as np
-from aepipe.data import open_images
-from aepipe.one_class import one_class
+from aepipe.images.data import open_images
+from aepipe.judging.one_class import one_class
 from aepipe.progress import say
 
 SCORES = ("error", "log_density", "combined")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aepipe.benchmark_report import table
+from aepipe.benchmark.report import table
 
 # Mean squared error by latent size, within the time that LECTURE_EPOCHS of the lecture's networks take.
 ERRORS = {2: 0.036, 4: 0.0235, 8: 0.0125, 16: 0.0058, 32: 0.0027}

@@ -19,11 +19,11 @@ from typing import Any
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
-from aepipe.arrays import as_float
-from aepipe.data import open_images
-from aepipe.metrics import evaluate
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
+from aepipe.judging.metrics import evaluate
 from aepipe.progress import say
-from aepipe.run import Run
+from aepipe.workshop.run import Run
 from checkerboard import checkerboard
 from detection import available, detection
 from goals import DETECTION

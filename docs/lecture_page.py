@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aepipe.benchmark_report import table
+from aepipe.benchmark.report import table
 from checkerboard import PERIODS
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from detection import SCORES

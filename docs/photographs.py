@@ -13,12 +13,13 @@ from pathlib import Path
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
-from aepipe.arrays import as_float
-from aepipe.benchmark_report import table
-from aepipe.data import open_images
-from aepipe.metrics import psnr_between, spoiled
+from aepipe.benchmark.report import table
+from aepipe.images.corruption import spoiled
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float, picture
+from aepipe.infer.tiles import read_whole, restore
+from aepipe.judging.metrics import psnr_between
 from aepipe.progress import say
-from aepipe.tiles import picture, read_whole, restore
 from PIL import ImageFilter
 
 SIDE, OVERLAP, PATCHES, HELD_OUT, SEED = 16, 12, 400_000, 5, 0

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import aepipe
 import numpy as np
 from aepipe import figures, plugins
-from aepipe.arrays import as_float
-from aepipe.data import Source, open_images
-from aepipe.metrics import psnr_between, spoiled
+from aepipe.images.corruption import spoiled
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
+from aepipe.images.source import Source
+from aepipe.judging.metrics import psnr_between
 
 if TYPE_CHECKING:
     from lecture import Plan

@@ -8,9 +8,9 @@ from typing import Any
 import aepipe
 import numpy as np
 from aepipe import figures
-from aepipe.data import open_images
-from aepipe.judge import Judge, shipped
-from aepipe.quality import judged_each
+from aepipe.images.data import open_images
+from aepipe.judging.judge import Judge, shipped
+from aepipe.judging.samples import judged_each
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 SAMPLED = 8  # the smallest latent size of the lecture's networks that samples are shown of

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import aepipe
-from aepipe.run import Run
+from aepipe.workshop.run import Run
 
 ROUNDS = 3
 

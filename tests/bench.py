@@ -31,7 +31,7 @@ EXPORTS: dict[str, dict[str, object]] = {
 PROVIDERS = ("cpu", "cuda", "openvino", "openvino:precision=bf16")  # those that start here
 PEAK = """
 import sys
-from aepipe.benchmark_child import peak_memory
+from aepipe.benchmark.child import peak_memory
 from aepipe.cli import run
 code = run(sys.argv[1:])
 print(peak_memory())
@@ -39,7 +39,7 @@ sys.exit(code)
 """
 PLAIN_LOOP = """
 import sys, time, numpy, torch
-from aepipe.model import build
+from aepipe.workshop.training.model import build
 images = torch.from_numpy(numpy.load(sys.argv[1]))[:, None].float() / 255
 specs = {"encoder": "conv", "decoder": "deconv", "objective": "mse"}
 model = build(specs, (1, 28, 28), 8, float(images.mean()), float(images.std()))
@@ -85,8 +85,8 @@ def paired(first: str, second: str, calls: tuple[Callable[[], object], Callable[
 
 def runtimes(made: Made) -> str:
     """The bundles with one another, on every provider that starts here, and with the run in torch."""
-    from aepipe.benchmark import compare
-    from aepipe.benchmark_report import markdown
+    from aepipe.benchmark.compare import compare
+    from aepipe.benchmark.report import markdown
 
     bundles = {bundle.name: bundle for bundle in made.bundles}
     providers = [each for each in PROVIDERS if starts(each, made.bundles[-1])]
@@ -109,7 +109,7 @@ def starts(spec: str, bundle: Path) -> bool:
 
 def summary(rows: list[dict[str, Any]], batch: int = 64) -> str:
     """Images/s by task at one batch size, and by those of the first line."""
-    from aepipe.benchmark_report import table
+    from aepipe.benchmark.report import table
 
     tasks = ("encode", "decode", "reconstruct")
     found = {

@@ -68,8 +68,8 @@ def decoding(task: str, bundle: str, batch_size: int, data: Path, limit: int) ->
 def job(task: str, bundle: str, batch_size: int, data: Path, limit: int) -> float:
     """The whole task on the first images, to a file beside the data."""
     import aepipe
-    from aepipe import tasks
-    from aepipe.streams import Input
+    from aepipe.infer import tasks
+    from aepipe.infer.streams import Input
 
     model = aepipe.load(bundle, "cpu", batch_size=batch_size)
     model.start("encoder", "decoder")
@@ -137,7 +137,7 @@ def make_array(path: Path, shape: tuple[int, ...], count: int) -> Path:
 
 def make_folder(folder: Path, shape: tuple[int, ...], count: int) -> Path:
     """PNG files in sub-folders of a thousand: the digits, enlarged and shifted, grey or RGB."""
-    from aepipe.data import open_images
+    from aepipe.images.data import open_images
     from PIL import Image
 
     digits = open_images("digits", split="train").read(np.arange(1000))[:, 0]

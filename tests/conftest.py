@@ -90,7 +90,8 @@ def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def web_files() -> dict[str, bytes]:
     """onnxruntime-web, from the cache or the network, or skip."""
-    from aepipe import AepipeError, web_runtime
+    from aepipe import AepipeError
+    from aepipe.explore import web_runtime
 
     try:
         return web_runtime.web_runtime()

@@ -24,9 +24,10 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # no thread pool, hence nothing that a fork would break
 
 import numpy as np
-from aepipe import finish, hookimpl, plugins
-from aepipe.places import Staged
-from aepipe.train import fit, resume
+from aepipe import hookimpl, plugins
+from aepipe.files.staged import Staged
+from aepipe.workshop.fit import fit, resume
+from aepipe.workshop.training import finish
 from torch import nn
 
 SCENARIOS = {

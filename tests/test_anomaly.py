@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import aepipe
 import numpy as np
 import pytest
-from aepipe import anomaly
-from aepipe.data import open_images
 from aepipe.errors import BadInput
+from aepipe.images.data import open_images
+from aepipe.judging import anomaly
 
 
 @pytest.fixture(scope="module")

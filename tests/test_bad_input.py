@@ -11,7 +11,8 @@ from typing import Any
 import aepipe
 import numpy as np
 import pytest
-from aepipe.bundle import Bundle, sha256
+from aepipe.bundle.manifest import sha256
+from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from aepipe import AepipeError, BadInput
-from aepipe.arrays import array_images
-from aepipe.data import batches, open_images, prefetch, raw_batches
+from aepipe.images.arrays import array_images
+from aepipe.images.batches import batches, prefetch, raw_batches
+from aepipe.images.data import open_images
 
 
 def everything(source) -> np.ndarray:
@@ -138,7 +139,8 @@ def test_sequential_reading_keeps_memory_flat(tmp_path):
     images[::1000] = 7
     del images
     code = (
-        "import re, sys; from aepipe.data import batches, open_images; source = open_images(sys.argv[1])\n"
+        "import re, sys; from aepipe.images.batches import batches; from aepipe.images.data import open_images\n"
+        "source = open_images(sys.argv[1])\n"
         "peak = lambda: int(re.search('VmHWM:\\\\s+(\\\\d+)', open('/proc/self/status').read())[1])\n"
         "first = None\n"
         "for batch in batches(source, 1000): first = first or (batch.indices[0] >= 10_000 and peak())\n"

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from aepipe.benchmark import TORCH, compare
-from aepipe.benchmark_report import COLUMNS, machine, versions
+from aepipe.benchmark.compare import TORCH, compare
+from aepipe.benchmark.report import COLUMNS, machine, versions
 from strangers import install, with_path
 
 QUICK = ["--seconds", "0.05", "--rounds", "1"]

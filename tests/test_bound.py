@@ -6,7 +6,7 @@ import aepipe
 import numpy as np
 import onnxruntime as ort
 import pytest
-from aepipe.bound import BoundSession, can_be_bound
+from aepipe.runtime.bound_session import BoundSession, can_be_bound
 
 
 @pytest.fixture(scope="module")

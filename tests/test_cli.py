@@ -13,9 +13,9 @@ import click
 import numpy as np
 import pytest
 from aepipe.cli import _add_commands, cli
-from aepipe.cli.look import print_table
 from aepipe.cli.options import print_json
-from aepipe.plugins import KINDS
+from aepipe.plugins.lookup import KINDS
+from aepipe.tables import print_table
 
 _add_commands()
 TASKS = ["reconstruct", "denoise", "interpolate", "sample", "encode", "decode", "score"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aepipe.graphs import MINIMUM_ONNXRUNTIME
+from aepipe.bundle.manifest import MINIMUM_ONNXRUNTIME
 from make_fixture import outputs
 
 KEPT = sorted((Path(__file__).parent / "fixtures").glob("format-*"))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from aepipe import plugins
-from aepipe.data import open_images
 from aepipe.errors import BadInput
-from aepipe.finish import reconstruction
-from aepipe.graphs import export_graphs, jobs
-from aepipe.metrics import evaluate
-from aepipe.model import build, fit_closed_forms
+from aepipe.images.data import open_images
+from aepipe.judging.metrics import evaluate
+from aepipe.workshop.export.to_onnx import export_graphs, jobs
+from aepipe.workshop.training.finish import reconstruction
+from aepipe.workshop.training.model import build, fit_closed_forms
 from aepipe_builtins import pca
 from aepipe_builtins.networks import conv_plan
 from torch import nn
@@ -281,7 +281,7 @@ def test_dead_directions_stay_finite(spec: str, dead: str, tmp_path):
 @pytest.mark.parametrize("spec", ["gaussian", "pca"])
 def test_dead_directions_export_within_the_tolerance(spec: str, tmp_path):
     """What the gate allows, |a − b| ≤ 1e-4·max(1, |a|), must hold where a variance is at its floor."""
-    from aepipe.runtime import provider
+    from aepipe.runtime.providers import provider
 
     codes = codes_of(3000, 16)
     codes[:, 5:] = codes[:, :11] @ torch.randn(11, 11, generator=torch.Generator().manual_seed(2))

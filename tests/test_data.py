@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe import BadInput
-from aepipe.arrays import IDX_TYPES, load_array_file
-from aepipe.data import as_float, batches, open_images
+from aepipe.images.array_files import IDX_TYPES, load_array_file
+from aepipe.images.batches import batches
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe import AepipeError, BadInput
-from aepipe.cache import sha256_of
-from aepipe.data import open_images
+from aepipe.files.cache import sha256_of
+from aepipe.images.data import open_images
 from aepipe_builtins import downloads
 
 DATA = Path(os.environ.get("AEPIPE_DATA", "no-data")).resolve()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aepipe.bundle import Bundle
-from aepipe.explore import for_script, principal_axes, write_explorer
+from aepipe.bundle.reader import Bundle
+from aepipe.explore.page import for_script, principal_axes, write_explorer
 
 
 def content_of(page: str) -> dict[str, Any]:

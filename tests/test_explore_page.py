@@ -14,9 +14,9 @@ from typing import Any
 import aepipe
 import numpy as np
 import pytest
-from aepipe import web_runtime
-from aepipe.data import open_images
-from aepipe.explore import principal_axes, write_explorer
+from aepipe.explore import web_runtime
+from aepipe.explore.page import principal_axes, write_explorer
+from aepipe.images.data import open_images
 from PIL import Image
 
 BROWSER = Path(__file__).with_name("browser")

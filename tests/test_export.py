@@ -16,9 +16,9 @@ import pytest
 import torch
 from aepipe import cli as commands
 from aepipe.errors import AepipeError, BadInput, ParityError
-from aepipe.graphs import Job, export_graphs
-from aepipe.model import build
-from aepipe.run import Run
+from aepipe.workshop.export.to_onnx import Job, export_graphs
+from aepipe.workshop.run import Run
+from aepipe.workshop.training.model import build
 from exporting import SMALL, contents, images, manifest_of, refused, run_graph
 from PIL import Image
 from torch import nn
@@ -290,9 +290,9 @@ def test_an_old_bundle_is_replaced(small_run: Path, small_bundle: Path, digits_b
 DISASTERS = """
 import os, resource, signal, sys
 os.environ["OMP_NUM_THREADS"] = "1"
-import aepipe.export
 from aepipe import cli
-from aepipe.places import Staged
+from aepipe.files.staged import Staged
+from aepipe.workshop.export import export
 
 def child(prepare):
     pid = os.fork()
@@ -311,7 +311,7 @@ assert cli.run(["export", sys.argv[1], "-o", sys.argv[2] + "-warm-up"]) == 0  # 
 for size in map(int, sys.argv[3:]):
     assert child(full(size)) == 1, size
 print([name for name in os.listdir(os.path.dirname(sys.argv[2])) if name.startswith(".")])
-assert child(killed(aepipe.export, "check_parity")) == -9
+assert child(killed(export, "check_parity")) == -9
 assert child(killed(Staged, "swap")) == -9
 """
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from aepipe import hookimpl, plugins
 from aepipe.errors import BadInput, ParityError
-from aepipe.run import Run
+from aepipe.workshop.run import Run
 from exporting import SMALL, contents, images, manifest_of, refused
 from torch import nn
 

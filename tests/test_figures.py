@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from aepipe import figures
+from aepipe.demo.page import write_page
 from aepipe.errors import AepipeError, BadInput
-from aepipe.page import write_page
 from PIL import Image
 
 MARGIN, GAP = 20, 4

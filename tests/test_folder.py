@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe import BadInput
-from aepipe.data import batches, open_images
-from aepipe.folder import find_images
+from aepipe.images.batches import batches
+from aepipe.images.data import open_images
+from aepipe.images.image_files import find_images
 from PIL import Image
 
 DATA = Path(os.environ.get("AEPIPE_DATA", "no-data"))

@@ -9,7 +9,7 @@ import tomllib
 
 import numpy as np
 import pytest
-from aepipe.plugins import HOOKS
+from aepipe.plugins.lookup import HOOKS
 from strangers import ROOT, install, with_path
 
 GUIDE = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_hook_is_documented():
-    from aepipe import hookspecs
+    from aepipe.plugins import hookspecs
 
     known = {name for name, value in vars(hookspecs).items() if hasattr(value, "aepipe_spec")}
     assert known == set(HOOKS)

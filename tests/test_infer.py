@@ -13,8 +13,8 @@ import aepipe
 import numpy as np
 import pytest
 from aepipe import figures
-from aepipe.data import open_images
-from aepipe.outputs import pixels
+from aepipe.images.data import open_images
+from aepipe.images.pixels import pixels
 from PIL import Image
 
 COUNT = 10

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from aepipe.bundle import Bundle
+from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, ParityError
-from aepipe.run import Run
+from aepipe.workshop.run import Run
 from exporting import SMALL, contents, manifest_of
 from torch import nn
 
@@ -264,7 +264,7 @@ def test_an_unknown_io_names_the_known_ones(colour_run: Run, call, tmp_path):
 def test_a_graph_that_computes_something_else_is_refused(
     monkeypatch, colour_run, colour, tmp_path, graph, right, wrong, name
 ):
-    from aepipe import whole_task
+    from aepipe.workshop.graphs import composing as whole_task
 
     text = getattr(whole_task, graph)
     monkeypatch.setattr(whole_task, graph, text.replace(right, wrong))

@@ -8,8 +8,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
-from aepipe.folding import fold
-from aepipe.lowering import lower
+from aepipe.workshop.graphs.folding import fold
+from aepipe.workshop.graphs.lowering import lower
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aepipe.data import open_images
-from aepipe.metrics import evaluate, psnr, spoiled, ssim
-from aepipe.plugins import create
+from aepipe.images.corruption import spoiled
+from aepipe.images.data import open_images
+from aepipe.judging.metrics import evaluate, psnr, ssim
+from aepipe.plugins.lookup import create
 
 
 def slow_ssim(a: np.ndarray, b: np.ndarray) -> float:

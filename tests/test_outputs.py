@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe.errors import AepipeError, BadInput
-from aepipe.outputs import ArrayWriter, Background, CsvWriter, FolderWriter, output_kind, pixels, replacing
+from aepipe.files.out import output_kind
+from aepipe.files.staged import replacing
+from aepipe.images.pixels import pixels
+from aepipe.infer.writers import ArrayWriter, Background, CsvWriter, FolderWriter
 from PIL import Image
 
 ALL = ("png", "folder", "npy", "npz", "csv")
@@ -194,7 +197,7 @@ FULL = """
 import resource, sys
 import numpy as np
 from aepipe.errors import AepipeError
-from aepipe.outputs import ArrayWriter, Background, CsvWriter, FolderWriter
+from aepipe.infer.writers import ArrayWriter, Background, CsvWriter, FolderWriter
 import PIL.Image, PIL.PngImagePlugin
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

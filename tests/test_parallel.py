@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from aepipe import plugins
-from aepipe.model import load_tensors
-from aepipe.parallel import Team
-from aepipe.run import Run
-from aepipe.train import resume
+from aepipe.workshop.fit import resume
+from aepipe.workshop.run import Run
+from aepipe.workshop.training.model import load_tensors
+from aepipe.workshop.training.team import Team
 from training_together import ALIKE, FAILING, NOISY, SMALL, Networks, images
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

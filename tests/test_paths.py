@@ -7,9 +7,11 @@ from pathlib import Path
 import aepipe
 import numpy as np
 import pytest
-from aepipe import figures, paths
-from aepipe.data import open_images
+from aepipe import figures
 from aepipe.errors import BadInput
+from aepipe.images.data import open_images
+from aepipe.runtime import interpolation as paths
+from aepipe.runtime.model import between
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_the_ends_are_the_codes(path: str, density: str | None, model, images) -
 def test_an_arc_about_the_mean_turns_evenly_and_interpolates_lengths(model, images) -> None:
     mean = model.bundle.codes()[0].mean(0)
     start, end = model.encode(images[::2]), model.encode(images[1::2])
-    codes = paths.between(model, start, end, 9, "slerp", None)
+    codes = between(model, start, end, 9, "slerp", None)
     away = codes - mean
     lengths = np.linalg.norm(away, axis=2)
     np.testing.assert_allclose(lengths, np.linspace(lengths[:, 0], lengths[:, -1], 9, axis=1), rtol=1e-3)
@@ -65,7 +67,7 @@ def test_an_arc_about_the_mean_turns_evenly_and_interpolates_lengths(model, imag
 def test_the_density_path_is_an_arc_in_its_noise(model, images) -> None:
     assert paths.path_density(model.bundle, "density", None) == "pca", "the last that has an inverse"
     start, end = model.encode(images[:1]), model.encode(images[1:2])
-    codes = paths.between(model, start, end, 7, "density", "pca")[0]
+    codes = between(model, start, end, 7, "density", "pca")[0]
     lengths = np.linalg.norm(model.noise(codes, "pca"), axis=1)
     np.testing.assert_allclose(lengths, np.linspace(lengths[0], lengths[-1], 7), rtol=1e-3)
     straight = np.linspace(start[0], end[0], 7)

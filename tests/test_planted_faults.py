@@ -7,7 +7,7 @@ from importlib import import_module
 import planted
 import pytest
 from aepipe import testing
-from aepipe.testing.report import MODULES
+from aepipe.testing.checks import MODULES
 
 for _module in (
     "factories",

@@ -83,8 +83,9 @@ def test_the_wheels_hold_what_they_should(wheels):
     tops = {name.partition("/")[0] for name in names["aepipe"]}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"aepipe", "aepipe_builtins"}
     assert {"aepipe/py.typed", "aepipe_builtins/py.typed"} <= set(names["aepipe"])
-    sources = {path for path in (ROOT / "pipeline" / "aepipe" / "templates").rglob("*") if path.is_file()}
-    assert len(sources) >= 5
+    homes = [ROOT / "pipeline" / "aepipe" / each for each in ("explore/web", "plugins/template")]
+    sources = {path for home in homes for path in home.rglob("*") if path.is_file()}
+    assert len(sources) >= 15
     assert {path.relative_to(ROOT / "pipeline").as_posix() for path in sources} <= set(names["aepipe"])
     tops = {name.partition("/")[0] for name in names["aepipe_flow"]}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"aepipe_flow"}

@@ -10,7 +10,7 @@ import aepipe
 import pytest
 from aepipe import hookimpl, plugins
 from aepipe.errors import AepipeError, BadInput
-from aepipe.plugins import KINDS, Registry
+from aepipe.plugins import KINDS, Registry, lookup
 
 BUILT_IN = {
     "encoder": ["conv", "mlp", "pca", "resnet"],
@@ -28,7 +28,8 @@ def registry(monkeypatch) -> Registry:
     """A registry of the built-ins alone, in the place of this process's."""
     monkeypatch.setenv("AEPIPE_LOAD_PLUGINS", "")
     fresh = Registry()
-    monkeypatch.setattr(plugins, "registry", lambda: fresh)
+    for owner in (plugins, lookup):
+        monkeypatch.setattr(owner, "registry", lambda: fresh)
     return fresh
 
 
@@ -69,7 +70,7 @@ def test_every_hook_is_used_by_the_built_ins(registry):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_options_are_documented(registry, kind: str):
-    from aepipe.specs import options_of
+    from aepipe.plugins.specs import options_of
 
     for name in BUILT_IN[kind]:
         for option in options_of(registry.find(kind, name).factory):

@@ -9,8 +9,8 @@ import aepipe
 import numpy as np
 import onnx
 import pytest
-from aepipe.bundle import Bundle
-from aepipe.data import open_images
+from aepipe.bundle.reader import Bundle
+from aepipe.images.data import open_images
 from PIL import Image
 
 

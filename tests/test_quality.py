@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from aepipe.bundle import sha256
-from aepipe.data import open_images
-from aepipe.distances import auroc, frechet, kernel_distance, neighbours
+from aepipe.bundle.manifest import sha256
 from aepipe.errors import BadInput
-from aepipe.judge import SHIPPED, Judge, shipped
-from aepipe.runtime import provider
+from aepipe.images.data import open_images
+from aepipe.judging.distances import auroc, frechet, kernel_distance, neighbours
+from aepipe.judging.judge import SHIPPED, Judge, shipped
+from aepipe.runtime.providers import provider
 
 FIGURES = {"frechet", "kernel", "precision", "recall", "two_sample"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe import AepipeError
-from aepipe.web_runtime import web_runtime
+from aepipe.explore.web_runtime import web_runtime
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ import pytest
 import torch
 from aepipe import cli as commands
 from aepipe.errors import BadInput
-from aepipe.model import load_tensors
-from aepipe.run import Run
-from aepipe.train import resume
+from aepipe.workshop.fit import resume
+from aepipe.workshop.run import Run
+from aepipe.workshop.training.model import load_tensors
 
 JOBS = ("plain:half", "plain:after", "plain:random", "bf16:random", "corrupt:random", "vae-cosine:random")
 JOBS += ("patience:random", "pca-deconv:random", "batch-norm:random")

@@ -10,11 +10,11 @@ from pathlib import Path
 import aepipe
 import numpy as np
 import pytest
-from aepipe import runtime
 from aepipe.errors import AepipeError, BadInput, ProviderUnavailable
+from aepipe.runtime import providers
 
-HAS_DRIVER = runtime._loads(*runtime.DRIVERS)
-KNOWN = runtime.onnxruntime_providers()
+HAS_DRIVER = providers._loads(*providers.DRIVERS)
+KNOWN = providers.onnxruntime_providers()
 without_driver = pytest.mark.skipif(HAS_DRIVER or "cuda" not in KNOWN, reason="is about a machine without a GPU")
 NO_DRIVER = "no NVIDIA driver (libcuda does not load)"
 
@@ -81,7 +81,7 @@ def test_no_task_writes_or_says_more(task: str, call, digits_bundle: Path, tmp_p
 @without_driver
 def test_the_missing_library_is_named(monkeypatch, digits_bundle: Path, capfd) -> None:
     """With the look for a driver out of the way, ONNX Runtime's real failure is met; libcuda at least is missing."""
-    monkeypatch.setattr(runtime, "_loads", lambda *libraries: True)
+    monkeypatch.setattr(providers, "_loads", lambda *libraries: True)
     with pytest.raises(ProviderUnavailable, match=r"cuda did not start: the library lib\S+ is missing") as caught:
         aepipe.load(digits_bundle, "cuda").session("decoder")
     assert caught.value.hint == "pip install 'aepipe[cuda]', or use --provider cpu"
@@ -92,7 +92,7 @@ def test_the_missing_library_is_named(monkeypatch, digits_bundle: Path, capfd) -
 
 
 def test_a_build_without_the_provider(digits_bundle: Path) -> None:
-    provider = runtime.OnnxRuntime("RocketExecutionProvider", {})
+    provider = providers.OnnxRuntime("RocketExecutionProvider", {})
     with pytest.raises(ProviderUnavailable, match=r"has no provider 'rocket', it has: .*cpu"):
         provider.open(digits_bundle / "decoder.onnx")
 
@@ -160,15 +160,15 @@ sys.exit(run(["infer", "sample", sys.argv[1], "-o", "never.png"]))
 def test_a_graph_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "decoder.onnx").write_bytes(b"nothing of the kind")
     with pytest.raises(AepipeError, match="ONNX Runtime cannot load") as caught:
-        runtime.provider("cpu").open(tmp_path / "decoder.onnx")
+        providers.provider("cpu").open(tmp_path / "decoder.onnx")
     assert caught.value.exit_code == 1 and caught.value.hint
 
 
 def test_one_line_of_onnx_runtimes_errors() -> None:
     error = RuntimeError("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid\n dimensions")
-    assert runtime.brief(error) == "Got invalid dimensions"
-    assert runtime.brief(RuntimeError("/src/onnx/a_b.cc:729 void f() Please install")) == "void f() Please install"
-    assert len(runtime.brief(RuntimeError("x" * 1000))) == 200
+    assert providers.brief(error) == "Got invalid dimensions"
+    assert providers.brief(RuntimeError("/src/onnx/a_b.cc:729 void f() Please install")) == "void f() Please install"
+    assert len(providers.brief(RuntimeError("x" * 1000))) == 200
 
 
 def test_a_starting_session_swallows_nobodys_output(digits_bundle: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aepipe import BadInput
-from aepipe.scaffold import new_plugin
+from aepipe.plugins.scaffold import new_plugin
 from strangers import with_path
 
 

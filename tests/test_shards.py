@@ -10,8 +10,8 @@ from pathlib import Path
 import aepipe
 import numpy as np
 import pytest
-from aepipe.data import open_images
-from aepipe.shards import Shard, drawn
+from aepipe.images.data import open_images
+from aepipe.infer.shards import Shard, drawn
 from PIL import Image
 
 COUNT = 11
@@ -247,7 +247,7 @@ def test_join_of_what_has_no_parts(call, tmp_path: Path) -> None:
 
 PEAK = """
 import sys
-from aepipe.shards import join
+from aepipe.infer.shards import join
 join(sys.argv[1])
 print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 """

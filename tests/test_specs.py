@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 from aepipe.errors import BadInput
-from aepipe.specs import Spec, convert, convert_options, options_of, parse_spec, split_slice
+from aepipe.plugins.specs import Spec, convert, convert_options, options_of, parse_spec, split_slice
 from hypothesis import given
 from hypothesis import strategies as st
 

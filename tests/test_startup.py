@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aepipe.data import open_images
+from aepipe.images.data import open_images
 from PIL import Image
 
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy", "rich", "PIL", "sklearn", "matplotlib")

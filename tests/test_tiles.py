@@ -7,8 +7,8 @@ from pathlib import Path
 import aepipe
 import numpy as np
 import pytest
-from aepipe import tiles
 from aepipe.errors import BadInput
+from aepipe.infer import tiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

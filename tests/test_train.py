@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 from aepipe import cli as commands
-from aepipe import hookimpl, plugins, training_data
+from aepipe import hookimpl, plugins
 from aepipe.errors import AepipeError, BadInput
-from aepipe.loop import learning_rate
-from aepipe.model import load_tensors
-from aepipe.precision import has_fast_bf16
-from aepipe.run import Run
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
+from aepipe.workshop.run import Run
+from aepipe.workshop.training import training_data
+from aepipe.workshop.training.device import has_fast_bf16
+from aepipe.workshop.training.model import load_tensors
+from aepipe.workshop.training.recipe import learning_rate
 from torch import nn
 
 SMALL = {"encoder": "mlp:hidden=16", "decoder": "mlp:hidden=16", "latent_dim": 2, "epochs": 2, "batch_size": 20}
@@ -105,11 +108,11 @@ def test_mean_and_deviation_are_those_of_the_training_images(tmp_path):
 
 def test_labels_stay_with_their_codes(digits_run):
     codes, labels = digits_run.codes()
-    model, source = digits_run.model(), aepipe.data.open_images("digits", split="train", limit=600)
+    model, source = digits_run.model(), open_images("digits", split="train", limit=600)
     rows = np.sort(np.random.default_rng(0).permutation(600)[60:])
     assert np.array_equal(labels, source.labels[rows])
     with torch.no_grad():
-        again = model.encode(torch.from_numpy(aepipe.data.as_float(source.read(rows[:50])))).numpy()
+        again = model.encode(torch.from_numpy(as_float(source.read(rows[:50])))).numpy()
     np.testing.assert_allclose(codes[:50], again, atol=0.05)  # training in bf16 here, codes in float32
 
 
@@ -147,9 +150,7 @@ def test_data_that_does_not_fit_in_memory_trains_the_same(tmp_path, monkeypatch,
 
 def test_what_fits_in_memory():
     few, many = (np.broadcast_to(np.uint8(0), (count, 100, 100)) for count in (10, 10**8))  # the second: a terabyte
-    fits = [
-        training_data._fits(aepipe.data.open_images(array), array.dtype, torch.device("cpu")) for array in (few, many)
-    ]
+    fits = [training_data._fits(open_images(array), array.dtype, torch.device("cpu")) for array in (few, many)]
     assert fits == [True, False]
 
 

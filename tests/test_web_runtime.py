@@ -10,8 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import aepipe
 import pytest
-from aepipe import web_runtime
-from aepipe.cache import sha256_of
+from aepipe.explore import web_runtime
+from aepipe.files.cache import sha256_of
 
 
 class Quiet(SimpleHTTPRequestHandler):

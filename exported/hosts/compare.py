@@ -16,8 +16,8 @@ from pathlib import Path
 
 import aepipe
 import numpy as np
-from aepipe.benchmark_report import machine
-from aepipe.bundle import Bundle
+from aepipe.benchmark.report import machine
+from aepipe.bundle.reader import Bundle
 from programs import HERE, HOSTS, Host, Unavailable
 
 BUNDLE, TABLE = HERE.parent / "mnist-d8", HERE.parent / "README.md"

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
+from ._version import __version__
 from .errors import AepipeError, BadInput, ParityError, ProviderUnavailable
 
 if TYPE_CHECKING:
-    from .foreign import export_modules
-    from .infer import Model, load
-    from .run import Run
-    from .train import fit, resume
+    from aepipe.runtime.model import Model, load
+    from aepipe.workshop.export.foreign import export_modules
+    from aepipe.workshop.fit import fit, resume
+    from aepipe.workshop.run import Run
 
-__version__ = "0.1.0"
 hookimpl = HookimplMarker("aepipe")
 
 _LAZY = {
-    "export_modules": "foreign",
-    "load": "infer",
-    "Model": "infer",
-    "Run": "run",
-    "fit": "train",
-    "resume": "train",
+    "export_modules": "workshop.export.foreign",
+    "load": "runtime.model",
+    "Model": "runtime.model",
+    "Run": "workshop.run",
+    "fit": "workshop.fit",
+    "resume": "workshop.fit",
 }
 
 __all__ = [

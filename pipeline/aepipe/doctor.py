@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, plugins, runtime
+from aepipe.runtime import providers
+from aepipe.runtime.providers import brief
+
+from . import plugins
+from ._version import __version__
 from .errors import AepipeError
-from .runtime import brief
 
 # A graph y = x, so that a provider can be tried without a bundle and without the onnx package.
 PROBE = base64.b64decode("CAg6OwoQCgF4EgF5IghJZGVudGl0eRIFcHJvYmVaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgQKABAR")
@@ -23,14 +26,14 @@ PROBE = base64.b64decode("CAg6OwoQCgF4EgF5IghJZGVudGl0eRIFcHJvYmVaDwoBeBIKCggIAR
 def examine() -> list[dict[str, Any]]:
     """One finding an object: what, ok (True, False, or None for an option that is absent), found, fix."""
     findings = [_finding("aepipe", True, f"{__version__}, Python {platform.python_version()}, {platform.platform()}")]
-    installed = runtime.installed_runtimes()
+    installed = providers.installed_runtimes()
     both = len(installed) > 1
     findings.append(
         _finding(
             "ONNX Runtime",
             len(installed) == 1,
             ", ".join(installed) or "none",
-            "" if len(installed) == 1 else runtime.runtime_fix(),
+            "" if len(installed) == 1 else providers.runtime_fix(),
         )
     )
     if both:
@@ -57,7 +60,7 @@ def _provider(name: str, needed: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.onnx"
             path.write_bytes(PROBE)
-            session = runtime.provider(name).open(path)
+            session = providers.provider(name).open(path)
             answer = session.run({"x": np.array([1.5], np.float32)})["y"]
             session.close()
         return _finding(f"provider {name}", bool(answer[0] == 1.5), "runs")
@@ -76,7 +79,7 @@ def _training() -> dict[str, Any]:
     try:
         import torch
 
-        from .precision import choose_device, has_fast_bf16
+        from aepipe.workshop.training.device import choose_device, has_fast_bf16
     except (ImportError, OSError) as error:
         return _finding(
             "training", False, f"torch does not load: {brief(error)}", "pip install --force-reinstall torch"

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aepipe.errors import AepipeError, BadInput
-from aepipe.outputs import pixels, replacing
+from aepipe.files.staged import replacing
+from aepipe.images.pixels import pixels
+
+from .errors import AepipeError, BadInput
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .plugins import Registry
+    from aepipe.plugins.lookup import Registry
+
     from .testing import Subject
 
 OPTION, SPEC = "--aepipe-conformance", "--aepipe-spec"
@@ -77,9 +78,10 @@ Case = tuple[str, Callable[[], None]]
 
 def _cases(distribution: str, specs: list[str]) -> Iterator[Case]:
     """Name and call of every check of what a distribution registers. Raises BadInput when it is unknown or broken."""
-    from .plugins import KINDS, registry
+    from aepipe.plugins.lookup import KINDS, registry
+    from aepipe.testing.factories import imports_light_module
+
     from .testing import checks_of, run_check
-    from .testing.factories import imports_light_module
 
     offered = registry()
     components = [c for kind in KINDS for claims in offered.components(kind).values() for c in claims]
@@ -97,7 +99,8 @@ def _cases(distribution: str, specs: list[str]) -> Iterator[Case]:
 
 
 def _plugins_of(offered: Registry, distribution: str) -> list[Any]:
-    from .discovery import normal_name
+    from aepipe.plugins.discovery import normal_name
+
     from .errors import BadInput, closest
 
     known = sorted({normal_name(plugin.distribution) for plugin in offered.plugins})
@@ -115,7 +118,8 @@ def _plugins_of(offered: Registry, distribution: str) -> list[Any]:
 
 def _subjects(component: Any, specs: list[str]) -> Iterator[tuple[str, Subject]]:
     """The component with its defaults, or as often as a spec names it with the spec's options."""
-    from .specs import convert_options, parse_spec
+    from aepipe.plugins.specs import convert_options, parse_spec
+
     from .testing import Subject
 
     found = False

@@ -18,6 +18,8 @@ def register_commands(cli):
     )
     def demo(out: str, epochs: int) -> None:
         """The whole story on real digits, in about two minutes."""
-        from aepipe.cli.train import workshop
+        from aepipe.workshop.entry import training_extra
 
-        workshop("demo").demo(Path(out), epochs=epochs)
+        with training_extra():
+            from aepipe.demo.story import tell
+        tell(Path(out), epochs=epochs)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from aepipe import AepipeError, BadInput
-from aepipe.cache import cache_folder, fetch, keep, make_folder, sha256_of
+from aepipe.files.cache import cache_folder, fetch, keep, make_folder, sha256_of
 
 # SHA-256 of the unpacked IDX files; packed, the same content differs from mirror to mirror.
 SHA256 = {

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import torch
-from aepipe.arrays import as_float
-from aepipe.bundle import sha256
-from aepipe.data import Source, open_images
+from aepipe.bundle.manifest import sha256
 from aepipe.errors import AepipeError, BadInput
-from aepipe.folding import fold
-from aepipe.judge import FEATURES
-from aepipe.precision import choose_device, has_fast_bf16
+from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
+from aepipe.images.source import Source
+from aepipe.judging.judge import FEATURES
 from aepipe.progress import progress, say
+from aepipe.workshop.graphs.folding import fold
+from aepipe.workshop.training.device import choose_device, has_fast_bf16
 from torch import Tensor, nn
 from torch.nn import functional
 

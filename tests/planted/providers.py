@@ -13,7 +13,7 @@ class Sound:
     """ONNX Runtime on the CPU, with a session that can be changed."""
 
     def open(self, path, *, threads=None, batch=None):
-        from aepipe.runtime import OnnxRuntime
+        from aepipe.runtime.providers import OnnxRuntime
 
         return self.session(OnnxRuntime("CPUExecutionProvider", {}).open(path, threads=threads))
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from ..errors import BadInput
-from .look import print_table
+from aepipe.errors import BadInput
+from aepipe.tables import print_table
+from aepipe.workshop import entry
+
 from .options import Count, json_option, print_json
-from .train import workshop
 
 
 class AsTyped(click.Command):
@@ -70,17 +71,17 @@ def benchmark(
     encode, decode and reconstruct are timed for every provider, precision and batch size, each in a process of its own,
     after a warm-up, in turns. Several bundles are compared with one another.
     """
-    from ..benchmark import BATCHES, compare
-    from ..benchmark_report import machine, markdown, versions
-    from ..places import replacing
-    from ..progress import say
+    from aepipe.benchmark.compare import BATCHES, compare
+    from aepipe.benchmark.report import machine, markdown, versions
+    from aepipe.files.staged import replacing
+    from aepipe.progress import say
 
     if page and (Path(page).is_dir() or not Path(page).absolute().parent.is_dir()):
         raise BadInput(
             f"{page} cannot be written: it is a folder, or lies in none", "give a file in a folder that exists"
         )
     if options["run"]:
-        workshop("run")  # says how to install torch
+        entry.open_run(options["run"])  # says how to install torch
     found = compare(_labels(bundles), batch_sizes=batch_sizes or BATCHES, **options)
     for reason in found.left_out:
         say(reason)
@@ -102,7 +103,7 @@ def _labels(bundles: tuple[str, ...]) -> dict[str, str]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from ..benchmark_report import COLUMNS, cells
+    from aepipe.benchmark.report import COLUMNS, cells
 
     several = len({row["bundle"] for row in rows}) > 1
     names = [*(["bundle"] if several else []), "provider", "precision", "batch", "task"]

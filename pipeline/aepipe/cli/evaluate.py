@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import BadInput
-from .look import print_table
+from aepipe.errors import BadInput
+from aepipe.tables import print_table
+from aepipe.workshop import entry
+
 from .options import Count, data_options, json_option, print_json, runtime_options
-from .train import workshop
 
 if TYPE_CHECKING:
-    from ..data import Source
-    from ..infer import Model
+    from aepipe.images.source import Source
+    from aepipe.runtime.model import Model
 
 COUNT = 10_000
 ROWS = ("samples", "midpoints", "midpoints_slerp", "midpoints_density", "reconstructions", "train")
@@ -53,11 +54,11 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
     "train" (real images) and "reconstructions" say what could be reached. Only figures of one judge and one count compare.
     """
-    from .. import plugins
-    from ..data import open_images
-    from ..infer import BATCH
-    from ..metrics import evaluate as measure
-    from ..progress import progress, say
+    from aepipe import plugins
+    from aepipe.images.data import open_images
+    from aepipe.judging.metrics import evaluate as measure
+    from aepipe.progress import progress, say
+    from aepipe.runtime.model import BATCH
 
     if extra := [f"--{name}" for name in ("judge", "count") if options[name] and not options["density"]]:
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
@@ -85,9 +86,9 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 
 def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     """What judges samples, called with the seed; judge and data are opened before any computing."""
-    from ..judge import Judge
-    from ..progress import say
-    from ..quality import judged
+    from aepipe.judging.judge import Judge
+    from aepipe.judging.samples import judged
+    from aepipe.progress import say
 
     if options["split"] == "train":
         raise BadInput("samples are compared with test images, not with those of --split train", "leave out --split")
@@ -106,14 +107,14 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
 
 def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -> dict[str, Any]:
     """How well the class is told from the others."""
-    from ..one_class import one_class
+    from aepipe.judging.one_class import one_class
 
     return one_class(model, test, _training_images(data, model), options["normal"], options["density"])
 
 
 def _training_images(data: str, model: Model) -> Source | None:
     """The training split, where the data has splits."""
-    from ..data import open_images, open_test_split
+    from aepipe.images.data import open_images, open_test_split
 
     splits = open_test_split(data, model.shape) is not None
     return open_images(data, split="train", shape=model.shape) if splits else None
@@ -121,7 +122,7 @@ def _training_images(data: str, model: Model) -> Source | None:
 
 def _judge_file(given: str | None, model: Model, test: Source) -> Path:
     """The judge that was given, or the one that ships with aepipe where it knows such images."""
-    from ..judge import TRAIN_ONE, shipped
+    from aepipe.judging.judge import TRAIN_ONE, shipped
 
     if given:
         return Path(given)
@@ -150,9 +151,9 @@ def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int
         bundles = ("provider", "precision", "threads", "density", "normal")
         if given := [f"--{name}" for name in bundles if options[name] is not None]:
             raise BadInput(f"a run is computed by torch, {given[0]} belongs to a bundle", f"aepipe export {model}")
-        run = workshop("run").Run(model)
-        return workshop("finish").reconstruction(run.model()), run.shape, None
-    from ..infer import BATCH, load
+        run = entry.open_run(model)
+        return entry.reconstruction(run), run.shape, None
+    from aepipe.runtime.model import BATCH, load
 
     settings = {"precision": options["precision"] or "fp32", "threads": options["threads"]}
     settings["batch_size"] = options["batch_size"] or BATCH

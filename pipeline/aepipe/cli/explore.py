@@ -27,8 +27,8 @@ def explore(bundle: str, out: str, images: str | None, cdn: bool, runtime: str |
     import sys
     from pathlib import Path
 
-    from ..explore import write_explorer
-    from ..progress import say
+    from aepipe.explore.page import write_explorer
+    from aepipe.progress import say
 
     size = write_explorer(bundle, out, images=images, cdn=cdn, runtime=runtime)
     needs = "it needs a network when it is opened" if cdn else "it needs no network"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .train import workshop
+from aepipe.workshop import entry
 
 
 @click.command(
@@ -74,20 +73,12 @@ def export(run: str, out: str | None, layout: str, **formats: Any) -> None:
     Every graph is compared with torch on held-out images first; over tolerance nothing is written and the exit code is 3.
     """
     if layout == "triton":
-        folder = _for_triton(run, out, formats)
+        folder = entry.export_triton(run, out, **formats)
         click.echo(
             f"{folder}: a model repository of {', '.join(sorted(each.name for each in folder.iterdir()))}", err=True
         )
         click.echo(f"next: tritonserver --model-repository={folder.resolve()}", err=True)
         return
-    folder = workshop("run").Run(run).export(out, **formats)
+    folder = entry.open_run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
     click.echo(f"next: aepipe infer sample {folder} -o samples.png", err=True)
-
-
-def _for_triton(source: str, out: str | None, formats: dict[str, Any]) -> Path:
-    from ..bundle import MANIFEST
-
-    if not (Path(source) / MANIFEST).exists():
-        workshop("run")  # a bundle needs no torch
-    return workshop("triton").export_triton(source, out, **formats)

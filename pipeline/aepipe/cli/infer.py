@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ..errors import BadInput
-from . import Commands
+from aepipe.errors import BadInput
+
+from .commands import Commands
 from .options import Count, data_options, runtime_options, shard_option
 
 SHARED = ("provider", "precision", "batch_size", "threads", "split", "limit", "skip_bad", "shard")
@@ -52,7 +53,7 @@ def task(example: str) -> Callable[[Callable[..., Any]], click.Command]:
 def _with_model(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     def invoke(ctx: click.Context, /, bundle: str, **options: Any) -> None:
-        from ..infer import BATCH, load
+        from aepipe.runtime.model import BATCH, load
 
         shared = {name: options.pop(name) or ctx.obj.get(name) for name in SHARED}
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
@@ -78,7 +79,7 @@ class Reading:
 
     def of(self, what: str, model: Any) -> Any:
         """An input, not opened yet."""
-        from ..streams import Input
+        from aepipe.infer.streams import Input
 
         return Input(what, model, **self.options)
 
@@ -103,7 +104,7 @@ def check_tile_options(tile: bool, overlap: int | None) -> None:
 @tile_options
 def reconstruct(model: Any, reading: Reading, input: str, out: str, tile: bool, overlap: int | None) -> None:
     """Encode INPUT and decode it again: originals above copies."""
-    from .. import tasks
+    from aepipe.infer import tasks
 
     check_tile_options(tile, overlap)
     tasks.reconstruct(model, reading.of(input, model), out, tile=tile, overlap=overlap)
@@ -122,7 +123,7 @@ def denoise(
     Image files are cropped and resized to the model. With --tile they keep their size, and a grey model restores each
     channel by itself: a photo gives OUT.png of that photo, a folder of mixed sizes a folder of the same.
     """
-    from .. import tasks
+    from aepipe.infer import tasks
 
     check_tile_options(tile, overlap)
     given = reading.of(input, model)
@@ -155,7 +156,7 @@ def interpolate(
 
     --path slerp is an arc about the mean code, --path density an arc in the noise of a density, where samples lie.
     """
-    from .. import tasks
+    from aepipe.infer import tasks
 
     first, second = reading.of(input, model), reading.of(input2, model) if input2 else None
     tasks.interpolate(model, first, second, out, pairs=pairs, steps=steps, path=path, density=density)
@@ -167,7 +168,7 @@ def interpolate(
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="The same seed gives the same images.")
 def sample(model: Any, reading: Reading, out: str, count: int, density: str | None, seed: int) -> None:
     """Draw codes from a density and decode them."""
-    from .. import tasks
+    from aepipe.infer import tasks
 
     tasks.sample(model, out, count=count, density=density, seed=seed, shard=reading.options["shard"])
 
@@ -176,7 +177,7 @@ def sample(model: Any, reading: Reading, out: str, count: int, density: str | No
 @click.argument("input")
 def encode(model: Any, reading: Reading, input: str, out: str) -> None:
     """Codes of INPUT, as .npy, .npz or .csv (- is stdout)."""
-    from .. import tasks
+    from aepipe.infer import tasks
 
     tasks.encode(model, reading.of(input, model), out)
 
@@ -185,8 +186,8 @@ def encode(model: Any, reading: Reading, input: str, out: str) -> None:
 @click.argument("codes")
 def decode(model: Any, reading: Reading, codes: str, out: str) -> None:
     """Images of CODES, an array [N, d] in .npy or .npz."""
-    from .. import tasks
-    from ..codes import load_codes
+    from aepipe.images.array_files import load_codes
+    from aepipe.infer import tasks
 
     array, shard = load_codes(codes, reading.options["limit"]), reading.options["shard"]
     tasks.decode(model, array, out, limited=reading.limited, shard=shard)
@@ -213,7 +214,7 @@ def score(
     OUT is .csv, or - for stdout: index, path where INPUT has files, mean squared error per pixel, log-density of the code.
     Alarms need two runs: --calibrate NORMAL -o usual.json, then INPUT --calibration usual.json -o scores.csv.
     """
-    from .. import tasks
+    from aepipe.infer import tasks
 
     if calibrate is None:
         if false_alarm is not None:
@@ -237,7 +238,7 @@ def join(out: str) -> None:
     `--shard 3/8 -o codes.npy` writes codes.3-of-8.npy; from all eight parts this writes what one run would have written.
     OUT is .npy, .npz or .csv; a folder needs no joining.
     """
-    from .. import shards
-    from ..progress import say
+    from aepipe.infer import shards
+    from aepipe.progress import say
 
     say(f"{out}: {shards.join(out)} parts joined")

@@ -6,32 +6,12 @@ from typing import Any
 
 import click
 
-from .. import plugins as registry_of
-from ..errors import AepipeError, closest
+from aepipe import plugins as registry_of
+from aepipe.errors import AepipeError, closest
+from aepipe.tables import print_table
+
 from .new import new
 from .options import json_option, print_json
-
-
-def print_table(header: list[str], lines: list[list[str]]) -> None:
-    """A table on stdout; long cells are wrapped to fit a terminal, and never where a program or a file reads."""
-    import shutil
-    import sys
-    from itertools import zip_longest
-    from textwrap import wrap
-
-    encoding = sys.stdout.encoding or "utf-8"
-    lines = [[cell.encode(encoding, "replace").decode(encoding) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    if sys.stdout.isatty():
-        room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-        while sum(widths) > room and max(widths) > 12:
-            widths[widths.index(max(widths))] -= 1
-    if any(header):
-        lines = [header, ["-" * width for width in widths], *lines]
-    for line in lines:
-        cells = [wrap(cell, width, break_on_hyphens=False) for cell, width in zip(line, widths, strict=True)]
-        for row in zip_longest(*cells, fillvalue=""):
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @click.command(epilog="Example: aepipe inspect exported/mnist-d8 --json")
@@ -42,7 +22,7 @@ def inspect(bundle: str, as_json: bool) -> None:
 
     Exits 2 if a graph is missing, altered or of another training.
     """
-    from ..bundle import Bundle
+    from aepipe.bundle.reader import Bundle
 
     opened = Bundle(bundle)
     problems = {}
@@ -101,7 +81,7 @@ def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
 
     KIND is encoder, decoder, objective, density, corruption, dataset or provider; with a NAME the options are shown.
     """
-    from ..errors import BadInput
+    from aepipe.errors import BadInput
 
     kinds = list(registry_of.KINDS)
     singular = {f"{each[:-1]}ies" if each.endswith("y") else f"{each}s": each for each in kinds}
@@ -125,7 +105,7 @@ def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
 
 
 def _component(component: Any) -> dict[str, Any]:
-    from ..specs import options_of
+    from aepipe.plugins.specs import options_of
 
     origin = {"plugin": component.plugin, "version": component.version}
     options = [option.as_json() for option in options_of(component.factory)]
@@ -133,7 +113,7 @@ def _component(component: Any) -> dict[str, Any]:
 
 
 def _describe_component(component: Any) -> None:
-    from ..specs import options_of
+    from aepipe.plugins.specs import options_of
 
     click.echo(f"{component.kind} {component.name}, from {component.plugin} {component.version}\n{component.help}")
     lines = [
@@ -165,7 +145,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     """Every plugin found, what it offers and what is wrong."""
     if ctx.invoked_subcommand:
         return
-    from ..tryout import try_factories
+    from aepipe.plugins.tryout import try_factories
 
     registry = registry_of.registry()
     try_factories(registry)
@@ -195,7 +175,7 @@ def doctor(as_json: bool) -> None:
 
     ONNX Runtime, providers, torch, data and plugins are tried. Exits 1 if something is broken.
     """
-    from ..doctor import examine
+    from aepipe.doctor import examine
 
     findings = examine()
     if as_json:

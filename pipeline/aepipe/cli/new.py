@@ -12,7 +12,7 @@ def new(name: str) -> None:
 
     A complete distribution with an encoder, a decoder, a density, tests and a README, ready to be installed and trained.
     """
-    from ..scaffold import new_plugin
+    from aepipe.plugins.scaffold import new_plugin
 
     folder = new_plugin(name)
     short = folder.name.removeprefix("aepipe-")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import BadInput
+from aepipe.errors import BadInput
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -50,7 +50,7 @@ class ShardText(click.ParamType):
     name = "i/n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from ..shards import Shard
+        from aepipe.infer.shards import Shard
 
         number, slash, of = str(value).partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
@@ -100,7 +100,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
     import tomllib
     from pathlib import Path
 
-    from ..errors import closest
+    from aepipe.errors import closest
 
     try:
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from ..errors import AepipeError, BadInput
-from ..parallel import together
-from .options import ImageSize, data_options, read_config
+from aepipe.errors import AepipeError, BadInput
+from aepipe.workshop import entry
+from aepipe.workshop.training.team import together
 
-TRAIN_EXTRA = "pip install 'aepipe[train]'"
+from .options import ImageSize, data_options, read_config
 
 
 @click.command(
@@ -69,16 +69,15 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
         return
     if not data:
         raise BadInput("nothing to train on", "give --data, for instance: aepipe train --data digits")
-    module = workshop("train")
     arguments = {name: value for name, value in options.items() if value is not None}
     arguments["densities"] = options["densities"] or ("gaussian", "pca")
     arguments["split"] = options["split"] or "train"
     if options["channels"]:
         arguments["channels"] = int(options["channels"])
     try:
-        run = module.fit(data, **arguments)
+        run = entry.fit(data, **arguments)
     except KeyboardInterrupt:
-        _interrupted(options["out"] or module.default_directory(data, options["encoder"], options["latent_dim"]))
+        _interrupted(options["out"] or entry.default_directory(data, options["encoder"], options["latent_dim"]))
     else:
         _finished(run)
 
@@ -91,7 +90,7 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
         text = ", ".join(fixed or ["--data"])
         raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
     try:
-        run = workshop("train").resume(directory, epochs=options["epochs"], device=options["device"])
+        run = entry.resume(directory, epochs=options["epochs"], device=options["device"])
     except KeyboardInterrupt:
         _interrupted(directory)
     else:
@@ -117,18 +116,6 @@ def _finished(run: Any) -> None:
 @click.argument("spec", metavar="[LABEL=]SPEC")
 def fit_density(run: str, spec: str) -> None:
     """Fit one more density to the codes of a trained RUN."""
-    label = workshop("run").Run(run).fit_density(spec)
+    label = entry.open_run(run).fit_density(spec)
     click.echo(f"density {label!r} is part of {run}", err=True)
     click.echo(f"next: aepipe export {run}", err=True)
-
-
-def workshop(stage: str) -> Any:
-    """Import a stage of the half that needs torch, or say how to install it."""
-    from importlib import import_module
-
-    try:
-        return import_module(f"aepipe.{stage}")
-    except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] in ("torch", "onnx", "onnxscript", "safetensors", "sklearn"):
-            raise AepipeError(f"this command needs {error.name}, which is not installed", TRAIN_EXTRA) from error
-        raise

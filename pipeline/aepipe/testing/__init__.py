@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .report import ConformanceError, Finding, NotApplicable, Subject, checks_of, run_check
+from .checks import checks_of
+from .report import ConformanceError, Finding, NotApplicable, Subject, run_check
 
 __all__ = [
     "ConformanceError",

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from aepipe._types import Array
+
 from .report import Finding, Subject, require, trying, without_torch
 
 SHAPES = ((1, 1, 28, 28), (5, 3, 16, 24), (2, 1, 7, 5), (3, 3, 3, 3))
-Array = np.ndarray
 
 
 def images(shape: tuple[int, ...] = (6, 3, 16, 16)) -> Array:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Images, array_images
-from ..errors import AepipeError, BadInput
+from aepipe.errors import AepipeError, BadInput
+from aepipe.images.arrays import Images, array_images
+
 from .report import Finding, NotApplicable, Subject, Unbuilt, describe, require, trying, without_torch
 
 SPLITS = ("train", "test")
 UNKNOWN = "no-such-split"
 SOME = 64
-Array = np.ndarray
 
 
 def loaded(subject: Subject, split: str) -> Images:

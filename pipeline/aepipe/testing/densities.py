@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import AepipeError
+from aepipe.errors import AepipeError
+
 from .distributions import has_the_right_moments, integrates_to_one, inverts_its_samples, samples_what_it_scores
 from .exporting import ROWS, check_graphs
 from .fitting import correlated_codes, fit, fitted, noise_for, outputs, usual_latent

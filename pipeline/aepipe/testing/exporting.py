@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
-from ..errors import AepipeError
-from ..graphs import Job, export_graphs
-from ..runtime import OnnxRuntime
+from aepipe._types import Array
+from aepipe.errors import AepipeError
+from aepipe.runtime.providers import OnnxRuntime
+from aepipe.workshop.export.agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
+from aepipe.workshop.export.to_onnx import Job, export_graphs
+
 from .report import Finding, require
 
-Array = np.ndarray
 ROWS = sum(BATCHES)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-from ..errors import BadInput
-from ..specs import Option, convert, options_of, parse_spec
+from aepipe.errors import BadInput
+from aepipe.plugins.specs import Option, convert, options_of, parse_spec
+
 from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
 COMMON_SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8))

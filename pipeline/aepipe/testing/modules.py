@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadInput
-from ..model import load_state, load_tensors, save_tensors
+from aepipe.errors import BadInput
+from aepipe.workshop.training.model import load_state, load_tensors, save_tensors
+
 from .report import Finding, Subject, describe, require, trying
 
 NO_STATE = "keep all that is learned in parameters and buffers (register_buffer), fixed in number, so that it is saved"

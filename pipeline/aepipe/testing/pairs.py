@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import plugins
-from ..model import Autoencoder, fit_closed_forms
+from aepipe import plugins
+from aepipe._types import Shape
+from aepipe.workshop.training.model import Autoencoder, fit_closed_forms
+
 from .factories import COMMON_SHAPES, SIZE, first_accepted
 from .modules import make_module, seeded, train_steps
 from .report import NotApplicable, Subject
-
-Shape = tuple[int, int, int]
 
 
 class Batches:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..doctor import PROBE
-from ..errors import AepipeError, ProviderUnavailable
-from ..runtime import OnnxRuntime
+from aepipe._types import Array
+from aepipe.doctor import PROBE
+from aepipe.errors import AepipeError, ProviderUnavailable
+from aepipe.runtime.providers import OnnxRuntime
+
 from .report import Finding, NotApplicable, Subject, Unbuilt, describe, require, trying
 
 TOLERANCE = 1e-4  # |a - b| <= tolerance * max(1, |b|)
-Array = np.ndarray
 
 
 @contextmanager

@@ -6,22 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from ..errors import BadInput
-from ..specs import convert_options, options_of
-
-MODULES = {
-    "encoder": "networks",
-    "decoder": "networks",
-    "objective": "objectives",
-    "density": "densities",
-    "corruption": "corruptions",
-    "dataset": "datasets",
-    "provider": "providers",
-}
+from aepipe.errors import BadInput
+from aepipe.plugins.specs import convert_options, options_of
 
 
 class ConformanceError(AssertionError):
@@ -127,14 +116,6 @@ def run_check(check: Check, subject: Subject) -> None:
     """Run one check: raises Finding, or NotApplicable where there is nothing to look at."""
     with trying(f"{subject.title}", "this is an error in the component's own code: see its traceback"):
         check(subject)
-
-
-def checks_of(kind: str) -> dict[str, Check]:
-    """Name to check, in the order in which they run. Raises ImportError where the training extra is not installed."""
-    from .factories import FACTORY_CHECKS
-
-    module = import_module(f".{MODULES[kind]}", __package__)
-    return {check.__name__: check for check in (*FACTORY_CHECKS, *module.CHECKS)}
 
 
 @contextmanager

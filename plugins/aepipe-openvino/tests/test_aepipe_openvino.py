@@ -12,7 +12,7 @@ import aepipe
 import numpy as np
 import pytest
 from aepipe import AepipeError, ProviderUnavailable
-from aepipe.data import open_images
+from aepipe.images.data import open_images
 from aepipe_openvino import openvino
 
 HAS_BF16 = Path("/proc/cpuinfo").exists() and "avx512_bf16" in Path("/proc/cpuinfo").read_text()

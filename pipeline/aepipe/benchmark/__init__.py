@@ -1,0 +1,1 @@
+"""How fast a bundle is, measured in processes of its own, and the figures as tables."""

@@ -1,0 +1,1 @@
+"""`aepipe demo`: the whole story, and the page that shows it."""

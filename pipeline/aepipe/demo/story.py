@@ -1,0 +1,175 @@
+"""The whole story on real handwritten digits: train, export, verify, use, and one page that shows it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aepipe import figures, plugins
+from aepipe.images.batches import batches
+from aepipe.bundle.reader import Bundle
+from aepipe.images.source import Source
+from aepipe.images.data import open_images
+from aepipe.errors import BadInput
+from aepipe.runtime.model import Model
+from aepipe.judging.metrics import evaluate, psnr_between
+from .page import write_page
+from aepipe.progress import say
+from aepipe.runtime.providers import Provider, provider
+from aepipe.workshop.fit import fit
+
+DATA = "digits"
+NOISE = "gaussian:sigma=0.5"
+MODELS: dict[str, dict[str, Any]] = {
+    "conv-d8": {"encoder": "conv", "decoder": "deconv", "latent_dim": 8},
+    "pca-d8": {"encoder": "pca", "decoder": "pca", "latent_dim": 8},
+    "denoiser-d16": {"encoder": "conv", "decoder": "deconv", "latent_dim": 16, "corrupt": NOISE},
+}
+TITLES = {"conv-d8": "Convolutional autoencoder", "pca-d8": "PCA, the linear baseline", "denoiser-d16": "Denoiser"}
+INTRO = """\
+Three models were trained on {count} handwritten digits (28×28, from scikit-learn), exported to ONNX, compared with torch on
+held-out images, and run through ONNX Runtime on {provider}. Everything below was computed from the exported graphs alone, on
+test images that did not train.
+
+The convolutional autoencoder and PCA squeeze a digit into the same 8 numbers; the table says how much of it comes back."""
+
+
+def tell(out: Path, *, epochs: int = 45) -> Path:
+    """Train three small models, export them, and write figures and index.html to `out`; returns the page.
+
+    Raises BadInput when `out` exists and is not an earlier demo.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / "index.html").exists():
+        raise BadInput(f"{out} exists and is not a demo", "choose another folder with -o")
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.monotonic()
+    backend = provider("auto")
+    models = {name: _make(name, out, epochs, backend) for name in MODELS}
+    images = open_images(DATA)
+    rows = [_row(name, model, images) for name, model in models.items()]
+    sections = [_reconstruct(out, models, images), _denoise(out, models["denoiser-d16"], images)]
+    sections += [_interpolate(out, models, images), _sample(out, models), _training(out)]
+    commands = _commands(out)
+    name = next(iter(models.values())).session("encoder").name
+    page = out / "index.html"
+    intro = INTRO.format(count=f"{len(open_images(DATA, split='train')):,}", provider=name.upper())
+    caption = f"Reconstruction of the {len(images)} test images; the denoiser restores images spoiled with {NOISE}."
+    write_page(page, title="aepipe demo", intro=intro, table=rows, figures=sections, commands=commands, caption=caption)
+    _print_results(rows)
+    say(f"{page}: {time.monotonic() - started:.0f} s in all\ntry next:\n" + "\n".join(f"  {line}" for line in commands))
+    return page
+
+
+def _make(name: str, out: Path, epochs: int, backend: Provider) -> Model:
+    """Train and export one of the models, and open its bundle."""
+    say(f"training {name}: {TITLES[name]}")
+    run = fit(DATA, out=out / "runs" / name, epochs=epochs, schedule="cosine", lr=2e-3, **MODELS[name])
+    bundle = Bundle(run.export(out / "exported" / name))
+    worst = max(json.loads((bundle.directory / "manifest.json").read_text())["parity"].values())
+    say(f"exported {bundle.directory}: within {worst:.1e} of torch")
+    return Model(bundle, backend)
+
+
+def _row(name: str, model: Model, images: Source) -> dict[str, Any]:
+    corrupt = plugins.create("corruption", NOISE) if model.bundle.task == "denoise" else None
+    measured = evaluate(model.reconstruct_batch, images, corrupt=corrupt)
+    return {
+        "model": f"{TITLES[name]} ({name})",
+        "d": model.latent,
+        "test MSE": round(measured["mse"], 5),
+        "PSNR (dB)": round(measured["psnr"], 2),
+        "SSIM": round(measured["ssim"], 3),
+        "parity": f"{max(model.bundle.manifest['parity'].values()):.0e}",
+    }
+
+
+def _first(images: Source, count: int) -> np.ndarray:
+    return next(batches(images, count)).images
+
+
+def _reconstruct(out: Path, models: dict[str, Model], images: Source) -> dict[str, Any]:
+    shown = _first(images, 24)
+    made = []
+    for name in ("conv-d8", "pca-d8"):
+        restored = models[name].reconstruct(shown)
+        mse = float(np.square(restored - shown).mean())
+        picture = figures.rows(
+            [("original", shown), ("restored", restored)],
+            title=TITLES[name],
+            subtitle=f"d = 8 · MSE {mse:.4f} on these 24",
+            columns=8,
+        )
+        figures.save(picture, out / f"reconstruct-{name}.png")
+        made.append({"file": f"reconstruct-{name}.png", "caption": f"{TITLES[name]}: originals above reconstructions."})
+    return {"heading": "Reconstruct", "figures": made}
+
+
+def _denoise(out: Path, model: Model, images: Source) -> dict[str, Any]:
+    clean = _first(images, 24)
+    spoiled = plugins.create("corruption", NOISE)(clean, np.random.default_rng(0))
+    restored = model.denoise(spoiled)
+    before, after = (psnr_between(each, clean) for each in (spoiled, restored))
+    picture = figures.rows(
+        [("clean", clean), ("spoiled", spoiled), ("restored", restored)],
+        title="Denoising",
+        subtitle=f"{NOISE} · d = 16 · PSNR {before:.2f} dB spoiled, {after:.2f} dB restored",
+        columns=12,
+    )
+    figures.save(picture, out / "denoise.png")
+    caption = "Trained on spoiled input and clean target: the clean image, what the model was given, what it gave back."
+    return {"heading": "Denoise", "figures": [{"file": "denoise.png", "caption": caption}]}
+
+
+def _interpolate(out: Path, models: dict[str, Model], images: Source) -> dict[str, Any]:
+    ends = _first(images, 12)
+    made = []
+    for name in ("conv-d8", "pca-d8"):
+        lines = models[name].interpolate(ends[::2], ends[1::2], steps=8)
+        labels = [f"{alpha:.2f}" for alpha in np.linspace(0, 1, 8)]
+        picture = figures.strips(lines, title=TITLES[name], subtitle="g((1 - α) f(x) + α f(x'))", column_labels=labels)
+        figures.save(picture, out / f"interpolate-{name}.png")
+        made.append(
+            {"file": f"interpolate-{name}.png", "caption": f"{TITLES[name]}: straight lines in the latent space."}
+        )
+    text = "PCA blends two images; the autoencoder goes through shapes in between."
+    return {"heading": "Interpolate", "text": text, "figures": made}
+
+
+def _sample(out: Path, models: dict[str, Model]) -> dict[str, Any]:
+    made = []
+    for name, density in (("conv-d8", "gaussian"), ("conv-d8", "pca"), ("pca-d8", "gaussian"), ("pca-d8", "pca")):
+        file = f"sample-{name}-{density}.png"
+        picture = figures.sheet(
+            models[name].sample(40, density), title=TITLES[name], subtitle=f"density {density}", columns=8
+        )
+        figures.save(picture, out / file)
+        made.append({"file": file, "caption": f"{TITLES[name]}, density {density}."})
+    text = "Codes are drawn from a density that was fitted to the training codes, then decoded. A Gaussian is too simple for them."
+    return {"heading": "Sample", "text": text, "figures": made}
+
+
+def _training(out: Path) -> dict[str, Any]:
+    made = [{"file": f"runs/{name}/curve.png", "caption": TITLES[name]} for name in MODELS if name != "pca-d8"]
+    return {"heading": "Training", "figures": made}
+
+
+def _commands(out: Path) -> list[str]:
+    bundle = out / "exported" / "conv-d8"
+    return [
+        f"aepipe inspect {bundle}",
+        f"aepipe infer sample {bundle} --count 100 --seed 1 -o samples.png",
+        f"aepipe infer interpolate {bundle} digits -o strips.png",
+        "aepipe train --data YOUR_IMAGES/ --image-size 64 --latent-dim 32 -o runs/mine",
+        "aepipe export runs/mine",
+    ]
+
+
+def _print_results(rows: list[dict[str, Any]]) -> None:
+    from aepipe.tables import print_table
+
+    print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])

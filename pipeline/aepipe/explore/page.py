@@ -1,0 +1,202 @@
+"""`aepipe explore`: a bundle as one HTML page, in which a browser runs its graphs. The page's own files lie in web/."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from base64 import b64encode
+from html import escape
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from aepipe._version import __version__
+from aepipe.bundle.reader import AGAIN, Bundle
+from aepipe.errors import BadInput
+from aepipe.files.out import output_kind
+from aepipe.files.staged import replacing
+from aepipe.images.data import open_images
+
+from . import web_runtime
+
+AXES = 16  # principal axes that the page shows
+EXAMPLES = 64  # images that it takes along
+LABELS = 40  # classes that colours and shapes can tell apart
+FILES = (
+    "runtime.js",
+    "latent.js",
+    "pixels.js",
+    "map.js",
+    "legend.js",
+    "point.js",
+    "axes.js",
+    "samples.js",
+    "image.js",
+    "sheet.js",
+    "between.js",
+    "main.js",
+)
+
+
+def write_explorer(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    images: str | None = None,
+    cdn: bool = False,
+    runtime: str | Path | None = None,
+) -> int:
+    """Write the page of a bundle to `out` (.html); returns its size in bytes.
+
+    `images` is a data string of images to take along; without it a few training codes are decoded in their place. With
+    `cdn` the page loads onnxruntime-web from a public network when it is opened, else it holds it; `runtime` is a folder
+    with that package. Raises BadInput and AepipeError, and then leaves what was at `out`.
+    """
+    output_kind(out, ("html",))
+    if cdn and runtime is not None:
+        raise BadInput("--cdn leaves the runtime out and --runtime puts it in", "give one of them")
+    opened = Bundle(bundle)
+    content = _content(opened, images)
+    files = None if cdn else web_runtime.web_runtime(runtime)
+    page = _page(opened, content, files)
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return len(page.encode("utf-8"))
+
+
+def packed(content: bytes) -> str:
+    """gzip and base64, the same for the same content."""
+    return b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def for_script(value: Any) -> str:
+    """JSON that may stand inside <script>: nothing in it can end the element or open a comment."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
+    """What the page knows of the bundle: graphs, codes and example images, as latent.js and runtime.js read it."""
+    graphs = {role: packed(bundle.graph(role).path.read_bytes()) for role in ("encoder", "decoder")}
+    densities = []
+    for index, name in enumerate(bundle.densities):
+        graphs[f"sample/{index}"] = packed(bundle.graph("sample", name).path.read_bytes())
+        densities.append({"name": name, "features": bundle.noise_features(name)})
+    corruption = bundle.trained.get("corruption")
+    corruption = corruption if isinstance(corruption, dict) else {}
+    return {
+        "name": bundle.name,
+        "shape": list(bundle.shape),
+        "latent": bundle.latent,
+        "task": bundle.task,
+        "corruption": str(corruption.get("name") or ""),
+        "sigma": _number(corruption.get("options"), "sigma"),
+        "graphs": graphs,
+        "densities": densities,
+        **_codes(bundle),
+        "examples": _examples(images, bundle.shape) if images else None,
+    }
+
+
+def _number(options: Any, key: str) -> float | None:
+    value = options.get(key) if isinstance(options, dict) else None
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _codes(bundle: Bundle) -> dict[str, Any]:
+    """The training codes with their principal axes, and their labels where they can be told apart."""
+    codes, labels = bundle.codes()
+    if codes.ndim != 2 or codes.shape[1] != bundle.latent or not len(codes) or not np.isfinite(codes).all():
+        message = f"the codes of {bundle.name} have shape {list(codes.shape)}, not finite [N, {bundle.latent}]"
+        raise BadInput(message, AGAIN)
+    mean, axes, share = principal_axes(codes)
+    found: dict[str, Any] = {
+        "count": len(codes),
+        "codes": packed(codes.astype("<f4").tobytes()),
+        "mean": packed(mean.astype("<f4").tobytes()),
+        "axes": packed(axes.astype("<f4").tobytes()),
+        "share": [round(float(each), 6) for each in share],
+        "labels": None,
+        "classes": 0,
+    }
+    if labels is not None and labels.shape == (len(codes),):
+        classes, of = np.unique(labels, return_inverse=True)
+        found["classes"] = len(classes)
+        if len(classes) <= LABELS:
+            names = [str(each) for each in classes.tolist()]
+            found["labels"] = {"names": names, "of": packed(of.astype("u1").tobytes())}
+    return found
+
+
+def principal_axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean [d], up to 16 principal axes [k, d] and the share of the variance along each [k].
+
+    Each axis points where its largest entry is positive, so that the same codes give the same map everywhere.
+    """
+    codes = codes.astype(np.float64)
+    mean = codes.mean(0)
+    centred = codes - mean
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(codes))
+    order = np.argsort(-variances)[:AXES]
+    axes = vectors.T[order]
+    largest = axes[np.arange(len(axes)), np.abs(axes).argmax(1)]
+    total = variances.clip(0).sum()
+    return mean, axes * np.where(largest < 0, -1, 1)[:, None], variances[order].clip(0) / (total or 1)
+
+
+def _examples(images: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+    source = open_images(images, shape=shape, limit=EXAMPLES)
+    pixels = source.read(np.arange(len(source)))
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype("<f4")
+    kind = "uint8" if pixels.dtype == np.uint8 else "float32"
+    name = PurePath(source.name).name  # pages travel: no folders of this machine
+    return {"name": name, "count": len(pixels), "kind": kind, "pixels": packed(pixels.tobytes())}
+
+
+def _page(bundle: Bundle, content: dict[str, Any], files: dict[str, bytes] | None) -> str:
+    template = resources.files("aepipe.explore") / "web"
+
+    def read(name: str) -> str:
+        return (template / name).read_text(encoding="utf-8")
+
+    main, module, wasm = web_runtime.SHA256
+    content["cdn"] = None
+    if files is None:
+        urls = {"module": module, "wasm": wasm}
+        content["cdn"] = {
+            key: {"url": web_runtime.CDN + file, "integrity": web_runtime.integrity(file)} for key, file in urls.items()
+        }
+        checked = f'integrity="{web_runtime.integrity(main)}" crossorigin="anonymous"'
+        runtime = f'<script src="{web_runtime.CDN}{main}" {checked}></script>'
+        hosts = "https://cdn.jsdelivr.net"
+    else:
+        script = re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", files[main].decode())
+        runtime = "\n".join(
+            [f"<script>{_inside_script(script)}</script>"]
+            + [
+                f'<script type="text/plain" id="{key}">{packed(files[file])}</script>'
+                for key, file in (("module", module), ("wasm", wasm))
+            ]
+        )
+        hosts = ""
+    parts = {
+        "name": escape(bundle.name),
+        "latent": "1 number" if bundle.latent == 1 else f"{bundle.latent} numbers",
+        "version": escape(__version__),
+        "web": web_runtime.VERSION,
+        "hosts": hosts,
+        "style": read("page.css"),
+        "runtime": runtime,
+        "content": for_script(content),
+        "script": _inside_script("\n".join(f"// {name}\n{read(name)}" for name in FILES)),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("page.html"))
+
+
+def _inside_script(script: str) -> str:
+    """A script that its own text cannot end; in JavaScript strings \\x3c is <."""
+    return re.sub(r"<(?=/script|!--|script)", r"\\x3c", script, flags=re.IGNORECASE)

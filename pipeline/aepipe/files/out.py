@@ -1,0 +1,92 @@
+"""What OUT asks for by its ending, and whether a result may lie there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from aepipe.errors import BadInput, closest
+
+from .staged import _nearest, _temporary
+
+_KINDS = {
+    "png": ".png",
+    "npy": ".npy",
+    "npz": ".npz",
+    "csv": ".csv",
+    "html": ".html",
+    "folder": "a folder ending with /",
+}
+
+
+def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
+    """What OUT asks for by its ending: "png", "npy", "npz", "csv" or "folder" (no ending, or a trailing slash).
+
+    "-" is "csv" on stdout. Raises BadInput for a kind that is not in `allowed` and for a place that cannot take it;
+    leaves nothing behind, so that it can be called before any computing.
+    """
+    text = os.fspath(path)
+    ending = PurePath(text).suffix.lower()
+    if text == "-":
+        kind = "csv"
+    elif text.endswith(("/", os.sep)) or not ending:
+        kind = "folder"
+    else:
+        kind = ending.removeprefix(".")
+    if not text or kind not in allowed:
+        what = {"-": "stdout"}.get(text, "a folder" if kind == "folder" else ending)
+        raise BadInput(
+            f"The output {text!r} cannot be used: this command does not write {what}",
+            closest(ending, [_KINDS[name] for name in allowed]),
+        )
+    if text != "-":
+        _check_place(text, folder=kind == "folder")
+    return kind
+
+
+def _check_place(text: str, folder: bool) -> None:
+    try:
+        target = Path(text).resolve()
+        if folder and target.exists() and not target.is_dir():
+            raise BadInput(f"The output {text} is a file that exists, but a folder is needed", "choose another name")
+        if folder and target.is_dir() and any(target.iterdir()):
+            raise BadInput(f"The output folder {text} is not empty", "choose another folder or remove it")
+        if not folder and target.is_dir():
+            raise BadInput(f"The output {text} is a folder that exists, but a file is needed", "choose another name")
+        home = _nearest(target if folder else target.parent)
+        if not home.is_dir():
+            raise BadInput(f"The output {text} cannot be created, because {home} is a file", "choose another folder")
+        probe = _temporary(home)  # permission bits say nothing to root, nor about read-only and special file systems
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (OSError, RuntimeError, ValueError) as error:  # pathlib: RuntimeError for a link loop, ValueError for NUL
+        cause = getattr(error, "strerror", None) or error
+        hint = "choose a folder that can be written"
+        raise BadInput(f"The output {text!r} cannot be written: {cause}", hint) from error
+
+
+def png_name(name: str, keep: bool = False) -> str:
+    """The relative path of the PNG for an input: "a/b.jpg" gives a/b.png, with `keep` a/b.jpg.png."""
+    path = PurePath(name)
+    if path.is_absolute() or path.drive or ".." in path.parts or not path.name or "\0" in name:
+        raise BadInput(f"The name {name!r} leads out of the output folder", "give a relative path without '..'")
+    return str(path.with_name(path.name + ".png") if keep else path.with_name(path.stem + ".png"))
+
+
+def png_names(names: Sequence[str]) -> list[str]:
+    """png_name of each, all different: names that would collide keep their ending. Raises BadInput."""
+    chosen = [png_name(name) for name in names]
+    full = [png_name(name, keep=True) for name in names]
+    while True:  # a full name may meet the short name of a third ("x.jpg.gif"), which then gives way as well
+        seen = Counter(chosen)
+        clashes = [index for index, name in enumerate(chosen) if seen[name] > 1 and name != full[index]]
+        if not clashes:
+            break
+        for index in clashes:
+            chosen[index] = full[index]
+    if len(seen) < len(chosen):
+        name = max(seen, key=lambda each: seen[each])
+        raise BadInput(f"Two inputs would both be written as {name}", "give every input a name of its own")
+    return chosen

@@ -1,0 +1,1 @@
+"""Reading images, whatever they are in, and what pixels mean."""

@@ -1,0 +1,164 @@
+"""Images in batches, read ahead in a thread."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from aepipe.errors import BadInput
+
+from .pixels import as_float
+
+if TYPE_CHECKING:
+    from .source import Source
+
+CHUNK = 1 << 20  # bytes of float images that are read at once, or one batch if that is more
+
+T = TypeVar("T")
+Bad = tuple[int, BadInput]  # an image that cannot be read, by index
+
+
+class Batch(NamedTuple):
+    """Some images and their indices in the source."""
+
+    indices: np.ndarray  # int64 [n]
+    images: np.ndarray  # [n,C,H,W] float32 in 0..1, C-contiguous (raw_batches: uint8 where the source has that)
+
+
+def batches(
+    source: Source,
+    batch_size: int,
+    *,
+    part: range | None = None,
+    skip_bad: bool = False,
+    on_bad: Callable[[int, BadInput], None] | None = None,
+) -> Iterator[Batch]:
+    """All images in order as float32 in 0..1, read ahead in a thread. Raises BadInput where an image cannot be read.
+
+    With `skip_bad` such images are left out and `on_bad(index, error)` is called for each, in the caller's thread; if
+    none at all can be read, that is an error. `part` reads these indices alone, and they may be none.
+    """
+    return _read_ahead(source, batch_size, part, skip_bad, on_bad, as_float)
+
+
+def raw_batches(
+    source: Source,
+    batch_size: int,
+    *,
+    skip_bad: bool = False,
+    on_bad: Callable[[int, BadInput], None] | None = None,
+) -> Iterator[Batch]:
+    """The same, with images as the source has them: uint8, or float32 in 0..1."""
+    return _read_ahead(source, batch_size, None, skip_bad, on_bad, np.ascontiguousarray)
+
+
+def _read_ahead(
+    source: Source,
+    batch_size: int,
+    part: range | None,
+    skip_bad: bool,
+    on_bad: Callable[[int, BadInput], None] | None,
+    convert: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[Batch]:
+    if batch_size < 1:
+        raise BadInput(f"the batch size is {batch_size}", "a batch size is 1 or more")
+    read = 0
+    indices = range(len(source)) if part is None else part
+    with closing(prefetch(_read_chunks(source, indices, batch_size, skip_bad, convert))) as ahead:
+        for batch, bad in chain.from_iterable(ahead):
+            for index, error in bad:
+                if on_bad is not None:
+                    on_bad(index, error)
+            read += len(batch.indices)
+            if len(batch.indices):
+                yield batch
+    if not read and part is None:
+        message = f"none of the {len(source)} images in {source.name} can be read"
+        raise BadInput(message, "without --skip-bad the first one's error is shown")
+
+
+def _read_chunks(
+    source: Source, part: range, batch_size: int, skip_bad: bool, convert: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[Iterable[tuple[Batch, list[Bad]]]]:
+    """Batches, several at a time where they are small: to start a read and to hand it over costs more than small images do."""
+    step = batch_size * max(1, CHUNK // (batch_size * 4 * math.prod(source.shape)))
+    for start in part[::step]:
+        own = range(start, min(start + step, part.stop))
+        try:
+            images = convert(source.read(np.arange(own.start, own.stop)))
+        except BadInput:  # once more, batch by batch: those before the bad image are good
+            yield from ([batch] for batch in _read_batches(source, own, batch_size, skip_bad, convert))
+        else:
+            indices = np.arange(own.start, own.stop)
+            starts = range(0, len(own), batch_size)
+            yield [(Batch(indices[k : k + batch_size], images[k : k + batch_size]), []) for k in starts]
+
+
+def _read_batches(
+    source: Source, part: range, batch_size: int, skip_bad: bool, convert: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[Batch, list[Bad]]]:
+    for start in part[::batch_size]:
+        indices = np.arange(start, min(start + batch_size, part.stop))
+        bad: list[Bad] = []
+        try:
+            images = source.read(indices)
+        except BadInput:
+            if not skip_bad:
+                raise
+            indices, images = _read_good(source, indices, bad)
+        yield Batch(indices, convert(images)), bad
+
+
+def _read_good(source: Source, indices: np.ndarray, bad: list[Bad]) -> tuple[np.ndarray, np.ndarray]:
+    """Image by image; what cannot be read is added to `bad`."""
+    good: list[int] = []
+    images: list[np.ndarray] = []
+    for index in indices:
+        try:
+            images.append(source.read(np.array([index])))
+            good.append(index)
+        except BadInput as error:
+            bad.append((int(index), error))
+    return np.array(good, np.int64), np.concatenate(images) if images else np.empty((0, *source.shape), np.float32)
+
+
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
+    """The items in order, up to `depth` of them made ahead in a thread.
+
+    An error of the iterator is raised here, after the items before it. The thread ends when the consumer stops early.
+    """
+    room, ready, stop = threading.Semaphore(depth), queue.SimpleQueue[Any](), threading.Event()
+
+    def work() -> None:
+        try:
+            iterator = iter(items)
+            while room.acquire() and not stop.is_set():
+                ready.put((True, next(iterator)))
+        except StopIteration:
+            ready.put((False, None))
+        except BaseException as error:  # whatever it is belongs to the consumer
+            ready.put((False, error))
+
+    thread = threading.Thread(target=work, name="aepipe-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = ready.get()
+            if more:
+                room.release()
+                yield item
+            elif item is None:
+                return
+            else:
+                raise item
+    finally:
+        stop.set()
+        room.release()
+        thread.join()

@@ -1,0 +1,68 @@
+"""Any input, ready to be read by index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aepipe._types import Shape
+from aepipe.errors import AepipeError
+
+from .arrays import Images
+from .pixels import checked_float
+
+SPLITS = ("train", "test")
+
+
+@dataclass
+class Source:
+    """Any input, ready to be read by index."""
+
+    name: str  # the spec or path as the user gave it, "array" for arrays
+    images: Images
+    paths: list[str] | None = None  # of each image, '/'-separated and relative, where there are files
+    labels: np.ndarray | None = None
+    single_file: bool = False  # the input was one image file
+    dataset: dict[str, Any] | None = None  # record of the component, where it is a data set
+
+    @property
+    def shape(self) -> Shape:
+        """C, H, W."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The images at `indices` (0 to len-1, any order): [n,C,H,W], uint8 or float32 in 0..1. Raises BadInput."""
+        images = self.images.read(np.asarray(indices))
+        if images.shape != (len(indices), *self.shape):
+            message = f"{self.name} gave images {list(images.shape)} where {[len(indices), *self.shape]} was due"
+            raise AepipeError(message, "report it to the authors of the data set")
+        return images if images.dtype == np.uint8 else checked_float(images, indices, self.name)
+
+    def pick(self, indices: np.ndarray) -> Source:
+        """The images at these indices, in this order."""
+        paths = None if self.paths is None else [self.paths[index] for index in indices]
+        labels = None if self.labels is None else self.labels[indices]
+        picked = Picked(self.images, np.asarray(indices))
+        return Source(self.name, picked, paths, labels, self.single_file, self.dataset)
+
+    def cut(self, part: slice | None) -> Source:
+        """The images that a slice picks."""
+        return self if part is None else self.pick(np.arange(len(self))[part])
+
+
+class Picked:
+    """Some of the images, by a list of indices."""
+
+    def __init__(self, images: Images, picked: np.ndarray):
+        self.images, self.picked, self.shape = images, picked, images.shape
+
+    def __len__(self) -> int:
+        return len(self.picked)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.images.read(self.picked[indices])

@@ -1,0 +1,221 @@
+"""One job on many machines: shard I of N takes its block of the input, and the parts join to what one run writes.
+
+The shards of one job need nothing from one another. A folder OUT is shared: every shard adds its own images. Of any other
+OUT shard 3 of 8 writes a part, codes.3-of-8.npy, and `join` makes codes.npy of all eight.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import math
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePath
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from aepipe.errors import BadInput
+from aepipe.files.out import output_kind
+from aepipe.files.staged import Staged, replacing
+from aepipe.progress import say
+
+from .writers import ArrayWriter
+
+BLOCK = 1 << 20  # values drawn and thrown away at once, bytes copied at once
+
+
+class Shard(NamedTuple):
+    """Part `number` (1 to `of`) of a job that is cut into `of` parts."""
+
+    number: int
+    of: int
+
+    def part(self, total: int) -> range:
+        """The block of `total` indices that is this shard's: contiguous, sizes differ by one at most, may be empty."""
+        return range(total * (self.number - 1) // self.of, total * self.number // self.of)
+
+    def named(self, out: str) -> str:
+        """What this shard's part of a file OUT is called: codes.npy gives codes.3-of-8.npy; stdout stays."""
+        path = PurePath(out)
+        return out if out == "-" else str(path.with_name(f"{path.stem}.{self.number}-of-{self.of}{path.suffix}"))
+
+
+def part_of(total: int, shard: Shard | None) -> range:
+    """The indices that a run takes: all, or its shard's."""
+    return range(total) if shard is None else shard.part(total)
+
+
+def place(out: str, allowed: tuple[str, ...], shard: Shard | None) -> tuple[str, str]:
+    """The kind of OUT, as `output_kind` gives it, and where this run writes. Raises BadInput for OUT that cannot be shared."""
+    if shard is None or not out:
+        return output_kind(out, allowed), out
+    ending = PurePath(out).suffix.lower()
+    if ending == ".png" and "png" in allowed:
+        raise BadInput(f"{out} is one picture, which cannot be made in shards", "write a folder, .npy, .npz or .csv")
+    if out != "-" and (out.endswith(("/", os.sep)) or not ending):
+        if "folder" not in allowed:
+            return output_kind(out, allowed), out  # which says so
+        own = Path(
+            out, f"shard-{shard.number}-of-{shard.of}"
+        )  # never made: OUT itself may hold what others have written
+        return output_kind(f"{own}/", allowed), out
+    named = shard.named(out)
+    return output_kind(named, allowed), named
+
+
+class Shared(Staged):
+    """A folder that several shards write to: each adds its own files, and no image replaces a different one."""
+
+    def commit(self) -> None:
+        files = [path.relative_to(self.temporary) for path in self.temporary.rglob("*") if path.is_file()]
+        for file in files:
+            there = self.path / file
+            if there.exists() and not filecmp.cmp(there, self.temporary / file, shallow=False):
+                raise BadInput(f"{there} exists and is not this job's image", "choose another folder or remove it")
+        self.path.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (self.path / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.temporary / file).replace(self.path / file)
+        shutil.rmtree(self.temporary)
+
+
+def drawn(seed: int, features: int, part: range, batch_size: int) -> Iterator[np.ndarray]:
+    """The rows `part` of the standard normal noise [N, features] that `seed` gives, float32, in batches.
+
+    What comes before them is drawn and thrown away: NumPy's normal generator takes a varying number of random bits each.
+    """
+    rng = np.random.default_rng(seed)
+    for start in range(0, part.start * features, BLOCK):
+        rng.standard_normal(min(BLOCK, part.start * features - start), dtype=np.float32)
+    for start in part[::batch_size]:
+        yield rng.standard_normal((min(batch_size, part.stop - start), features), dtype=np.float32)
+
+
+def join(out: str) -> int:
+    """Write OUT (.npy, .npz or .csv) from the parts beside it, streamed; returns how many. The parts stay.
+
+    Raises BadInput for a part that is missing, damaged or not of this job.
+    """
+    ending = PurePath(out).suffix.lower()
+    if ending not in (".npy", ".npz", ".csv"):
+        what = "a folder needs no joining: its shards write to it" if not ending else f"{ending} files have no parts"
+        raise BadInput(f"{out} cannot be joined: {what}", "give the OUT of the shards: .npy, .npz or .csv")
+    output_kind(out, (ending[1:],))
+    parts = find_parts(Path(out))
+    try:
+        (_join_tables if ending == ".csv" else _join_arrays)(Path(out), parts)
+    except OSError as error:  # of reading: the writers name what they cannot write
+        name = error.filename or "a part"
+        raise BadInput(f"{name} cannot be read: {error.strerror or error}", "check its permissions") from None
+    return len(parts)
+
+
+def find_parts(out: Path) -> list[Path]:
+    """All parts of OUT, in order; raises BadInput that names those that are missing or of another split."""
+    pattern = re.compile(rf"{re.escape(out.stem)}\.(\d+)-of-(\d+){re.escape(out.suffix)}")
+    listing = list(out.parent.iterdir()) if out.parent.is_dir() else []
+    found = {Shard(int(m[1]), int(m[2])): path for path in listing if (m := pattern.fullmatch(path.name))}
+    if not found:
+        raise BadInput(f"there are no parts of {out}", f"--shard 1/8 writes {Shard(1, 8).named(out.name)}, and so on")
+    first = min(found)
+    for shard, path in sorted(found.items()):
+        if shard.of != first.of or not 1 <= shard.number <= shard.of or path.name != shard.named(out.name):
+            message = f"{path.name} and {found[first].name} are not parts of one job"
+            raise BadInput(message, "remove what does not belong to it")
+    missing = [shard for number in range(1, first.of + 1) if (shard := Shard(number, first.of)) not in found]
+    if missing:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        message = f"{missing[0].named(out.name)}{more} of the {first.of} parts of {out} is missing"
+        raise BadInput(message, f"run it: --shard {missing[0].number}/{first.of}")
+    return [found[shard] for shard in sorted(found)]
+
+
+class Rows(NamedTuple):
+    """An open part: its rows follow in `file`."""
+
+    file: IO[bytes]
+    name: str
+    key: str
+    length: int
+    row: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The rows, about a megabyte at a time."""
+        size = max(1, math.prod(self.row) * self.dtype.itemsize)
+        step = max(1, BLOCK // size)
+        for start in range(0, self.length, step):
+            count = min(step, self.length - start)
+            data = self.file.read(count * size)
+            if len(data) < count * size:
+                raise BadInput(f"{self.name} is truncated", "run that shard again")
+            yield np.frombuffer(data, self.dtype).reshape(count, *self.row)
+
+
+def _join_arrays(out: Path, paths: list[Path]) -> None:
+    with ExitStack() as stack:
+        parts = [_open_rows(path, stack) for path in paths]
+        first = parts[0]
+        for part in parts:
+            if (part.key, part.row, part.dtype) != (first.key, first.row, first.dtype):
+                message = f"{part.name} holds {_what(part)}, but {first.name} {_what(first)}: they are not of one job"
+                raise BadInput(message, "run the shards of one job again")
+        total = sum(part.length for part in parts)
+        for number, part in enumerate(parts, 1):
+            due = len(Shard(number, len(parts)).part(total))
+            if part.length != due:
+                say(
+                    f"note: {part.name} has {part.length} rows where an even split has {due}: were bad images left out?"
+                )
+                break
+        with ArrayWriter(out, first.key, first.row) as writer:
+            for part in parts:
+                for rows in part.blocks():
+                    writer.write(rows)
+
+
+def _what(part: Rows) -> str:
+    return f"{part.key} {part.dtype} [{', '.join(map(str, ('N', *part.row)))}]"
+
+
+def _open_rows(path: Path, stack: ExitStack) -> Rows:
+    """A part that ArrayWriter wrote, up to its rows."""
+    try:
+        key = ""
+        file: Any = stack.enter_context(path.open("rb"))
+        if path.suffix.lower() == ".npz":
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            (key,) = archive.namelist()
+            file = stack.enter_context(archive.open(key))
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("not as aepipe writes arrays")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if fortran or not shape or dtype.hasobject:
+            raise ValueError("not as aepipe writes arrays")
+    except (ValueError, zipfile.BadZipFile, EOFError):
+        raise BadInput(f"{path.name} holds no array that a shard wrote", "run that shard again") from None
+    return Rows(file, path.name, key.removesuffix(".npy"), shape[0], tuple(shape[1:]), dtype)
+
+
+def _join_tables(out: Path, paths: list[Path]) -> None:
+    """The header once, then all lines; the indices, the first column, must go on from part to part."""
+    header, last = b"", -1
+    with replacing(out) as temporary, temporary.open("wb") as joined:
+        for path in paths:
+            with path.open("rb") as file:
+                own, line = file.readline(), file.readline()
+                if path == paths[0]:
+                    header = own
+                    joined.write(header)
+                index = line.partition(b",")[0]
+                if own != header or (line and not (index.isdigit() and int(index) > last)):
+                    message = f"{path.name} does not go on where the parts before it end: it is not of their job"
+                    raise BadInput(message, "run the shards of one job again")
+                last = int(index) if line else last
+                joined.write(line)
+                shutil.copyfileobj(file, joined, BLOCK)

@@ -1,0 +1,204 @@
+"""Photographs of any size and colour through a model of small images: overlapping tiles, blended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from aepipe import figures
+from aepipe._types import Array, Corrupt, Shape
+from aepipe.errors import BadInput
+from aepipe.images.corruption import spoiled
+from aepipe.images.data import open_images
+from aepipe.images.image_files import FileImages, channels_and_size, read_image
+from aepipe.images.pixels import as_float, picture
+from aepipe.images.source import Picked, Source
+from aepipe.judging.metrics import psnr_between
+from aepipe.progress import progress, say
+from aepipe.runtime.model import BATCH, Model
+from aepipe.runtime.providers import FirstAvailable
+
+from .shards import part_of
+from .streams import Input, done, image_writer, names_of
+
+WINDOW, WINDOWS = 256, 3  # what a figure shows of a photograph, pixel by pixel
+
+
+def restore(model: Model, image: Array, overlap: int | None = None) -> Array:
+    """One image [C, H, W] of any size, uint8 or float in 0..1, through encoder and decoder by tiles: float32 [C, H, W].
+
+    Neighbouring tiles share `overlap` pixels (default: a quarter of a tile). Raises BadInput for an overlap that is no
+    less than a tile and for colours that do not fit the model.
+    """
+    return tiled(model.reconstruct_batch, image, model.shape, overlap, model.batch_size)
+
+
+def tiled(
+    compute: Callable[[Array], Array], image: Array, shape: Shape, overlap: int | None = None, batch_size: int = BATCH
+) -> Array:
+    """The same by any function from float32 [n, *shape] to the same shape; it gets `batch_size` tiles or fewer at once.
+
+    A grey function takes each channel by itself, one for three channels a grey image thrice. An image smaller than a tile
+    is continued by reflection. Beside the image and the result only one row of tiles is in memory.
+    """
+    _, height, width = shape
+    overlap = check_overlap(overlap, shape)
+    planes = _planes(image, shape[0])
+    missing = [max(0, tile - side) for tile, side in zip((height, width), image.shape[1:], strict=True)]
+    margins = [(each // 2, each - each // 2) for each in missing]
+    padded = np.pad(planes, [(0, 0), (0, 0), *margins], "reflect")
+    rows, columns = _steps(padded.shape[2], height, overlap), _steps(padded.shape[3], width, overlap)
+    result = np.zeros(padded.shape, np.float32)
+    for top, fade in rows:
+        tiles = np.stack([padded[:, :, top : top + height, left : left + width] for left, _ in columns])
+        flat = tiles.reshape(-1, *shape)
+        parts = [compute(as_float(flat[k : k + batch_size])) for k in range(0, len(flat), batch_size)]
+        band = np.zeros((*padded.shape[:2], height, padded.shape[3]))
+        for (left, weight), tile in zip(columns, np.concatenate(parts).reshape(tiles.shape), strict=True):
+            band[..., left : left + width] += weight * tile
+        result[:, :, top : top + height] += fade[:, None] * band
+    (above, _), (before, _) = margins
+    result = result[:, :, above : above + image.shape[1], before : before + image.shape[2]]
+    return result.reshape(image.shape) if planes.size == image.size else result[0].mean(0, keepdims=True)
+
+
+def check_overlap(overlap: int | None, shape: Shape) -> int:
+    """The overlap in pixels, by default a quarter of a tile's smaller side; raises BadInput where no tile could move on."""
+    side = min(shape[1:])
+    if overlap is None:
+        return side // 4
+    if not 0 <= overlap < side:
+        raise BadInput(f"tiles of {side} pixels cannot overlap by {overlap}", f"0 to {side - 1}; default: {side // 4}")
+    return overlap
+
+
+def _planes(image: Array, channels: int) -> Array:
+    """The image as [n, channels, H, W]: whole, each channel by itself, or a grey one repeated."""
+    own = image.shape[0]
+    if own == channels:
+        return image[None]
+    if channels == 1:
+        return image[:, None]
+    if own == 1:
+        return np.broadcast_to(image[None], (1, channels, *image.shape[1:]))
+    raise BadInput(
+        f"an image of {own} channels does not fit a model of {channels}", "give grey images or the model's colours"
+    )
+
+
+def _steps(side: int, tile: int, overlap: int) -> list[tuple[int, Array]]:
+    """Along one side: where each tile starts, and its weights [tile], positive, which sum to 1 at every pixel.
+
+    The starts are spread evenly. A weight rises and falls as a squared sine over the overlap, which takes the model's
+    edges, where it knows least, out of the picture without a seam; in two dimensions weights are products.
+    """
+    count = 1 + math.ceil((side - tile) / (tile - overlap))
+    starts = np.linspace(0, side - tile, count).round().astype(int)
+    inside = np.minimum(np.arange(tile), np.arange(tile)[::-1]) + 0.5  # pixels from the nearer edge
+    window = np.sin(np.pi / 2 * np.minimum(inside / max(overlap, 0.5), 1)) ** 2
+    total = np.zeros(side)
+    for start in starts:
+        total[start : start + tile] += window
+    return [(int(start), window / total[start : start + tile]) for start in starts]
+
+
+def open_whole(model: Model, given: Input, kind: str, overlap: int | None) -> None:
+    """Open an input for tiles: its images keep their own sizes. Provider and input are met in the order of `Input.open`."""
+    check_overlap(overlap, model.shape)
+    if not isinstance(model.provider, FirstAvailable):
+        model.start("encoder", "decoder")
+    given.source = open_images(given.what, split=given.split, limit=given.limit)
+    if kind == "png" and len(given.source) > 1:
+        message = f"{given.source.name} has {len(given.source)} images, and a picture of tiles shows one"
+        raise BadInput(message, "give a folder as OUT, or --limit 1")
+    model.start("encoder", "decoder")
+
+
+def restore_input(
+    model: Model, given: Input, out: str, kind: str, *, overlap: int | None, spoil: Corrupt | None = None, seed: int = 0
+) -> None:
+    """Every image of an input that `open_whole` opened, at its own size, to OUT: a picture of one image (with `spoil` before
+    and after), a folder, or an array where all are of one size. `spoil` spoils the whole image before it is cut into tiles.
+    """
+    ratios: list[tuple[float, float]] = []
+    count = 0
+
+    def results() -> Iterator[tuple[int, Array, Array, Array]]:
+        nonlocal count
+        for index, image in _whole_images(given):
+            before = spoiled(spoil, as_float(image[None]), np.array([index]), seed)[0] if spoil else image
+            restored = restore(model, before, overlap)
+            if spoil:
+                ratios.append((psnr_between(before, as_float(image)), psnr_between(restored, as_float(image))))
+            count += 1
+            yield index, image, before, restored
+
+    if kind == "png":
+        for _, *stages in results():
+            figures.save(_compared(stages, model, _quality(ratios)) if spoil else picture(stages[-1]), out)
+    else:
+        shape = None
+        with image_writer(out, kind, names_of(given.source), given.source.shape, shard=given.shard) as write:
+            for index, _, _, restored in results():
+                if kind != "folder" and shape not in (None, restored.shape):
+                    message = f"images of shapes {list(shape or ())} and {list(restored.shape)} do not make one array"
+                    raise BadInput(message, "give a folder as OUT")
+                shape = restored.shape
+                write(np.array([index]), restored[None])
+    done(out, count, note=_quality(ratios))
+
+
+def _whole_images(given: Input) -> Iterator[tuple[int, Array]]:
+    """This run's part of the images, each at its own size, with its index."""
+    part, bad = part_of(len(given.source), given.shard), 0
+    with progress("restoring", len(part)) as advance:
+        for index in part:
+            try:
+                yield index, read_whole(given.source, index)
+            except BadInput as error:
+                if not given.skip_bad:
+                    raise
+                bad += 1
+                say(f"skipped: {error.message}")
+            advance(1)
+    if bad:
+        say(f"skipped {bad} bad images")
+    if bad and bad == len(part) and given.shard is None:
+        raise BadInput(f"none of the {bad} images in {given.source.name} can be read", "see above why")
+
+
+def read_whole(source: Source, index: int) -> Array:
+    """One image [C, H, W] of a source that was opened without a shape, a file at its own size and in its own colours."""
+    images: Any = source.images
+    while isinstance(images, Picked):
+        images, index = images.images, int(images.picked[index])
+    if isinstance(images, FileImages):
+        path = images.root / images.paths[index]
+        return read_image(path, channels_and_size(path), resize=False)
+    return source.read(np.array([index]))[0]
+
+
+def _compared(stages: list[Array], model: Model, note: str) -> Any:
+    """Clean, spoiled and restored windows of one image, pixel by pixel: a reduced photograph shows no noise."""
+    _, height, width = stages[0].shape
+    high, wide = min(WINDOW, height), min(WINDOW, width)
+    top, count = (height - high) // 2, min(WINDOWS, width // wide)
+    lefts = [(width - wide) * (2 * k + 1) // (2 * count) for k in range(count)]
+    named = [
+        (label, np.stack([as_float(image)[:, top : top + high, left : left + wide] for left in lefts]))
+        for label, image in zip(("clean", "spoiled", "restored"), stages, strict=True)
+    ]
+    what = "" if (high, wide) == (height, width) else f" · windows of {wide}×{high} pixels"
+    subtitle = f"{width}×{height} pixels{what}{note.replace(', ', ' · ', 1)}"
+    return figures.rows(named, title=f"Restoration by {model.bundle.name}", subtitle=subtitle)
+
+
+def _quality(ratios: list[tuple[float, float]]) -> str:
+    """The mean PSNR before and after, for messages; nothing where nothing was spoiled."""
+    if not ratios:
+        return ""
+    before, after = np.mean(ratios, 0)
+    return f", {'mean ' * (len(ratios) > 1)}PSNR {before:.2f} dB spoiled, {after:.2f} dB restored"

@@ -1,0 +1,241 @@
+"""Writers of results, streamed and never half there.
+
+Every writer is a context manager. It writes to a temporary place on the file system of its target; leaving normally
+renames that into place, leaving by an exception removes it and leaves what was there before untouched. An OSError of
+writing (disk full, no permission) becomes an AepipeError that names the path and the cause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import queue
+import shutil
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
+
+import numpy as np
+
+from aepipe.errors import BadInput
+from aepipe.files.out import png_name, png_names
+from aepipe.files.staged import Staged, replacing, writing
+from aepipe.images.pixels import pixels
+
+
+class ArrayWriter:
+    """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write, if
+    there is none [0, *row] float32."""
+
+    def __init__(self, path: str | os.PathLike[str], key: str = "images", row: tuple[int, ...] = ()):
+        self.path, self.key = path, key
+        self._shape = row
+        self._dtype = np.dtype(np.float32)
+        self._rows, self._start = 0, 0
+
+    def __enter__(self) -> ArrayWriter:
+        self._staged = Staged(self.path)
+        with writing(self.path):
+            self._file: IO[bytes] = self._staged.temporary.open("w+b")
+        return self
+
+    def write(self, rows: np.ndarray) -> None:
+        """Appends rows [n, …]; n may be 0."""
+        rows = np.ascontiguousarray(rows)
+        with writing(self.path):
+            if not self._start:
+                self._shape, self._dtype = rows.shape[1:], rows.dtype
+                self._header()
+            if rows.shape[1:] != self._shape:
+                raise ValueError(f"rows of shape {rows.shape[1:]} cannot follow rows of shape {self._shape}")
+            if rows.size:
+                self._file.write(rows.astype(self._dtype, copy=False).data)
+            self._rows += len(rows)
+
+    def _header(self) -> None:
+        # numpy pads its header so that the first axis can grow in place
+        self._file.seek(0)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._rows, *self._shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+        if self._start not in (0, self._file.tell()):
+            raise RuntimeError("numpy's header has changed its length")
+        self._start = self._file.tell()
+
+    def _zip(self) -> None:
+        with replacing(self.path) as archive, zipfile.ZipFile(archive, "w") as file:
+            self._file.seek(0)
+            with file.open(f"{self.key}.npy", "w", force_zip64=True) as out:
+                shutil.copyfileobj(self._file, out, 1 << 20)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                with writing(self.path):
+                    self._header()
+                    self._file.flush()
+                    if os.fspath(self.path).lower().endswith(".npz"):
+                        self._zip()
+                    else:
+                        self._file.close()
+                        self._staged.commit()
+        finally:
+            with contextlib.suppress(OSError):  # what cannot be flushed is thrown away anyway
+                self._file.close()
+            self._staged.discard()
+
+
+class FolderWriter:
+    """One PNG per image in a new or empty folder: images [n,C,H,W] in 0..1 with C = 1 or 3.
+
+    `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
+    would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). Raises BadInput for a name that leaves
+    the folder and for another number of channels.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], names: Sequence[str] | Callable[[int], str], staged: Any = Staged):
+        self.path, self._stage = path, staged
+        self._name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
+
+    def __enter__(self) -> FolderWriter:
+        self._staged = self._stage(self.path, folder=True)
+        with writing(self.path):
+            self._staged.temporary.mkdir()
+        self._workers = min(4, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self._workers)
+        return self
+
+    def write(self, indices: Sequence[int] | np.ndarray, images: np.ndarray) -> None:
+        """Writes image k under the name of input indices[k]."""
+        if images.shape[1] not in (1, 3):
+            raise BadInput(f"Images of {images.shape[1]} channels cannot be written as PNG files", "write .npy or .npz")
+        data = pixels(images)
+        data = np.ascontiguousarray(data[:, 0] if data.shape[1] == 1 else data.transpose(0, 2, 3, 1))
+        jobs = [(self._name(int(index)), image) for index, image in zip(indices, data, strict=True)]
+        with writing(self.path):
+            shares = [jobs[start :: self._workers] for start in range(self._workers)]
+            list(self._pool.map(self._encode, shares))
+
+    def _encode(self, jobs: list[tuple[str, np.ndarray]]) -> None:
+        from PIL import Image
+
+        for name, image in jobs:
+            path = self._staged.temporary / name
+            try:
+                file = path.open("xb")  # never one result over another
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = path.open("xb")
+            with file:
+                Image.fromarray(image).save(file, "PNG", compress_level=1)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._pool.shutdown(cancel_futures=True)
+            if kind is None:
+                with writing(self.path):
+                    self._staged.commit()
+        finally:
+            self._staged.discard()
+
+
+class CsvWriter:
+    """A table with a header line, UTF-8; `path` None or "-" is stdout, where nothing can be taken back."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, columns: Sequence[str]):
+        self.path = None if path in (None, "-") else path
+        self.columns = list(columns)
+
+    def __enter__(self) -> CsvWriter:
+        self._file: IO[str] = sys.stdout
+        if self.path is not None:
+            self._staged = Staged(self.path)
+            with writing(self.path):
+                # file names that are not UTF-8 come back out as the bytes they were
+                self._file = self._staged.temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        self._csv: Any = csv.writer(self._file, lineterminator="\n")
+        self._put([self.columns])
+        return self
+
+    def write(self, rows: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+        """Appends rows: for each column the same number of values; float32 in its shortest exact digits."""
+        self._put(zip(*(rows[column] for column in self.columns), strict=True))
+
+    def _put(self, lines: Any) -> None:
+        with writing(self.path or "stdout"):
+            self._csv.writerows(lines)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.path is None:
+            if kind is None:
+                with writing("stdout"):
+                    self._file.flush()
+            return
+        try:
+            if kind is None:
+                with writing(self.path):
+                    self._file.close()
+                    self._staged.commit()
+        finally:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._staged.discard()
+
+
+class Background:
+    """Runs `writer.write` in one thread behind a queue of two, so that computing and writing overlap.
+
+    An error of the writer is raised by the next put() or by close(); what is still queued then is dropped. As a context
+    manager inside the writer's: leaving by an exception drops the queue, leaving normally waits for it.
+    """
+
+    def __init__(self, writer: Any):
+        self._write = writer.write
+        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=2)
+        self._error: BaseException | None = None
+        self._drop = False
+        self._thread = threading.Thread(target=self._run, name="aepipe-writer", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (arguments := self._queue.get()) is not None:
+            if self._drop:
+                continue  # the queue is emptied to the end: put() can never wait for a thread that has gone
+            try:
+                self._write(*arguments)
+            except BaseException as error:
+                self._error, self._drop = error, True
+
+    def put(self, *arguments: Any) -> None:
+        """Queues writer.write(*arguments); waits while two are queued. Arrays must not be changed afterwards."""
+        if self._error is not None:
+            raise self._error
+        if not self._thread.is_alive():
+            raise RuntimeError("put() to a writer that is closed")
+        self._queue.put(arguments)
+
+    def close(self) -> None:
+        """Waits until everything is written. Raises what the writer raised."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._drop = True
+            with contextlib.suppress(BaseException):
+                self.close()

@@ -1,0 +1,1 @@
+"""How good reconstructions and samples are, and how unusual an image is."""

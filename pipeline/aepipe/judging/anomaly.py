@@ -1,0 +1,174 @@
+"""Calibrated anomaly scores: how unusual an image is among normal ones, and an alarm at a chosen false-alarm rate.
+
+Reconstruction error and log-density each become a tail probability: the share of normal images that look at least as
+unusual. The two are combined as R. A. Fisher combined tests, T = -2 (ln p_error + ln p_density) (Statistical methods for
+research workers, 1932). The two are not independent, so that T does not follow Fisher's chi-squared distribution: the
+alarm is set by the ranks of T itself, as in conformal prediction (Vovk, Gammerman and Shafer, 2005).
+
+Both tests are one-sided: an image that is simpler than the normal ones, such as a blank one, has a small error and a
+common code, and does not alarm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aepipe._types import Array
+from aepipe.errors import BadInput
+from aepipe.files.staged import replacing
+from aepipe.runtime.model import Model
+
+FORMAT = 1
+LEVELS = 1001  # quantiles that are kept of each score: every tenth of a percent
+TAIL = 0.95  # where the tail begins whose mean excess says how fast it falls
+COLUMNS = ("error", "log_density")
+
+AGAIN = "make it again with 'aepipe infer score BUNDLE --calibrate SPEC -o FILE.json'"
+
+Scores = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The scores of normal images by one bundle, and where alarm begins."""
+
+    pair: str  # of the bundle, as its manifest has it
+    density: str
+    precision: str
+    data: str  # the normal images, as they were named
+    count: int  # how many they were
+    false_alarm: float
+    threshold: float  # of T
+    quantiles: dict[str, list[float]]  # of `error` and `log_density`, LEVELS each, ascending
+
+    def judge(self, scores: Scores) -> Scores:
+        """`anomaly`, Fisher's T [N] (0 is the most usual), and `alarm` [N], 1 where T exceeds the threshold, of `error` and
+        `log_density` [N] as `Model.score` gives them. What is not a number is as unusual as can be."""
+        total = _fisher(scores, self.quantiles, self.count)
+        return {"anomaly": total.astype(np.float32), "alarm": (total > self.threshold).astype(np.int64)}
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, **asdict(self)}) + "\n", encoding="utf-8")
+
+
+def calibrate(model: Model, images: Any, false_alarm: float = 0.05, density: str | None = None) -> Calibration:
+    """Learn from normal images, in every form that `Model.score` takes, what is usual: for them and others like them about
+    `false_alarm` of 1 will alarm. Raises BadInput for fewer images than that rate needs, 19 for 0.05."""
+    check_rate(false_alarm)
+    name = model.bundle.density_name(density)
+    said = str(images) if isinstance(images, str | Path) else "array"
+    return calibration(model, name, model.score(images, name), false_alarm, said)
+
+
+def calibration(model: Model, density: str, scores: Scores, false_alarm: float, data: str) -> Calibration:
+    """The same from scores that are there already."""
+    count, least = len(scores["error"]), math.ceil(1 / false_alarm - 1e-9) - 1
+    if count < least:
+        message = f"{count} normal images cannot set a false-alarm rate of {false_alarm:g}"
+        raise BadInput(message, f"it needs {least} or more; a few hundred make it precise")
+    for column in COLUMNS:
+        if not np.isfinite(scores[column]).all():
+            raise BadInput(f"the {column} of a normal image is not a finite number", "try another --density")
+    quantiles = {column: np.quantile(scores[column].astype(float), np.linspace(0, 1, LEVELS)) for column in COLUMNS}
+    kept = {column: values.tolist() for column, values in quantiles.items()}
+    rank = math.ceil(
+        (count + 1) * (1 - false_alarm) - 1e-9
+    )  # the smallest threshold that enough normal images stay below
+    threshold = float(np.sort(_fisher(scores, kept, count))[min(rank, count) - 1])
+    return Calibration(model.bundle.pair, density, model.precision, data, count, false_alarm, threshold, kept)
+
+
+def _fisher(scores: Scores, quantiles: dict[str, list[float]], count: int) -> Array:
+    """Fisher's T [N]: a large error and a low density are unusual."""
+    error = _log_tail(scores["error"], np.array(quantiles["error"]), count)
+    density = _log_tail(-scores["log_density"], -np.array(quantiles["log_density"])[::-1], count)
+    return -2 * (error + density)
+
+
+def _log_tail(values: Array, quantiles: Array, count: int) -> Array:
+    """The logarithm [N] of the probability that a normal image has such a value or a larger one.
+
+    Among the `count` normal images it follows their ranks, p = (1 + those above) / (1 + count). Beyond the largest, where
+    ranks would be all alike, it falls exponentially at the rate of the upper tail (Pickands, 1975, with shape 0).
+    """
+    values = np.where(np.isnan(values), np.inf, values).astype(float)
+    levels = np.linspace(0, 1, len(quantiles))
+    above = count * (1 - np.interp(values, quantiles, levels))
+    top = quantiles[-1]
+    tail = quantiles[levels >= TAIL]
+    excess = max(float((tail - tail[0]).mean()), 1e-6 * abs(top), 1e-12)
+    return np.log((1 + above) / (1 + count)) - np.maximum(values - top, 0) / excess
+
+
+def read(path: str | Path, model: Model, density: str | None = None) -> Calibration:
+    """A calibration that `Calibration.save` wrote, for this model. Raises BadInput for a file that is missing, damaged or
+    from a newer aepipe, and for a calibration of another bundle, precision or density."""
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(entries, dict):
+            raise ValueError("it is not an object")
+        newer = _number(entries, "format", int) > FORMAT
+        found = None if newer else _from_entries(entries)
+    except OSError as error:
+        raise BadInput(f"the calibration {path} cannot be read: {error.strerror}", AGAIN) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the calibration {path} is damaged: {error}", AGAIN) from None
+    if found is None:
+        message = f"the calibration {path} has format {entries['format']}, this aepipe reads up to {FORMAT}"
+        raise BadInput(message, "upgrade aepipe")
+    if found.pair != model.bundle.pair:
+        raise BadInput(f"the calibration {path} belongs to another bundle than {model.bundle.name}", AGAIN)
+    if density is not None and density != found.density:
+        message = f"the calibration {path} is for the density {found.density!r}, not {density!r}"
+        raise BadInput(message, f"leave out --density, or calibrate again with --density {density}")
+    if found.precision != model.precision:
+        message = f"the calibration {path} was made in {found.precision}, and the model computes in {model.precision}"
+        raise BadInput(message, f"score with --precision {found.precision}, or calibrate again")
+    model.bundle.density_name(found.density)
+    return found
+
+
+def _from_entries(entries: dict[str, Any]) -> Calibration:
+    """Raises ValueError that names what is wrong."""
+    texts = {key: entries.get(key) for key in ("pair", "density", "precision", "data")}
+    if wrong := [key for key, value in texts.items() if not isinstance(value, str)]:
+        raise ValueError(f"{wrong[0]!r} is missing or no text")
+    quantiles = entries.get("quantiles")
+    for column in COLUMNS:
+        values = quantiles.get(column) if isinstance(quantiles, dict) else None
+        if not isinstance(values, list) or len(values) != LEVELS or not all(map(_finite, values)):
+            raise ValueError(f"the quantiles of {column!r} are not {LEVELS} numbers")
+        if sorted(values) != values:
+            raise ValueError(f"the quantiles of {column!r} do not ascend")
+    kept = {column: entries["quantiles"][column] for column in COLUMNS}
+    numbers = {"false_alarm": _number(entries, "false_alarm"), "threshold": _number(entries, "threshold")}
+    count = int(_number(entries, "count", int))
+    if count < 1:
+        raise ValueError(f"'count' is {count}")
+    return Calibration(**texts, count=count, **numbers, quantiles=kept)  # type: ignore[arg-type]
+
+
+def _number(entries: dict[str, Any], key: str, kind: Any = (int, float)) -> float:
+    value = entries.get(key)
+    if not isinstance(value, kind) or not _finite(value):
+        raise ValueError(f"{key!r} is missing or no number")
+    return float(value)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_rate(false_alarm: float) -> None:
+    if not 0 < false_alarm < 1:
+        raise BadInput(
+            f"a false-alarm rate of {false_alarm:g} cannot be kept", "give a share between 0 and 1, such as 0.05"
+        )

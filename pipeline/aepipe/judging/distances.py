@@ -1,0 +1,138 @@
+"""How far apart two sets of points are, in the features of a judge: five instruments, in float64, with NumPy alone.
+
+Each is blind to something: the Fréchet distance sees means and covariances only, the kernel distance all moments but not
+single points, precision says nothing of what is missing, recall nothing of what is bad, and copies of the real points are
+perfect to all of them but the two-sample test. Points are [N, F] and [M, F]; sets of equal size are compared most fairly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from aepipe._types import Array
+from aepipe.errors import BadInput
+
+CHUNK = 1 << 22  # distances that are in memory at once: 32 MiB
+
+
+def frechet(a: Array, b: Array) -> float:
+    """The Fréchet distance of two normal distributions with the means and covariances of the points (Dowson and Landau, 1982).
+
+    |m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), 0 for equal ones. In a classifier's features it is what Heusel et al. (2017)
+    do in Inception's: figures of different judges cannot be compared. It is biased upwards for few points.
+    """
+    a, b = _pair(a, b)
+    first, second = (np.atleast_2d(np.cov(points, rowvar=False)) for points in (a, b))
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    # (C_a C_b)^½ and (C_a^½ C_b C_a^½)^½ have the same trace, and the latter is symmetric.
+    product = np.linalg.eigvalsh(root @ second @ root).clip(0)
+    distance = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first) + np.trace(second) - 2 * np.sqrt(product).sum()
+    return max(float(distance), 0.0)
+
+
+def kernel_distance(a: Array, b: Array, *, block: int = 1000, seed: int = 0) -> float:
+    """The squared maximum mean discrepancy under the kernel (x·y / F + 1)³, unbiased (Binkowski et al., 2018).
+
+    The mean over blocks of `block` points of each set, drawn without repetition. Equal distributions give 0 on average,
+    and single results below 0.
+    """
+    a, b = _pair(a, b)
+    rng = np.random.default_rng(seed)
+    count = max(1, min(len(a), len(b)) // block)
+    parts = [np.array_split(rng.permutation(len(points)), count) for points in (a, b)]
+    return float(np.mean([_discrepancy(a[rows], b[others]) for rows, others in zip(*parts, strict=True)]))
+
+
+def _discrepancy(a: Array, b: Array) -> float:
+    def kernel(x: Array, y: Array) -> Array:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def within(points: Array) -> float:
+        values = kernel(points, points)
+        return float((values.sum() - np.trace(values)) / (len(points) * (len(points) - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+
+
+def neighbours(real: Array, made: Array, *, k: int = 3, chunk: int = CHUNK) -> dict[str, float]:
+    """`precision`, `recall` and `two_sample`, from the distances of nearest neighbours.
+
+    precision: share of made points within the distance of some real point to its k-th neighbour among the real ones; recall:
+    the same with the sets exchanged (Kynkäänniemi et al., 2019). two_sample: how often the nearest other point, of either
+    set, is of a point's own set (the one-nearest-neighbour test of Lopez-Paz and Oquab, 2017; ties count half): 0.5 where the
+    sets cannot be told apart, 1 where they are apart, below 0.5 where one set holds copies of the other's points.
+    At most `chunk` distances are in memory at once. Raises BadInput for sets of k points or fewer.
+    """
+    real, made = _pair(real, made, least=k + 1)
+    centre = real.mean(0)  # distances of points around 0 lose the least to rounding
+    real, made = real - centre, made - centre
+    nearest_real, radius_real = _within(real, k, chunk)
+    nearest_made, radius_made = _within(made, k, chunk)
+    to_made = np.empty(len(real))
+    to_real = np.full(len(made), np.inf)
+    covered_real, covered_made = np.zeros(len(real), bool), np.zeros(len(made), bool)
+    for rows, distances in _distances(real, made, chunk):
+        to_made[rows] = distances.min(1)
+        np.minimum(to_real, distances.min(0), out=to_real)
+        covered_real[rows] = (distances <= radius_made).any(1)
+        covered_made |= (distances <= radius_real[rows, None]).any(0)
+    own = [_nearer(nearest_real, to_made), _nearer(nearest_made, to_real)]
+    figures = {"precision": covered_made.mean(), "recall": covered_real.mean(), "two_sample": np.mean(own)}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _nearer(own: Array, other: Array) -> float:
+    """How often the first distance is the smaller one; ties count half."""
+    return float(((own < other) + 0.5 * (own == other)).mean())
+
+
+def _within(points: Array, k: int, chunk: int) -> tuple[Array, Array]:
+    """Squared distance of each point to its nearest and to its k-th nearest other one."""
+    nearest, kth = np.empty(len(points)), np.empty(len(points))
+    for rows, distances in _distances(points, points, chunk):
+        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
+        distances.partition(k - 1, axis=1)
+        nearest[rows], kth[rows] = distances[:, :k].min(1), distances[:, k - 1]
+    return nearest, kth
+
+
+def _distances(a: Array, b: Array, chunk: int) -> Iterator[tuple[slice, Array]]:
+    """Squared distances of some points of `a` to all of `b`, until all were had."""
+    size = max(1, chunk // len(b))
+    lengths_a, lengths_b = np.square(a).sum(1), np.square(b).sum(1)
+    for start in range(0, len(a), size):
+        rows = slice(start, min(start + size, len(a)))
+        distances = a[rows] @ b.T
+        distances *= -2
+        distances += lengths_a[rows, None]
+        distances += lengths_b
+        yield rows, np.maximum(distances, 0, out=distances)
+
+
+def auroc(scores: Array, labels: Array) -> float:
+    """The area under the ROC curve [0..1]: how often a positive has a higher score than a negative; ties count half.
+
+    `scores` [N], `labels` [N] true for positives, such as anomalies. Raises BadInput unless there are both.
+    """
+    scores, positive = np.asarray(scores, np.float64), np.asarray(labels).astype(bool)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if scores.shape != positive.shape or scores.ndim != 1 or not positives or not negatives:
+        message = f"scores {list(scores.shape)} with {positives} positives and {negatives} negatives have no ROC curve"
+        raise BadInput(message, "give one score and one label each, and both kinds")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # from 1, the mean of those that tie
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _pair(a: Array, b: Array, least: int = 2) -> tuple[Array, Array]:
+    """Both sets in float64; raises BadInput where they cannot be compared."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
+        message = f"sets of shape {list(a.shape)} and {list(b.shape)} cannot be compared"
+        raise BadInput(message, f"[N, F] and [M, F] are needed, with {least} points or more each")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise BadInput("the features hold NaN or infinity", "use another judge")
+    return a, b

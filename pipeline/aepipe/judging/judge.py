@@ -1,0 +1,87 @@
+"""A judge: an ONNX graph from images to the features in which sets of images are compared.
+
+A judge is a classifier, frozen after training; where two sets of images lie alike in its features, they look alike to it.
+`python -m aepipe_builtins.train_judge` makes one from any data set with labels. One for MNIST ships with aepipe.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aepipe.bundle.manifest import sha256
+from aepipe.bundle.onnx_file import read_onnx
+from aepipe.errors import AepipeError, BadInput, ProviderUnavailable
+from aepipe.runtime.providers import Provider, brief
+
+FEATURES = "features"  # the output that is used, in a graph with several
+SHIPPED = {"mnist": "72c0fc54bccbd303816ce191217200accb21666476fe6888ef53f19a34df7521"}  # SHA-256 of the released files
+TRAIN_ONE = "train one with 'python -m aepipe_builtins.train_judge --data SPEC -o FILE.onnx'"
+
+
+class Judge:
+    """An opened judge.
+
+    The graph has one input, float32 images [N, C, H, W] in 0..1, and an output `features` [N, F], or one output of any
+    name. Raises BadInput for a file that is no such graph, or takes images of another shape than `shape` (C, H, W).
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], provider: Provider, *, threads: int | None = None):
+        if not path.is_file():
+            raise BadInput(f"there is no judge {str(path)!r}", TRAIN_ONE)
+        try:
+            found = read_onnx(path)
+            _check_input(path, list(found.inputs.values()), shape)
+            self._session = provider.open(path, threads=threads)
+        except ProviderUnavailable:
+            raise
+        except AepipeError as error:  # whose hints are about bundles
+            raise BadInput(error.message, TRAIN_ONE) from error
+        self.path, self.note = path, _note(found.notes.get("judge", ""))
+        (self._input,) = found.inputs
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Features [N, F] float32 of images [N, C, H, W] float32 in 0..1; raises AepipeError when the graph fails."""
+        try:
+            outputs = self._session.run({self._input: images})
+        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
+            raise AepipeError(f"the judge {self.path} failed: {brief(error)}", "try a smaller --batch-size") from error
+        features = outputs.get(FEATURES, next(iter(outputs.values())))
+        if features.shape[:1] != images.shape[:1] or features.ndim != 2:
+            message = f"the judge {self.path} makes {list(features.shape)} of {len(images)} images"
+            raise BadInput(message, "its features must be [N, F]: one row for each image")
+        return features
+
+    def as_json(self) -> dict[str, Any]:
+        """Which judge it was, so that figures are compared with those of the same one only."""
+        return {"file": self.path.name, "sha256": sha256(self.path), **self.note}
+
+
+def _check_input(path: Path, inputs: list[list[int | None]], shape: tuple[int, int, int]) -> None:
+    if len(inputs) != 1 or len(inputs[0]) != 4:
+        raise BadInput(f"{path} is no judge: it does not take images [N, C, H, W] and nothing else")
+    sizes = inputs[0][1:]
+    if any(own is not None and own != given for own, given in zip(sizes, shape, strict=True)):
+        raise BadInput(f"the judge {path} takes images of shape {sizes}, and the bundle's are {list(shape)}")
+
+
+def shipped(name: str) -> Path:
+    """The judge that ships with aepipe for this data; raises BadInput when it is not the one that was released."""
+    path = Path(str(importlib.resources.files("aepipe_builtins") / "judges" / f"{name}.onnx"))
+    if not path.is_file() or sha256(path) != SHIPPED[name]:
+        raise BadInput(f"{path} is missing or altered: its SHA-256 is not the released one", "install aepipe again")
+    return path
+
+
+def _note(text: str) -> dict[str, Any]:
+    """What `train_judge` noted in the graph; another maker's graph has no such note, or not of this kind."""
+    try:
+        note = json.loads(text)
+    except ValueError:
+        return {}
+    kinds = {"data": str, "accuracy": float}
+    return {key: note[key] for key in kinds if isinstance(note, dict) and isinstance(note.get(key), kinds[key])}

@@ -1,0 +1,56 @@
+"""How well a bundle that was trained on one class tells it from the others: the usual test of anomaly detectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aepipe._types import Array
+from aepipe.errors import BadInput
+from aepipe.images.batches import batches
+from aepipe.images.source import Source
+from aepipe.progress import progress
+from aepipe.runtime.model import Model
+
+from .anomaly import calibration
+from .distances import auroc
+
+
+def one_class(
+    model: Model, test: Source, train: Source | None, normal: int, density: str | None = None
+) -> dict[str, Any]:
+    """Areas under the ROC curve (0.5 is chance, 1 is perfect) of telling test images of the class `normal` from the others.
+
+    `error` by the reconstruction error, `log_density` by the code's density, `combined` by both as anomaly.py combines them,
+    calibrated on the training images of that class; None where there are none. Raises BadInput for data without labels, or
+    with none of that class.
+    """
+    name = model.bundle.density_name(density)
+    if test.labels is None:
+        raise BadInput(f"{test.name} has no labels", "one class can be told from others only where labels name them")
+    unusual = test.labels != normal
+    if unusual.all():
+        known = ", ".join(map(str, np.unique(test.labels)))
+        raise BadInput(f"no image of {test.name} has the label {normal}", f"its labels: {known}")
+    scores = _scores(model, test, name)
+    found: dict[str, float | None] = {
+        "error": auroc(scores["error"], unusual),
+        "log_density": auroc(-scores["log_density"], unusual),
+    }
+    found["combined"] = None
+    if train is not None and train.labels is not None and (train.labels == normal).any():
+        usual = train.pick(np.flatnonzero(train.labels == normal))
+        learned = calibration(model, name, _scores(model, usual, name), 0.05, train.name)
+        found["combined"] = auroc(learned.judge(scores)["anomaly"], unusual)
+    return {"normal": normal, "density": name, "auroc": found}
+
+
+def _scores(model: Model, source: Source, density: str) -> dict[str, Array]:
+    """`error` and `log_density` of every image, in order."""
+    made = []
+    with progress("scoring", len(source)) as advance:
+        for batch in batches(source, model.batch_size):
+            made.append(model.score_batch(batch.images, density))
+            advance(len(batch.indices))
+    return {key: np.concatenate([part[key] for part in made]) for key in made[0]}

@@ -1,0 +1,144 @@
+"""How good the samples of a bundle are, by a judge: distances to test images, beside those of sets that we know more about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aepipe._types import Array
+from aepipe.errors import BadInput
+from aepipe.images.batches import batches
+from aepipe.images.source import Source
+from aepipe.progress import Advance, progress
+from aepipe.runtime.model import Model, between
+
+from .distances import frechet, kernel_distance, neighbours
+from .judge import Judge
+
+LEAST = 10  # images in a set
+
+
+def judged(
+    model: Model,
+    judge: Judge,
+    test: Source,
+    train: Source | None,
+    *,
+    density: str | None = None,
+    count: int = 10_000,
+    seed: int = 0,
+    **reading: Any,
+) -> dict[str, Any]:
+    """What the judge says of `count` samples, and of as many mid-points, reconstructions and training images.
+
+    Every set is compared with the same test images, by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
+    distances.py): samples of `density`; midpoints, the decoded middles of straight lines between the codes of two test
+    images, and those of the other paths of paths.py; reconstructions of the test images themselves, which show what
+    decoder and code cost; train, real images and so the floor, None where the data has no training split. `log_likelihood`
+    is the mean log-density (natural logarithm) of the test images' codes, and at "train" that of the training images'
+    codes: higher there means that the density learned its codes by heart.
+
+    All sets have one size, for the distances depend on it: `count`, or the smaller of the data's splits. Images are chosen
+    and samples drawn by `seed`; `reading` goes to `aepipe.images.batches.batches`. Raises BadInput for fewer than 10 images.
+    """
+    name = model.bundle.density_name(density)
+    return judged_each(model, judge, test, train, [name], count=count, seed=seed, **reading)[name]
+
+
+def judged_each(
+    model: Model,
+    judge: Judge,
+    test: Source,
+    train: Source | None,
+    densities: Sequence[str],
+    *,
+    count: int = 10_000,
+    seed: int = 0,
+    **reading: Any,
+) -> dict[str, dict[str, Any]]:
+    """`judged` of several densities, by name: what does not depend on the density is computed once."""
+    sizes = [count, len(test)] + ([] if train is None else [len(train)])
+    count, rng = min(sizes), np.random.default_rng(seed)
+    if count < LEAST:
+        raise BadInput(f"{count} images are too few to judge samples by", f"{LEAST} are the least, 10,000 are usual")
+    inverses = [name for name in densities if model.bundle.has("noise", name)]
+    decoded = 3 + len(densities) + len(inverses)
+    with progress("judging", count * (1 + decoded + (train is not None))) as advance:
+        real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
+        # Each code and another one: a ring in random order, so that each is an end twice.
+        ring = rng.permutation(len(codes))
+        ends = codes[ring], codes[np.roll(ring, 1)]
+
+        def made(codes: Array) -> Array:
+            return _decoded(model, judge, codes, advance)
+
+        def middles(way: str, density: str | None = None) -> Array:
+            return made(between(model, *ends, 3, way, density)[:, 1])
+
+        common: dict[str, Array | None] = {
+            "midpoints": middles("linear"),
+            "midpoints_slerp": middles("slerp"),
+            "reconstructions": made(codes),
+            "train": None,
+        }
+        own: dict[str, dict[str, Array]] = {}
+        for name in densities:
+            own[name] = {"samples": made(np.concatenate(list(model.sample_codes(count, name, seed))))}
+            if name in inverses:
+                own[name]["midpoints_density"] = middles("density", name)
+        learned = None
+        if train is not None:
+            common["train"], learned = _read(model, judge, _drawn(train, count, rng), reading, advance)
+    with progress("comparing", len(common) + sum(map(len, own.values()))) as advance:
+
+        def compared(sets: Mapping[str, Array | None]) -> dict[str, Any]:
+            found = {}
+            for key, points in sets.items():
+                found[key] = None if points is None else _compared(real, points)
+                advance(1)
+            return found
+
+        shared, figures = compared(common), {name: compared(sets) for name, sets in own.items()}
+    for name, rows in figures.items():
+        rows["samples"]["log_likelihood"] = _log_likelihood(model, codes, name)
+        if learned is not None:
+            rows["train"] = {**shared["train"], "log_likelihood": _log_likelihood(model, learned, name)}
+    facts = {"judge": judge.as_json(), "judged": len(real)}
+    return {name: {"density": name, **facts, **shared, **rows} for name, rows in figures.items()}
+
+
+def _drawn(source: Source, count: int, rng: np.random.Generator) -> Source:
+    """Some of the images, chosen from all: the first ones may be of one class."""
+    return source.pick(np.sort(rng.permutation(len(source))[:count]))
+
+
+def _read(model: Model, judge: Judge, source: Source, reading: dict[str, Any], advance: Advance) -> tuple[Array, Array]:
+    """Features and codes of images."""
+    features, codes = [], []
+    for _, images in batches(source, model.batch_size, **reading):
+        features.append(judge(images))
+        codes.append(model.encode_batch(images))
+        advance(len(images))
+    return np.concatenate(features), np.concatenate(codes)
+
+
+def _decoded(model: Model, judge: Judge, codes: Array, advance: Advance) -> Array:
+    """Features of the images that codes become."""
+    features = []
+    for start in range(0, len(codes), model.batch_size):
+        features.append(judge(model.decode_batch(codes[start : start + model.batch_size])))
+        advance(len(features[-1]))
+    return np.concatenate(features)
+
+
+def _log_likelihood(model: Model, codes: Array, density: str) -> float:
+    """The mean log-density of codes, in nats."""
+    parts = range(0, len(codes), model.batch_size)
+    values = [model.run("log_prob", codes[start : start + model.batch_size], density) for start in parts]
+    return float(np.concatenate(values).astype(np.float64).mean())
+
+
+def _compared(real: Array, made: Array) -> dict[str, float]:
+    return {"frechet": frechet(real, made), "kernel": kernel_distance(real, made), **neighbours(real, made)}

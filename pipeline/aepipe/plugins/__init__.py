@@ -1,0 +1,11 @@
+"""Plugins and what they bring: discovery, look-up of components by name, spec strings.
+
+Public: the names below. The modules of this room are private.
+"""
+
+from __future__ import annotations
+
+from .components import Choice, Component, Plugin
+from .lookup import HOOKS, KINDS, Registry, choose, create, names, registry
+
+__all__ = ["HOOKS", "KINDS", "Choice", "Component", "Plugin", "Registry", "choose", "create", "names", "registry"]

@@ -1,0 +1,205 @@
+"""Spec strings: how a user names a component and its options, the same everywhere.
+
+Grammar: `[LABEL=]NAME[:key=value,key=value][SLICE]`, LABEL for densities only, SLICE (`[10:20]`) for data only. A value in
+double quotes may hold `,` `:` and `[`. A factory's keyword-only parameters, with their annotations and defaults, are its
+options; lines `name: text` in its docstring document them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aepipe.errors import BadInput, closest
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SLICE = re.compile(r"\[(-?\d*)(?:(:)(-?\d*)(?::(-?\d*))?)?\]$")
+_REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec string; option values are still text."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    label: str | None = None
+    slice: slice | None = None
+
+
+def parse_spec(text: str, *, labels: bool = False, slices: bool = False) -> Spec:
+    """Parse `[LABEL=]NAME[:key=value,…][SLICE]`; raises BadInput that shows the text."""
+    rest, label, cut = text.strip(), None, None
+    if slices:
+        rest, cut = split_slice(rest)
+    if labels and (match := re.match(rf"({NAME.pattern})=", rest)):
+        label, rest = match[1], rest[match.end() :]
+    name, colon, tail = rest.partition(":")
+    if not NAME.fullmatch(name):
+        raise BadInput(
+            f"{text!r} is not a valid spec", "write NAME or NAME:key=value,key=value, for instance conv:channels=64"
+        )
+    options: dict[str, Any] = {}
+    for part in _split_options(tail, text) if colon else []:
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier():
+            raise BadInput(f"{part!r} in {text!r} is not key=value", "write NAME:key=value,key=value")
+        if key in options:
+            raise BadInput(f"{text!r} gives {key!r} twice", "give each option once")
+        options[key] = _unquote(value.strip())
+    return Spec(name, options, label, cut)
+
+
+def split_slice(text: str) -> tuple[str, slice | None]:
+    """Split a trailing `[start:stop:step]` or `[index]` off `text`."""
+    match = _SLICE.search(text)
+    if not match or match[0] == "[]" or text[: match.start()].count('"') % 2:
+        return text, None
+    start, colon, stop, step = match.groups()
+    if colon is None:
+        if not start.lstrip("-"):
+            return text, None
+        index = int(start)
+        return text[: match.start()], slice(index, index + 1 if index != -1 else None)
+    if "-" in (start, stop, step) or (step and int(step) == 0):
+        raise BadInput(
+            f"{match[0]!r} in {text!r} is not a slice",
+            "write [start:stop] or [start:stop:step] with a step other than 0",
+        )
+    return text[: match.start()], slice(*(int(part) if part else None for part in (start, stop, step)))
+
+
+def _split_options(tail: str, text: str) -> list[str]:
+    parts = re.findall(r'((?:[^,"]|"[^"]*")+)(?:,|$)', tail)
+    if not parts or tail.count('"') % 2 or ",".join(parts) != tail:
+        raise BadInput(
+            f"{text!r} is not a valid spec", "options are key=value, separated by single commas, quotes in pairs"
+        )
+    return parts
+
+
+def _unquote(value: str) -> str:
+    return value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a factory: a keyword-only parameter."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+    @property
+    def required(self) -> bool:
+        return self.default is _REQUIRED
+
+    @property
+    def type_name(self) -> str:
+        if typing.get_origin(self.type) is typing.Literal:
+            return "|".join(str(value) for value in typing.get_args(self.type))
+        return self.type.__name__ if isinstance(self.type, type) and not typing.get_args(self.type) else str(self.type)
+
+    def as_json(self) -> dict[str, Any]:
+        default = None if self.required else self.default
+        return {
+            "name": self.name,
+            "type": self.type_name,
+            "default": default,
+            "required": self.required,
+            "help": self.help,
+        }
+
+
+def options_of(factory: Callable[..., Any]) -> list[Option]:
+    """The options of a factory, read from its signature and its docstring."""
+    target = factory.__init__ if inspect.isclass(factory) else factory
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # written in C, without a signature
+        return []
+    try:
+        hints = typing.get_type_hints(target)
+    except Exception:  # an annotation that only a type checker can resolve: the default's type then decides
+        hints = {}
+    documented = dict(re.findall(r"^\s*(\w+): (.+)$", inspect.getdoc(factory) or "", re.MULTILINE))
+    found = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            fallback = str if parameter.default in (_REQUIRED, None) else type(parameter.default)
+            kind = hints.get(parameter.name, fallback)
+            found.append(Option(parameter.name, kind, parameter.default, documented.get(parameter.name, "")))
+    return found
+
+
+def convert_options(factory: Callable[..., Any], what: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of `factory`, given values converted to their annotated types, the rest at their defaults.
+
+    `what` names the component in errors, for instance "encoder 'conv'". Raises BadInput for an unknown or missing option
+    and for a value of the wrong type.
+    """
+    known = {option.name: option for option in options_of(factory)}
+    for key in given:
+        if key not in known:
+            raise BadInput(f"{what} has no option {key!r}", closest(key, list(known)))
+    values = {}
+    for name, option in known.items():
+        if name in given:
+            try:
+                values[name] = convert(given[name], option.type)
+            except ValueError as error:
+                raise BadInput(f"{what}: {name}={given[name]}: {error}", f"{name} is {option.type_name}") from None
+        elif option.required:
+            raise BadInput(f"{what} needs the option {name!r}", f"give it as NAME:{name}=VALUE ({option.type_name})")
+        else:
+            values[name] = option.default
+    return values
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """Turn text (or a value from JSON) into the annotated type `kind`; raises ValueError."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return convert(value, next(argument for argument in arguments if argument is not type(None)))
+    if origin is typing.Literal:
+        for choice in arguments:
+            if str(value) == str(choice):
+                return choice
+        raise ValueError(f"one of {', '.join(map(str, arguments))} is needed")
+    if origin is tuple:
+        parts = str(value).split("/") if isinstance(value, (str, int, float)) else value
+        return tuple(convert(part, arguments[0]) for part in parts)
+    if kind is bool:
+        return _to_bool(value)
+    if kind in (int, float):
+        return _to_number(value, kind)
+    return str(value) if kind is str else value
+
+
+def _to_bool(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if str(value).lower() not in words:
+        raise ValueError("true or false is needed")
+    return words[str(value).lower()]
+
+
+def _to_number(value: Any, kind: type) -> Any:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number is needed" if kind is int else "a number is needed") from None
+    if isinstance(value, float) and number != value:
+        raise ValueError("a whole number is needed")
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError("a finite number is needed")
+    return number

@@ -1,0 +1,27 @@
+"""Tables on stdout."""
+
+from __future__ import annotations
+
+import click
+
+
+def print_table(header: list[str], lines: list[list[str]]) -> None:
+    """A table on stdout; long cells are wrapped to fit a terminal, and never where a program or a file reads."""
+    import shutil
+    import sys
+    from itertools import zip_longest
+    from textwrap import wrap
+
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = [[cell.encode(encoding, "replace").decode(encoding) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+        while sum(widths) > room and max(widths) > 12:
+            widths[widths.index(max(widths))] -= 1
+    if any(header):
+        lines = [header, ["-" * width for width in widths], *lines]
+    for line in lines:
+        cells = [wrap(cell, width, break_on_hyphens=False) for cell, width in zip(line, widths, strict=True)]
+        for row in zip_longest(*cells, fillvalue=""):
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

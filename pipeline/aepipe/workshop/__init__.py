@@ -1,0 +1,1 @@
+"""The half that needs torch: training, export, and the rewriting of graphs."""

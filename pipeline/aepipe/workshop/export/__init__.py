@@ -1,0 +1,1 @@
+"""From a run or torch modules to a bundle, behind a gate."""

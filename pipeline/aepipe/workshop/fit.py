@@ -1,0 +1,202 @@
+"""Training from the outside: `fit` starts a run, `resume` continues one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aepipe import plugins
+from aepipe._version import __version__
+from aepipe.errors import BadInput, closest
+from aepipe.files.out import output_kind
+from aepipe.files.staged import is_leftover, remove_leftovers, writing
+from aepipe.images.data import open_images
+from aepipe.images.source import Source
+from aepipe.progress import say
+from aepipe.workshop.run import Run
+from aepipe.workshop.training.device import choose_device
+from aepipe.workshop.training.loop import train
+from aepipe.workshop.training.model import build
+from aepipe.workshop.training.recipe import Recipe
+from aepipe.workshop.training.run import choose_densities
+from aepipe.workshop.training.team import team, together
+from aepipe.workshop.training.training_data import TrainingData, collect
+
+
+@together
+def fit(
+    images: Any,
+    *,
+    encoder: str = "conv",
+    decoder: str = "deconv",
+    objective: str = "mse",
+    latent_dim: int = 8,
+    corrupt: str | None = None,
+    densities: Sequence[str] = ("gaussian", "pca"),
+    out: str | Path | None = None,
+    split: str = "train",
+    limit: int | None = None,
+    image_size: Any = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    show: bool = True,
+    **recipe: Any,
+) -> Run:
+    """Train an autoencoder and fit densities to its codes.
+
+    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes
+    epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
+    finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
+    Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
+    """
+    settings = _recipe(recipe)
+    device = choose_device(settings.device)
+    settings = settings.settled(device)
+    components = _components(encoder, decoder, objective, corrupt)
+    if latent_dim < 1:
+        raise BadInput(f"the latent size must be at least 1, not {latent_dim}", "the default is 8")
+    wanted = choose_densities([densities] if isinstance(densities, str) else densities)
+    for choice in wanted:
+        choice.make(latent_dim)  # refuses values that it cannot take
+    source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
+    directory = Path(out) if out else default_directory(source.name, encoder, latent_dim)
+    team().from_first(lambda: _check_free(directory, overwrite))
+    with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
+        build(components, source.shape, latent_dim, 0.0, 1.0)
+    data = _collect(source, settings, components, skip_bad, show)
+    facts = {"spec": source.name, "split": split, "limit": limit, "image_size": image_size, "channels": channels}
+    facts["dataset"] = source.dataset
+    config = {
+        "aepipe": __version__,
+        "torch": torch.__version__,
+        "finished": False,
+        "shape": list(source.shape),
+        "latent": latent_dim,
+        "data": {**facts, "skip_bad": skip_bad, **data.facts()},
+        "components": components,
+        "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
+        "recipe": asdict(settings),
+    }
+    run = team().from_first(lambda: _begin(directory, config))
+    return train(run, data, settings, show)
+
+
+@together
+def resume(
+    directory: str | Path,
+    images: Any = None,
+    *,
+    epochs: int | None = None,
+    device: str | None = None,
+    show: bool = True,
+) -> Run:
+    """Continue a run that was killed or stopped; on the CPU it ends bit for bit where the uninterrupted run ends.
+
+    `images` is needed only for a run that was trained on an array. `epochs` extends a run with a constant schedule, or
+    ends an unfinished one earlier. A finished run is returned as it is.
+    """
+    run = team().from_first(lambda: Run(directory))
+    saved = Recipe(**run.config["recipe"])
+    settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
+    if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
+        further = "; --epochs N trains it further" if saved.schedule == "constant" else ""
+        say(f"the run {directory} is finished{further}")
+        return run
+    if settings.epochs > saved.epochs and saved.schedule != "constant":
+        hint = "train a new run with more --epochs"
+        raise BadInput(f"a {saved.schedule} schedule ends with its last epoch, {saved.epochs}", hint)
+    facts = run.config["data"]
+    if facts["spec"] == "array" and images is None:
+        hint = "from Python: aepipe.resume(run, images)"
+        raise BadInput(f"the run {directory} was trained on an array, which it does not hold", hint)
+    _check_installed(run.config)
+    where = {key: facts[key] for key in ("split", "image_size", "channels", "limit")}
+    source = open_images(facts["spec"] if images is None else images, **where)
+    data = _collect(source, settings, run.config["components"], facts["skip_bad"], show)
+    if data.fingerprint != facts["fingerprint"]:
+        raise BadInput(
+            f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
+        )
+    run = team().from_first(lambda: _reopen(run, settings))
+    return train(run, data, settings, show)
+
+
+def _reopen(run: Run, settings: Recipe) -> Run:
+    if settings.schedule == "constant":
+        run.update(recipe=asdict(settings))
+    if run.finished:  # an early stop that ended it counts no longer
+        run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
+    remove_leftovers(run.directory)
+    return run
+
+
+def _check_installed(config: dict[str, Any]) -> None:
+    """Before hours of training: every plugin that the run needs, to its end, is there."""
+    records = [*config["components"].items(), ("dataset", config["data"]["dataset"])]
+    for kind, record in records + [("density", each) for each in config["densities_wanted"]]:
+        if record:
+            plugins.choose(kind, record)
+
+
+def _recipe(given: dict[str, Any]) -> Recipe:
+    known = list(Recipe.__dataclass_fields__)
+    for name in given:
+        if name not in known:
+            raise BadInput(f"fit has no option {name!r}", closest(name, known))
+    return Recipe(**given)
+
+
+def _components(encoder: str, decoder: str, objective: str, corrupt: str | None) -> dict[str, Any]:
+    """Records of what the run is made of, each option settled."""
+    wanted = {"encoder": encoder, "decoder": decoder, "objective": objective}
+    records: dict[str, Any] = {kind: plugins.choose(kind, spec).record() for kind, spec in wanted.items()}
+    corruption = plugins.choose("corruption", corrupt) if corrupt else None
+    if corruption:
+        corruption.make()  # refuses values that it cannot take
+    return {**records, "corruption": corruption.record() if corruption else None}
+
+
+def default_directory(data: str, encoder: str, latent: int) -> Path:
+    """runs/mnist-conv-d8 and the like."""
+    stem = Path(data.partition(":")[0].partition("[")[0]).name.partition(".")[0] or "images"
+    return Path("runs") / f"{stem}-{encoder.partition(':')[0]}-d{latent}"
+
+
+def _check_free(directory: Path, overwrite: bool) -> None:
+    if not directory.exists():
+        output_kind(f"{directory}/", ("folder",))  # refuses a place that cannot be written
+        return
+    if directory.is_dir() and all(map(is_leftover, directory.iterdir())):
+        return
+    if not (directory / "run.json").exists():
+        raise BadInput(f"{directory} exists and is not a run", "choose another folder with -o")
+    if not overwrite:
+        raise BadInput(
+            f"the run {directory} exists", f"continue it with --resume {directory}, replace it with --overwrite"
+        )
+
+
+def _begin(directory: Path, config: dict[str, Any]) -> Run:
+    _remove_old(directory)
+    return Run.create(directory, config)
+
+
+def _remove_old(directory: Path) -> None:
+    """Empty the folder of a run that is replaced; what makes it a run goes last, so that a kill leaves one."""
+    if not directory.exists():
+        return
+    with writing(directory):
+        for path in sorted(directory.iterdir(), key=lambda path: path.name == "run.json"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _collect(source: Source, recipe: Recipe, components: dict[str, Any], skip_bad: bool, show: bool) -> TrainingData:
+    device = choose_device(recipe.device)
+    on_cpu = components["corruption"] is not None
+    return collect(source, device=device, on_cpu=on_cpu, seed=recipe.seed, skip_bad=skip_bad, show=show)

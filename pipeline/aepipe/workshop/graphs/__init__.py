@@ -1,0 +1,1 @@
+"""ONNX graphs rewritten: lowered, folded, quantised, cut out and composed. No torch."""

@@ -1,0 +1,99 @@
+"""Affine steps around a linear layer, folded into its weights: standardisation, scales and shifts, batch norms.
+
+conv(a·x + b) and a·conv(x) + b are convolutions themselves, of other weights and another bias: what is folded costs nothing
+when the graph runs. Computed in float64, so that the result differs by rounding only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from aepipe._types import Array
+
+from .linear import Linear, bypass, constant, number, only_reader
+
+Affine = tuple[Array, Array]  # scale and shift, each of size 1 or with one number per channel
+
+
+def fold(graph: ir.Graph) -> None:
+    """Fold every affine step before and after a convolution, a transposed one or a Gemm into that layer."""
+    for node in list(graph):
+        layer = Linear.of(node)
+        while layer is not None and (_fold_before(graph, layer) or _fold_after(graph, layer)):
+            pass
+
+
+def _fold_after(graph: ir.Graph, layer: Linear) -> bool:
+    """Fold the step that follows, if it is affine."""
+    output = layer.node.outputs[0]
+    after = only_reader(output)
+    step = None if after is None else _affine(after, output, layer.outputs, layer.node.op_type != "Gemm")
+    if after is None or step is None:
+        return False
+    scale, shift = (np.broadcast_to(each, layer.outputs) for each in step)
+    per_output = scale.reshape(layer.groups, -1, 1, *[1] * len(layer.kernel))
+    layer.replace(graph, layer.weight * per_output, layer.bias * scale + shift)
+    bypass(graph, after, output)
+    return True
+
+
+def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
+    """Fold the step that leads to the layer: a scale always, a shift unless zeros that the layer pads would need it too."""
+    value = layer.node.inputs[0]
+    reshape = value.producer() if value is not None and layer.node.op_type == "Gemm" else None
+    flattened = reshape is not None and reshape.op_type in ("Reshape", "Flatten") and only_reader(value) is layer.node
+    value = reshape.inputs[0] if reshape is not None and flattened else value
+    before = None if value is None else value.producer()
+    if before is None or only_reader(value) is None:
+        return False
+    source = next((each for each in before.inputs if constant(each) is None), None)
+    # What is flattened on the way has lost its channels: one number for all of them, or nothing.
+    channels, spatial = (1, True) if flattened else (layer.inputs, layer.node.op_type != "Gemm")
+    step = None if source is None else _affine(before, source, channels, spatial)
+    if source is None or step is None:
+        return False
+    scale, shift = (
+        np.broadcast_to(each, layer.inputs).reshape(layer.groups, 1, -1, *[1] * len(layer.kernel)) for each in step
+    )
+    if shift.any() and (layer.padded or layer.node.op_type == "ConvTranspose"):
+        return False
+    spread = (layer.weight * shift).sum(tuple(range(2, layer.weight.ndim))).reshape(-1)
+    layer.replace(graph, layer.weight * scale, layer.bias + spread)
+    bypass(graph, before, source)
+    return True
+
+
+def _affine(node: ir.Node, value: ir.Value, channels: int, spatial: bool) -> Affine | None:
+    """Scale and shift that `node` applies to `value` [N, channels] or, if spatial, [N, channels, H, W]; None if it does more."""
+    if node.op_type == "BatchNormalization":
+        return _batch_norm(node)
+    if node.op_type not in ("Add", "Sub", "Mul", "Div"):
+        return None
+    first = node.inputs[0] is value
+    given = constant(node.inputs[1 if first else 0])
+    if given is None or given.dtype.kind != "f" or not _broadcasts(given, channels, spatial):
+        return None
+    given, one, zero = given.astype(np.float64).reshape(-1), np.ones(1), np.zeros(1)
+    if node.op_type == "Add":
+        return one, given
+    if node.op_type == "Sub":
+        return (one, -given) if first else (-one, given)
+    if node.op_type == "Mul":
+        return given, zero
+    return (1 / given, zero) if first and given.all() else None
+
+
+def _broadcasts(array: Array, channels: int, spatial: bool) -> bool:
+    """Whether it holds one number for all or one per channel, and does not enlarge what it is broadcast against."""
+    most = 4 if spatial else 2
+    per_channel = array.shape[-3:] == (channels, 1, 1) if spatial else array.shape[-1:] == (channels,)
+    return array.ndim <= most and (array.size == 1 or (array.size == channels and per_channel))
+
+
+def _batch_norm(node: ir.Node) -> Affine | None:
+    gamma, beta, mean, variance = (constant(each) for each in node.inputs[1:5])
+    if gamma is None or beta is None or mean is None or variance is None or len(node.outputs) > 1:
+        return None
+    root = np.sqrt(variance.astype(np.float64) + float(number(node, "epsilon", 1e-5)))
+    return gamma / root, beta - mean * (gamma / root)

@@ -1,0 +1,233 @@
+"""Encoder and decoder in int8 and fp16 beside fp32, each behind a gate: how much the reconstruction error may rise.
+
+int8 is static quantisation in QDQ form (Jacob et al., CVPR 2018): unsigned activations whose ranges calibration images give,
+signed weights with one scale per output channel. Layers that cost too much accuracy stay fp32. fp16 keeps fp32 inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import TopologicalSortPass
+
+from aepipe._types import Array
+from aepipe.bundle.manifest import PRECISE
+from aepipe.errors import AepipeError
+from aepipe.progress import say
+from aepipe.runtime.providers import Session, provider
+
+from .lowering import lower
+
+BATCH = 64
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+KEPT_AT_MOST = 0.5  # share of the layers that may stay fp32: with more of them int8 is not worth its file
+
+Graphs = Mapping[str, Path]  # role to file
+
+
+@dataclass
+class Calibration:
+    """Images for ranges, and pairs of input and target that a precision is judged on; float32 [N, C, H, W] in 0..1."""
+
+    images: Array
+    inputs: Array
+    targets: Array
+
+
+@dataclass
+class Verdict:
+    """What a precision costs; `accepted` if the error rose by no more than it may."""
+
+    precision: str
+    mse: float
+    fp32: float
+    accepted: bool
+    fp32_layers: list[str]
+    graphs: dict[str, Path]
+
+    @property
+    def rise(self) -> float:
+        """Relative."""
+        return self.mse / self.fp32 - 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {"mse": self.mse, "fp32": self.fp32, "rise": self.rise, "fp32_layers": self.fp32_layers}
+
+
+def make(precision: str, graphs: Graphs, images: Calibration, max_drop: float, *, lowered: bool) -> Verdict:
+    """Write `encoder.PRECISION.onnx` and `decoder.PRECISION.onnx` beside the fp32 files, and judge them.
+
+    `lowered`: the fp32 graphs are, so that int8 is lowered all the way. Raises AepipeError where the tools cannot convert a graph.
+    """
+    try:
+        return _make(precision, graphs, images, max_drop, lowered)
+    except AepipeError:
+        raise
+    except Exception as error:  # the tools raise whatever an unforeseen operator leads them to
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        hint = f"export without {precision}, or use another encoder or decoder; AEPIPE_DEBUG=1 shows the traceback"
+        raise AepipeError(f"the graphs cannot be converted to {precision}: {cause}", hint) from error
+
+
+def _make(precision: str, graphs: Graphs, images: Calibration, max_drop: float, lowered: bool) -> Verdict:
+    out = {role: path.with_suffix(f".{precision}.onnx") for role, path in graphs.items()}
+    fp32 = reconstruction_error(graphs, images)
+    models = {role: onnx.load(path) for role, path in graphs.items()}
+    if precision == "fp16":
+        for role, model in models.items():
+            _write(_half(model), precision, out[role])
+        mse = reconstruction_error(out, images)
+        return Verdict(precision, mse, fp32, mse <= fp32 * (1 + max_drop), [], out)
+    if lowered:  # the small transposed convolutions too: those are never quantised
+        models = {role: lower(model, least=0) for role, model in models.items()}
+    return _int8(models, graphs, out, images, fp32, max_drop)
+
+
+def _int8(
+    models: Mapping[str, onnx.ModelProto],
+    graphs: Graphs,
+    out: dict[str, Path],
+    images: Calibration,
+    fp32: float,
+    most: float,
+) -> Verdict:
+    """All layers in int8 and, while that costs too much, without those that cost most."""
+    codes = _run(graphs["encoder"], images.images)
+    given = {"encoder": images.images, "decoder": codes}
+
+    def attempt(kept: set[tuple[str, str]]) -> float:
+        for role, model in models.items():
+            names = {name for owner, name in kept if owner == role}
+            _write(_quantised(model, given[role], names), "int8", out[role])
+        return reconstruction_error(out, images)
+
+    # By role too: nodes of encoder and decoder may share a name.
+    nodes = [(role, node) for role, model in models.items() for node in model.graph.node]
+    layers = [(role, node.name) for role, node in nodes if node.op_type in LAYERS]
+    kept: list[tuple[str, str]] = []
+    mse = attempt(set())
+    if mse > fp32 * (1 + most):
+        costs = {layer: attempt(set(layers) - {layer}) for layer in layers}
+        for layer in sorted(layers, key=costs.__getitem__, reverse=True)[: int(KEPT_AT_MOST * len(layers))]:
+            kept.append(layer)
+            mse = attempt(set(kept))
+            if mse <= fp32 * (1 + most):
+                break
+    return Verdict("int8", mse, fp32, mse <= fp32 * (1 + most), [name for _, name in kept], out)
+
+
+def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.ModelProto:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Batches(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.parts = _parts(values)
+
+        def get_next(self) -> dict[str, Array] | None:
+            part = next(self.parts, None)
+            return None if part is None else {model.graph.input[0].name: part}
+
+    settings = {"per_channel": True, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    with TemporaryDirectory() as folder, _silence():
+        path = str(Path(folder) / "int8.onnx")
+        quantize_static(
+            onnx.ModelProto.FromString(model.SerializeToString()),  # it changes what it is given
+            path,
+            Batches(),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_exclude=sorted(kept),
+            **settings,
+        )
+        return onnx.load(path)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Without the tools' advice on how to call them, which is not for our user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _half(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with _silence():
+        converted = convert_float_to_float16(model, keep_io_types=True)
+    # It casts a value anew, under the same name, for each node that wants it back as float32: one is enough.
+    once = {node.output[0]: node for node in converted.graph.node}
+    del converted.graph.node[:]
+    converted.graph.node.extend(once.values())
+    half = ir.serde.deserialize_model(converted)
+    TopologicalSortPass()(half)  # the converter leaves its casts at the end
+    return ir.serde.serialize_model(half)
+
+
+def _write(model: onnx.ModelProto, precision: str, path: Path) -> None:
+    for entry in [each for each in model.metadata_props if not each.key.startswith("aepipe.")]:
+        model.metadata_props.remove(entry)
+    model.metadata_props.add(key="aepipe.precision", value=precision)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def reconstruction_error(graphs: Graphs, images: Calibration) -> float:
+    """Mean squared error per pixel of encoder and decoder on the CPU."""
+    restored = _run(graphs["decoder"], _run(graphs["encoder"], images.inputs))
+    return float(np.square(restored - images.targets).mean(dtype=np.float64))
+
+
+def speed(graphs: Graphs, fp32: Graphs, images: Array, rounds: int = 7) -> float:
+    """How many times as fast as fp32 one batch is reconstructed on this machine: the median of pairs."""
+    batch = np.resize(images, (BATCH, *images.shape[1:]))
+    both = [{role: _open(path) for role, path in each.items()} for each in (graphs, fp32)]
+
+    def seconds(sessions: Mapping[str, Session]) -> float:
+        start = time.perf_counter()
+        values = batch
+        for role, name in zip(PRECISE, ("image", "latent"), strict=True):
+            (values,) = sessions[role].run({name: values}).values()
+        return time.perf_counter() - start
+
+    pairs = [[seconds(each) for each in both] for _ in range(rounds + 1)][1:]
+    return float(np.median([other / own for own, other in pairs]))
+
+
+def report(verdict: Verdict, times: float) -> None:
+    """One line for a person."""
+    kept = f", {len(verdict.fp32_layers)} layers kept in fp32" if verdict.fp32_layers else ""
+    fast = (
+        f"{times:.2f} × as fast as fp32 here" if times > 1 else f"not faster than fp32 on this machine ({times:.2f} ×)"
+    )
+    say(f"{verdict.precision}: MSE {verdict.mse:.6f} against {verdict.fp32:.6f} ({verdict.rise:+.2%}){kept}, {fast}")
+
+
+def _open(path: Path) -> Session:
+    return provider("cpu").open(path)
+
+
+def _run(path: Path, values: Array) -> Array:
+    session, name = _open(path), "image" if values.ndim == 4 else "latent"
+    return np.concatenate([next(iter(session.run({name: part}).values())) for part in _parts(values)])
+
+
+def _parts(values: Array) -> Iterator[Array]:
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]

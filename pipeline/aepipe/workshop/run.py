@@ -1,0 +1,21 @@
+"""A run as Python users hold it: what training wrote, and the way from there to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .export.export import export_run
+from .training.run import RunFolder
+
+
+class Run(RunFolder):
+    """A training run on disk. `Run(path)` opens it; raises BadInput when there is none or it cannot be read."""
+
+    def export(self, out: str | Path | None = None, **options: Any) -> Path:
+        """Export the run as a bundle, by default to exported/NAME.
+
+        `options` are those of `aepipe export`: lower, precision, calibrate, max_drop, io, and show=False for silence. Raises
+        ParityError, and writes nothing, where a graph does not compute what torch computes.
+        """
+        return export_run(self, out, **options)

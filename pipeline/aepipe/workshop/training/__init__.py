@@ -1,0 +1,1 @@
+"""From images to a run: data, model, loop, checkpoints."""

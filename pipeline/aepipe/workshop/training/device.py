@@ -1,0 +1,54 @@
+"""Which device trains and in which number format: what is fast on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aepipe.errors import BadInput
+
+from . import team as teams
+from .model import Autoencoder
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where torch has it, else the CPU. A device that is named is that device or an error."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"device {name!r} is unknown", "known: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("torch finds no CUDA device", "use --device cpu, or install a CUDA build of torch and a driver")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return teams.own_gpu()
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 products run in hardware: AMX or AVX512_BF16 on a CPU, compute capability 8.0 on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def wants_channels_last(model: Autoencoder, images: Tensor) -> bool:
+    """Whether the model runs in the channels-last layout, the faster one for convolutions.
+
+    A network that uses `view` where it needs `reshape` does not: it trains in the ordinary layout.
+    """
+    model.to(memory_format=torch.channels_last)
+    model.eval()  # what a batch norm has seen must not depend on this trial
+    try:
+        model.losses(images, images)["loss"].backward()
+        return True
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        return False
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.to(memory_format=torch.contiguous_format)

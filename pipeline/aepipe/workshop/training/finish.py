@@ -1,0 +1,98 @@
+"""What a run computes when its epochs are over: codes, held-out images, metrics, densities."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from aepipe import figures, plugins
+from aepipe._types import Corrupt
+from aepipe.errors import AepipeError
+from aepipe.images.data import open_test_split
+from aepipe.judging.metrics import evaluate
+
+from .model import Autoencoder, as_tensor, save_tensors
+from .run import RunFolder, fit_density, save_arrays
+from .training_data import TrainingData
+
+BATCH = 500
+HELD_OUT = 256
+VALIDATION_STREAM = 0  # epochs count from 1, so this generator is never used for training
+
+
+@torch.no_grad()
+def validation_error(model: Autoencoder, data: TrainingData, corrupt: Corrupt | None, seed: int, bf16: bool) -> float:
+    """Mean squared error per pixel on 0..1 of the validation images; with a corruption, of restoring them."""
+    model.eval()
+    total = 0.0
+    for images, target in data.pairs(data.validation, BATCH, corrupt, [seed, VALIDATION_STREAM]):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            codes = model.encode(images)
+            output = model.decode(codes)
+        if not torch.isfinite(codes).all():  # clipping would hide an infinite output
+            return math.nan
+        total += float((output.float() - target).square().sum(dtype=torch.float64))
+    return total / (len(data.validation) * int(np.prod(data.shape)))
+
+
+def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
+    """Write codes, held-out images, densities and metrics of the best weights, and mark the run as finished."""
+    model = run.model().to(data.device)
+    codes = _codes(model, data)
+    labels = data.source.labels
+    kept = {} if labels is None else {"labels": labels[data.good[data.train]]}
+    save_arrays(run.directory / "codes.npz", codes=codes, **kept)
+    held_out = data.good[data.validation[:HELD_OUT]]
+    save_arrays(run.directory / "heldout.npz", images=data.source.read(held_out))
+    fitted = []
+    (run.directory / "density").mkdir(exist_ok=True)
+    for record in run.config["densities_wanted"]:
+        choice = plugins.choose("density", record)
+        density = fit_density(choice, run.latent, torch.from_numpy(codes), run.config["recipe"]["seed"])
+        save_tensors(run.directory / "density" / f"{choice.label}.safetensors", density.state_dict(), choice.record())
+        fitted.append(choice.label)
+    metrics = _metrics(run, model, data, corrupt)
+    _draw(run, metrics)
+    run.update(metrics=metrics, densities=fitted, finished=True)
+
+
+def _draw(run: RunFolder, metrics: dict[str, Any]) -> None:
+    """The training curve, where there is one and matplotlib is installed."""
+    history = run.history
+    if len(history) > 1:
+        subtitle = f"d = {run.latent} · {metrics['split']} MSE {metrics['mse']:.5f} after {len(history)} epochs"
+        with contextlib.suppress(AepipeError):
+            figures.curve(history, run.directory / "curve.png", title=run.directory.name, subtitle=subtitle)
+
+
+@torch.no_grad()
+def _codes(model: Autoencoder, data: TrainingData) -> np.ndarray:
+    parts = [model.encode(images).float().cpu() for images in data.batches(data.train, BATCH)]
+    return torch.cat(parts).numpy()
+
+
+def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Corrupt | None) -> dict[str, Any]:
+    """Of the test images where the data has a test split of its own, else of the validation images, in fp32."""
+    facts, history = run.config["data"], run.history
+    best = min(history, key=lambda row: row["validation_mse"])
+    result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
+    test = open_test_split(facts["spec"], run.shape) if facts["split"] == "train" else None
+    source = test or data.source.pick(data.good[data.validation])
+    seed = run.config["recipe"]["seed"]
+    figures = evaluate(reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"])
+    return {**result, "split": "test" if test else "validation", **figures}
+
+
+def reconstruction(model: Autoencoder) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as a function on arrays [N, C, H, W] in 0..1, in fp32 on its device."""
+
+    @torch.no_grad()
+    def reconstruct(images: np.ndarray) -> np.ndarray:
+        return model.decode(model.encode(as_tensor(images).to(model.mean.device))).cpu().numpy()
+
+    return reconstruct

@@ -1,0 +1,221 @@
+"""The training loop: it reads from top to bottom, can be killed at any moment, and resumes exactly.
+
+Everything random in an epoch follows from the seed and the epoch, so a checkpoint needs no generator states.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aepipe import plugins
+from aepipe.errors import AepipeError
+from aepipe.files.staged import replacing
+from aepipe.plugins.epoch import EpochReport
+from aepipe.progress import progress
+
+from .device import wants_channels_last
+from .finish import finish, validation_error
+from .heap import kept_heap
+from .model import fit_closed_forms, load_state, load_tensors, save_tensors
+from .recipe import Recipe, learning_rate
+from .run import RunFolder
+from .team import team
+from .training_data import TrainingData
+
+STEPS_BETWEEN_CHECKS = 50
+
+R = TypeVar("R", bound=RunFolder)  # a run with whatever its caller has added comes back as it was given
+
+
+@dataclass
+class State:
+    """Where training stands: what a checkpoint holds beside its tensors."""
+
+    epoch: int = 0
+    stopped: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(run: R, data: TrainingData, recipe: Recipe, show: bool) -> R:
+    """Train from where the run stands to the end of the recipe, then compute codes, metrics and densities."""
+    devices = [data.device] if data.device.type == "cuda" else []
+    fast_convolutions = torch.backends.cudnn.flags(enabled=True, benchmark=True)
+    with torch.random.fork_rng(devices=devices), fast_convolutions, kept_heap():
+        return Training(run, data, recipe, show).go()
+
+
+class Training(Generic[R]):
+    """One call of `train`: the model, its optimiser and where they stand."""
+
+    def __init__(self, run: R, data: TrainingData, recipe: Recipe, show: bool):
+        self.run, self.data, self.recipe, self.show = run, data, recipe, show
+        self.team = team()
+        record = run.config["components"]["corruption"]
+        self.corrupt = plugins.create("corruption", record) if record else None
+        torch.manual_seed(recipe.seed)
+        self.model = run.new_model().to(data.device)
+        self.optimiser: torch.optim.Optimizer | None = None
+        self.state = State()
+        self.saved_optimiser: dict[str, Tensor] = {}
+        path = run.directory / "last.safetensors"
+        checkpoint = self.team.from_first(lambda: load_tensors(path) if path.exists() else None)
+        if checkpoint:
+            self._restore(*checkpoint)
+
+    def go(self) -> R:
+        """Train, finish the run, return it."""
+        if self.state.epoch == 0 and self.team.rank == 0:
+            fit_closed_forms(self.model, self.data.standardised(self.data.train))
+        elif hasattr(self.model.encoder, "fit"):
+            self._freeze_fitted()
+        if self.team.size > 1:
+            self._begin_alike()
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if trained:
+            self._prepare(trained)
+            self._epochs()
+        elif self.state.epoch == 0:
+            self._end_epoch({"epoch": 1})
+        return self.team.from_first(self._finish)
+
+    def _finish(self) -> R:
+        finish(self.run, self.data, self.corrupt)
+        return self.run
+
+    def _begin_alike(self) -> None:
+        """The first process's weights for all: also where a closed form was fitted or a network ignores the seed."""
+        weights = self.team.from_first(lambda: {key: value.cpu() for key, value in self.model.state_dict().items()})
+        load_state(self.model, weights, f"the model of {self.run.directory}")
+
+    def _freeze_fitted(self) -> None:
+        self.model.encoder.requires_grad_(False)
+        if hasattr(self.model.decoder, "fit"):
+            self.model.decoder.requires_grad_(False)
+
+    def _prepare(self, trained: list[nn.Parameter]) -> None:
+        example = next(self.data.batches(self.data.train[:2], 2))
+        if wants_channels_last(self.model, example):
+            self.model.to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
+        if self.saved_optimiser:
+            self._restore_optimiser(trained)
+
+    def _epochs(self) -> None:
+        images = len(self.data.train)
+        with progress("training", self.recipe.epochs * images, show=self.show) as advance:
+            advance(self.state.epoch * images)
+            while self.state.epoch < self.recipe.epochs and not self.state.stopped:
+                self._end_epoch(self._epoch(self.state.epoch + 1, advance))
+
+    def _epoch(self, epoch: int, advance: Callable[..., None]) -> dict[str, Any]:
+        """One pass over the training images; returns the epoch's row of metrics.jsonl."""
+        seed, size = self.recipe.seed, self.recipe.batch_size
+        rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
+        steps = math.ceil(len(rows) / size)
+        # A cosine's length is that of the recipe the run began with, also where it is ended early.
+        whole = self.run.config["recipe"]["epochs"] * steps
+        torch.manual_seed(seed * 1_000_003 + epoch + (self.team.rank << 40))  # noise differs between processes
+        self.model.train()
+        sums: dict[str, Tensor] = {}
+        done, started, lr = 0, time.monotonic(), 0.0
+        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
+            lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
+            count = min(size, len(rows) - done)  # of the whole batch, of which a process of a team has a share
+            for name, value in self._step(images, target, lr, len(images) / count).items():
+                sums[name] = sums.get(name, 0) + value.detach() * len(images)
+            done += count
+            if step % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1 or done == len(rows):
+                totals = self.team.total({name: float(total) for name, total in sums.items()})
+                self._check_finite(totals["loss"], epoch)
+                speed = done / (time.monotonic() - started)
+                advance(0, self._note(epoch, totals["loss"] / done, speed))
+            advance(count)
+        means = {name: total / done for name, total in totals.items()}
+        return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
+
+    def _step(self, images: Tensor, target: Tensor, lr: float, weight: float) -> dict[str, Tensor]:
+        """One step on images that are the part `weight` of a batch; there may be none."""
+        assert self.optimiser is not None
+        (group,) = self.optimiser.param_groups
+        group["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        if len(images):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+                losses = self.model.losses(images, target)
+            losses["loss"].backward()
+        self.team.average_gradients(group["params"], weight)
+        self.optimiser.step()
+        return losses
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        self.state = self.team.from_first(lambda: self._record(row))
+
+    def _record(self, row: dict[str, Any]) -> State:
+        """Validate, keep the best weights, write the metrics, call the hooks, write the checkpoint: in this order, so that
+        whatever a kill leaves behind is completed by repeating the epoch."""
+        bf16 = self.recipe.precision == "bf16"
+        row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
+        if not math.isfinite(row["validation_mse"]):
+            self._check_finite(row["validation_mse"], row["epoch"])
+        best = min((earlier["validation_mse"] for earlier in self.state.history), default=math.inf)
+        self.state.history.append(row)
+        self.state.epoch = row["epoch"]
+        if row["validation_mse"] < best:
+            save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
+        with replacing(self.run.directory / "metrics.jsonl") as file:
+            file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history))
+        report = EpochReport(row["epoch"], row, self.run.directory, self.state.history, self.recipe.patience)
+        plugins.registry().call("epoch_finished", report)
+        self.state.stopped = report.stop
+        self._save()
+        return self.state
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.optimiser is not None:
+            for index, values in self.optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+        save_tensors(self.run.directory / "last.safetensors", tensors, asdict(self.state))
+
+    def _restore(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
+        weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        load_state(self.model, weights, f"the model of {self.run.directory}")
+        self.saved_optimiser = {name: value for name, value in tensors.items() if name.startswith("optimiser.")}
+        self.state = State(**notes)
+        if self.state.epoch == self.run.config.get("extended_at"):
+            self.state.stopped = False
+
+    def _restore_optimiser(self, trained: list[nn.Parameter]) -> None:
+        assert self.optimiser is not None
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in self.saved_optimiser.items():
+            _, index, key = name.split(".")
+            like = trained[int(index)]
+            # In the layout of its parameter: the fused optimiser pairs them element by element in memory.
+            same = value.shape == like.shape
+            state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if same else value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+
+    def _check_finite(self, total: float, epoch: int) -> None:
+        if math.isfinite(total):
+            return
+        last, folder = self.state.epoch, self.run.directory
+        hint = "train again with a smaller --lr, or --precision fp32"
+        if last:
+            hint += f"; {folder} keeps epoch {last}, end there with 'aepipe train --resume {folder} --epochs {last}'"
+        raise AepipeError(f"the loss became {total} in epoch {epoch}", hint)
+
+    def _note(self, epoch: int, loss: float, speed: float) -> str:
+        history = self.state.history
+        error = f" · validation MSE {history[-1]['validation_mse']:.5f}" if history else ""
+        return f"epoch {epoch}/{self.recipe.epochs} · loss {loss:.2f}{error} · {speed:,.0f} images/s"

@@ -1,0 +1,157 @@
+"""The model in torch: encoder, objective and decoder around a standardised space; saving and loading tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aepipe import plugins
+from aepipe._types import Shape
+from aepipe.errors import AepipeError, BadInput
+from aepipe.files.staged import replacing
+
+
+class Autoencoder(nn.Module):
+    """Images in 0..1 to codes and back; the networks themselves see standardised images.
+
+    `mean` and `std` are the scalar mean and standard deviation of the training images.
+    """
+
+    def __init__(self, encoder: nn.Module, objective: nn.Module, decoder: nn.Module, mean: float, std: float):
+        super().__init__()
+        self.encoder, self.objective, self.decoder = encoder, objective, decoder
+        self.register_buffer("mean", torch.tensor(float(mean)))
+        self.register_buffer("std", torch.tensor(float(std)))
+
+    def standardise(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images [N, C, H, W] in 0..1 to codes [N, latent]."""
+        return self.objective.code(self.encoder(self.standardise(images)))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [N, latent] to images [N, C, H, W], clipped to 0..1."""
+        return (self.decoder(codes) * self.std + self.mean).clamp(0, 1)
+
+    def losses(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
+        features = self.encoder(self.standardise(images))
+        return self.objective.losses(features, self.decoder, self.standardise(target))
+
+
+def build(components: Mapping[str, Any], shape: Shape, latent: int, mean: float, std: float) -> Autoencoder:
+    """Build the model from specs or records of "encoder", "decoder" and "objective"."""
+    objective = plugins.create("objective", components["objective"], latent)
+    features = objective.features_per_latent * latent
+    encoder = plugins.create("encoder", components["encoder"], shape, features)
+    if hasattr(encoder, "fit") and objective.features_per_latent != 1:
+        name, loss = (plugins.choose(kind, components[kind]).component for kind in ("encoder", "objective"))
+        hint = "use --objective mse, or an encoder that is trained by gradient"
+        raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
+    decoder = plugins.create("decoder", components["decoder"], latent, shape)
+    model = Autoencoder(encoder, objective, decoder, mean, std)
+    _try_once(model, components, shape, latent)
+    return model
+
+
+@torch.no_grad()
+def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, latent: int) -> None:
+    """Run two images through, so that a component of a wrong shape is named before any training starts."""
+    model.eval()
+    value = torch.zeros(2, *shape)
+    wanted = [model.objective.features_per_latent * latent], [latent], list(shape)
+    calls = model.encoder, model.objective.code, model.decoder
+    for kind, call, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
+        component = plugins.choose(kind, components[kind]).component
+        hint = f"report it to the authors of {component.plugin}; AEPIPE_DEBUG=1 shows the traceback"
+        try:
+            result = call(value)
+        except Exception as error:
+            message = (
+                f"{component} failed on {list(value.shape)}: {type(error).__name__}: {' '.join(str(error).split())}"
+            )
+            raise AepipeError(message, hint) from error
+        if not isinstance(result, Tensor) or list(result.shape) != [2, *sizes]:
+            got = list(result.shape) if isinstance(result, Tensor) else f"a {type(result).__name__}"
+            raise AepipeError(f"{component} made {got} of {list(value.shape)}, {[2, *sizes]} is needed", hint)
+        value = result
+    model.train()
+
+
+def fit_closed_forms(model: Autoencoder, images: Iterable[Tensor]) -> bool:
+    """Fit what has a closed form and freeze it; True if anything was fitted.
+
+    `images` iterates over standardised batches in a fixed order, as often as asked. A decoder's `fit` is used only beside a
+    fitted encoder: codes that still move cannot be regressed on.
+    """
+    if not hasattr(model.encoder, "fit"):
+        return False
+    with torch.no_grad():
+        model.encoder.fit(images)
+        model.encoder.requires_grad_(False)
+        if hasattr(model.decoder, "fit"):
+            codes = torch.cat([model.objective.code(model.encoder(batch)) for batch in images])
+            model.decoder.fit(codes, images)
+            model.decoder.requires_grad_(False)
+    return True
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor, copied only where torch would warn: when it cannot be written to, as memory-mapped ones."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able mapping as one safetensors file, whole or not at all."""
+    from safetensors.torch import save
+
+    flat: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        flat[name] = tensor.detach().cpu().contiguous()
+        memory = flat[name].untyped_storage().data_ptr()
+        if memory in seen:  # tied weights: the format holds no tensor twice
+            flat[name] = flat[name].clone()
+        seen.add(memory)
+    # Not save_file, which leaves temporary files of its own when it is killed.
+    content = save(flat, metadata={"aepipe": json.dumps(notes)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote; raises BadInput when the file is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads((file.metadata() or {})["aepipe"])
+    except FileNotFoundError:
+        raise BadInput(f"{path} is missing", "train the run again, or resume it") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise BadInput(f"{path} cannot be read: {error}", "it is damaged; train the run again") from None
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load a state dict, resizing buffers whose shape was only known after fitting."""
+    for name, buffer in list(module.named_buffers()):
+        if name in tensors and tensors[name].shape != buffer.shape:
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, torch.empty_like(tensors[name], device=buffer.device))
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        hint = "the plugin that made it has changed; install the version that the run names"
+        raise BadInput(f"{what} does not fit its saved tensors: {' '.join(str(error).split())[:300]}", hint) from None
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode, on the CPU, without gradients: ready for codes, densities and export."""
+    return module.eval().requires_grad_(False).cpu()

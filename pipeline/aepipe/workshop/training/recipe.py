@@ -1,0 +1,55 @@
+"""How to train: the numbers that a run is started with, checked and settled."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aepipe.errors import BadInput
+
+from .device import has_fast_bf16
+
+if TYPE_CHECKING:
+    import torch
+
+WARM_UP = 0.1  # share of the steps over which the cosine schedule rises to its peak
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the defaults are the lecture's. Raises BadInput for values that make no sense."""
+
+    epochs: int = 25
+    batch_size: int = 100
+    lr: float = 1e-3
+    schedule: str = "constant"
+    patience: int = 0
+    precision: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} must be at least {least}, not {getattr(self, name)}", "choose a larger number")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise BadInput(f"the learning rate must be a positive number, not {self.lr}", "the default is 0.001")
+        for name, known in (("schedule", ("constant", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} {getattr(self, name)!r} is unknown", f"known: {', '.join(known)}")
+
+    def settled(self, device: torch.device) -> Recipe:
+        """With `auto` replaced by what it means on this machine, so that a resumed run does the same."""
+        bf16 = self.precision == "bf16" or (self.precision == "auto" and has_fast_bf16(device))
+        return replace(self, precision="bf16" if bf16 else "fp32", device=device.type)
+
+
+def learning_rate(peak: float, schedule: str, step: int, steps: int) -> float:
+    """Of one step: constant, or a linear rise to the peak followed by a cosine to zero."""
+    if schedule == "constant":
+        return peak
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

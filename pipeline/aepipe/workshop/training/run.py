@@ -1,0 +1,190 @@
+"""A run: the folder that training writes and that export reads.
+
+run.json            resolved configuration, data, components, metrics; written when training starts and when it ends
+metrics.jsonl       one object per epoch
+last.safetensors    weights, optimiser and history: what --resume continues from
+best.safetensors    weights with the lowest validation error: what densities and export use
+codes.npz           codes of the training images (and labels)
+heldout.npz         up to 256 images that did not train: what export is checked with
+density/NAME.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aepipe import plugins
+from aepipe.errors import AepipeError, BadInput
+from aepipe.files.staged import replacing, writing
+from aepipe.plugins.specs import parse_spec
+
+from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
+
+FORMAT = 1
+ENTRIES = ("shape", "latent", "data", "components", "densities_wanted", "recipe")
+
+
+class RunFolder:
+    """What training wrote to a folder; raises BadInput when there is no run or it cannot be read."""
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        try:
+            self.config: dict[str, Any] = json.loads((self.directory / "run.json").read_text())
+            newer = self.config["format"] > FORMAT
+            missing = [name for name in ENTRIES if name not in self.config]
+        except FileNotFoundError:
+            raise BadInput(
+                f"{directory} is not a run: it has no run.json", "make one with 'aepipe train -o RUN'"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{self.directory / 'run.json'} cannot be read: {error}", "train the run again") from None
+        if newer:
+            raise BadInput(f"{directory} was written by a newer aepipe", "upgrade aepipe")
+        if missing:
+            raise BadInput(f"{self.directory / 'run.json'} has no {missing[0]!r}", "train the run again")
+
+    @classmethod
+    def create(cls, directory: Path, config: dict[str, Any]) -> Self:
+        with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        _write_json(directory / "run.json", {"format": FORMAT, **config})
+        return cls(directory)
+
+    def update(self, **changes: Any) -> None:
+        """Change entries of run.json."""
+        self.config.update(changes)
+        _write_json(self.directory / "run.json", self.config)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        c, h, w = self.config["shape"]
+        return c, h, w
+
+    @property
+    def latent(self) -> int:
+        return self.config["latent"]
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.config.get("finished"))
+
+    def require_finished(self) -> None:
+        if not self.finished:
+            raise BadInput(
+                f"the run {self.directory} is not finished", f"finish it with 'aepipe train --resume {self.directory}'"
+            )
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        path = self.directory / "metrics.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
+
+    def new_model(self) -> Autoencoder:
+        data = self.config["data"]
+        return build(self.config["components"], self.shape, self.latent, data["mean"], data["std"])
+
+    def model(self) -> Autoencoder:
+        """The model with the best weights, in evaluation mode on the CPU."""
+        model = self.new_model()
+        load_state(model, load_tensors(self.directory / "best.safetensors")[0], f"the model of {self.directory}")
+        frozen(model)
+        return model
+
+    def codes(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Codes of the training images, float32 [N, latent], and their labels if they had any."""
+        arrays = _load_arrays(self.directory / "codes.npz")
+        return arrays["codes"], arrays.get("labels")
+
+    def heldout(self) -> np.ndarray:
+        """Held-out images [n, C, H, W], uint8 or float32 in 0..1."""
+        return _load_arrays(self.directory / "heldout.npz")["images"]
+
+    def densities(self) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+        """Fitted densities by label, in the order in which they were fitted, each with its record."""
+        found = {}
+        for label in self.config.get("densities", []):
+            tensors, record = load_tensors(self.directory / "density" / f"{label}.safetensors")
+            density = plugins.choose("density", record).make(self.latent)
+            load_state(density, tensors, f"density {label!r}")
+            found[label] = (frozen(density), record)
+        return found
+
+    def fit_density(self, spec: str) -> str:
+        """Fit one more density to the training codes; returns its label. A density of the same label is replaced."""
+        self.require_finished()
+        for record in self.config["densities_wanted"]:
+            if record["name"] == parse_spec(spec, labels=True).name:
+                plugins.choose("density", record)  # says what to install, where its plugin has gone
+        choice = plugins.choose("density", spec)
+        density = fit_density(choice, self.latent, torch.from_numpy(self.codes()[0]), self.config["recipe"]["seed"])
+        folder = self.directory / "density"
+        folder.mkdir(exist_ok=True)
+        save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), choice.record())
+        # Also wanted: training that goes on later fits it again, to the new codes.
+        record = {**choice.record(), "label": choice.label}
+        wanted = {each["label"]: each for each in self.config["densities_wanted"]} | {choice.label: record}
+        self.update(densities_wanted=list(wanted.values()), densities=list(wanted))
+        return choice.label
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r})"
+
+
+def choose_densities(specs: Iterable[str]) -> list[plugins.Choice]:
+    """Densities by spec string; raises BadInput for two of the same label."""
+    choices = [plugins.choose("density", spec) for spec in specs]
+    for label, count in Counter(choice.label for choice in choices).items():
+        if count > 1:
+            raise BadInput(f"{count} densities are called {label!r}", f"give each a label of its own: mine={label}")
+    return choices
+
+
+def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -> nn.Module:
+    """Make a density and fit it to codes [N, latent]; what it draws at random is fixed by `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        density = choice.make(latent)
+        try:
+            density.fit(codes)
+        except AepipeError:
+            raise
+        except ValueError as error:
+            raise BadInput(
+                f"density {choice.label!r} cannot be fitted: {error}", f"there are {len(codes)} codes of size {latent}"
+            ) from error
+        except Exception as error:
+            message = f"{choice.component} of {choice.component.plugin} failed to fit: {type(error).__name__}: {error}"
+            raise AepipeError(message, "AEPIPE_DEBUG=1 shows the traceback") from error
+    return frozen(density)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write an .npz file, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's own keyword comes first
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # the reader raises whatever a damaged file leads it to
+        raise BadInput(f"{path} cannot be read: {error}", "finish or repeat the training run") from None

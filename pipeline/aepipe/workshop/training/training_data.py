@@ -1,0 +1,196 @@
+"""The training images: kept on the training device where they fit, read batch by batch where they do not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aepipe._types import Corrupt
+from aepipe.errors import BadInput
+from aepipe.images.batches import prefetch, raw_batches
+from aepipe.images.pixels import as_float
+from aepipe.images.source import Source
+from aepipe.progress import progress, say
+
+from . import team as teams
+from .model import as_tensor
+from .team import Team
+
+CHUNK = 512
+MOST_VALIDATION = 5000
+
+
+@dataclass
+class TrainingData:
+    """Images with the rows that train and the rows that validate, and their moments."""
+
+    source: Source
+    good: np.ndarray  # indices into the source of the images that can be read
+    resident: Tensor | None  # all good images [N, C, H, W] on the training device, uint8 or float32
+    train: np.ndarray  # rows, an index into `good`
+    validation: np.ndarray
+    mean: float
+    std: float
+    fingerprint: str
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
+
+    def facts(self) -> dict[str, Any]:
+        """What a run remembers of its data."""
+        counts = {"count": len(self.good), "train": len(self.train), "validation": len(self.validation)}
+        return {**counts, "mean": self.mean, "std": self.std, "fingerprint": self.fingerprint}
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Images of these rows, float32 in 0..1, in main memory."""
+        if self.resident is not None:
+            return as_float(self.resident[torch.from_numpy(rows).to(self.resident.device)].cpu().numpy())
+        if not len(rows):  # a share of a batch; a source need not know how to read nothing
+            return np.empty((0, *self.shape), np.float32)
+        return as_float(self.source.read(self.good[rows]))
+
+    def batches(self, rows: np.ndarray, size: int, team: Team = teams.ALONE) -> Iterator[Tensor]:
+        """Images of these rows in order, float32 in 0..1, on the training device: of each batch the team's share."""
+        if self.resident is None:
+            parts = (rows[part] for part in shares(len(rows), size, team))
+            for images in prefetch(map(self.read, parts), depth=1):
+                yield as_tensor(images).to(self.device)
+            return
+        on_device = torch.from_numpy(rows).to(self.resident.device)
+        for part in shares(len(rows), size, team):
+            images = self.resident[on_device[part]]
+            yield images.float().div_(255) if images.dtype == torch.uint8 else images
+
+    def pairs(
+        self, rows: np.ndarray, size: int, corrupt: Corrupt | None, seed: list[int], team: Team = teams.ALONE
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (input, target): the same images twice, or spoiled and clean; of each batch the team's share.
+
+        Spoiling happens on whole batches on the CPU, one ahead in a thread; its generator is seeded by `seed` and the step,
+        so that a resumed run sees the same noise, and so does every process of a team, which then takes its share.
+        """
+        if corrupt is None:
+            yield from ((images, images) for images in self.batches(rows, size, team))
+            return
+
+        def spoiled() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for step, start in enumerate(range(0, len(rows), size)):
+                clean = self.read(rows[start : start + size])
+                share = team.share(len(clean))
+                yield corrupt(clean, np.random.default_rng([*seed, step]))[share], clean[share]
+
+        for bad, clean in prefetch(spoiled(), depth=1):
+            yield as_tensor(bad).to(self.device), as_tensor(clean).to(self.device)
+
+    def standardised(self, rows: np.ndarray, size: int = 500) -> StandardisedImages:
+        return StandardisedImages(self, rows, size)
+
+
+@dataclass
+class StandardisedImages:
+    """Iterates over standardised images of fixed rows in a fixed order, as often as asked: what closed forms are fitted on."""
+
+    data: TrainingData
+    rows: np.ndarray
+    size: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for images in self.data.batches(self.rows, self.size):
+            yield (images - self.data.mean) / self.data.std
+
+
+def collect(
+    source: Source, *, device: torch.device, on_cpu: bool, seed: int, skip_bad: bool, show: bool
+) -> TrainingData:
+    """Read every image once: its moments, and its pixels if all of them fit into the device's memory.
+
+    `on_cpu` keeps them in main memory (for corruptions). Raises BadInput for images that cannot be read (unless
+    `skip_bad`), for fewer than two images, and for images without any variation.
+    """
+    home = torch.device("cpu") if on_cpu else device
+    kept: Tensor | None = None
+    good: list[np.ndarray] = []
+    sums: list[np.ndarray] = []
+    squares: list[np.ndarray] = []
+    digest = hashlib.sha256(repr(source.shape).encode())
+    bad: list[str] = []
+
+    def note_bad(index: int, error: Exception) -> None:
+        bad.append(str(getattr(error, "message", error)))
+
+    with progress("reading images", len(source), show=show) as advance:
+        for batch in raw_batches(source, CHUNK, skip_bad=skip_bad, on_bad=note_bad):
+            if kept is None and not good and _fits(source, batch.images.dtype, home):
+                dtype = torch.uint8 if batch.images.dtype == np.uint8 else torch.float32
+                kept = torch.empty((len(source), *source.shape), dtype=dtype, device=home)
+            raw = as_tensor(batch.images)
+            if kept is not None:
+                start = sum(len(indices) for indices in good)
+                kept[start : start + len(raw)] = raw.to(home)
+            values = raw.flatten(1).double()
+            values = values / 255 if raw.dtype == torch.uint8 else values
+            sums.append(values.sum(1).numpy())
+            squares.append(values.square().sum(1).numpy())
+            good.append(batch.indices)
+            digest.update(batch.images.tobytes())
+            advance(len(raw))
+    if bad:
+        say(f"skipped {len(bad)} bad images, the first: {bad[0]}")
+    indices = np.concatenate(good) if good else np.empty(0, int)
+    if len(indices) < 2:
+        raise BadInput(
+            f"{source.name} has {len(indices)} usable images", "training needs at least 2, one of them to validate"
+        )
+    digest.update(str(len(indices)).encode())
+    train, validation = _split(len(indices), seed)
+    mean, std = _moments(np.concatenate(sums)[train], np.concatenate(squares)[train], int(np.prod(source.shape)))
+    if std < 1e-6:
+        raise BadInput(f"all images of {source.name} are one constant grey", "training needs images that differ")
+    resident = None if kept is None else kept[: len(indices)]
+    return TrainingData(source, indices, resident, train, validation, mean, std, digest.hexdigest(), device)
+
+
+def shares(count: int, size: int, team: Team) -> Iterator[slice]:
+    """Of each batch of `size` of `count` rows, the part of this process; empty where the batch is too small for all."""
+    for start in range(0, count, size):
+        share = team.share(min(size, count - start))
+        yield slice(start + share.start, start + share.stop)
+
+
+def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that train and rows that validate: a tenth, at least one, at most MOST_VALIDATION."""
+    order = np.random.default_rng(seed).permutation(count)
+    held_out = min(max(count // 10, 1), MOST_VALIDATION)
+    return np.sort(order[held_out:]), order[:held_out]
+
+
+def _moments(sums: np.ndarray, squares: np.ndarray, pixels: int) -> tuple[float, float]:
+    mean = sums.sum() / (len(sums) * pixels)
+    variance = squares.sum() / (len(sums) * pixels) - mean**2
+    return float(mean), float(max(variance, 0.0) ** 0.5)
+
+
+def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
+    """Whether all images take at most half of the memory that is free."""
+    needed = len(source) * int(np.prod(source.shape)) * (1 if dtype == np.uint8 else 4)
+    if device.type == "cuda":
+        return needed <= torch.cuda.mem_get_info(device)[0] // 2
+    return needed <= _free_memory() // teams.processes_here() // 2
+
+
+def _free_memory() -> int:
+    """Bytes of main memory that can be had, the page cache's among them: it has just been filled with these very images."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):  # not Linux
+        return 8 << 30

@@ -1,0 +1,141 @@
+"""A model repository for Triton Inference Server: the float graphs of a bundle, and reconstruction as an ensemble of two."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aepipe._version import __version__
+from aepipe.bundle.manifest import MANIFEST
+from aepipe.bundle.reader import Bundle
+from aepipe.errors import BadInput
+from aepipe.files.staged import Staged, writing
+from aepipe.runtime.model import Model
+from aepipe.runtime.providers import provider
+from aepipe.workshop.export.formats import Formats
+from aepipe.workshop.export.gate import check_made
+from aepipe.workshop.graphs.composing import generator, write
+
+MAX_BATCH = 64  # how many requests may be joined, and the largest of them
+MARK = "# Written by aepipe"
+WRITTEN = re.compile(r"[^/]+/(config\.pbtxt|1/model\.onnx|1/\.keep)")
+
+MODEL = """platform: "onnxruntime_onnx"
+max_batch_size: {batch}
+{ends}dynamic_batching {{ }}
+"""
+# A tensor of an ensemble is written once, so that what goes in and what comes out cannot both be called image.
+ENSEMBLE = """platform: "ensemble"
+max_batch_size: {batch}
+{ends}ensemble_scheduling {{
+  step [
+    {{
+      model_name: "encoder"
+      model_version: -1
+      input_map {{ key: "image" value: "image" }}
+      output_map {{ key: "latent" value: "latent" }}
+    }},
+    {{
+      model_name: "decoder"
+      model_version: -1
+      input_map {{ key: "latent" value: "latent" }}
+      output_map {{ key: "image" value: "reconstruction" }}
+    }}
+  ]
+}}
+"""
+
+
+def export_triton(source: str | Path, out: str | Path | None = None, *, show: bool = True, **formats: Any) -> Path:
+    """Write a model repository of a run, which is exported and checked first, or of a bundle; returns its folder.
+
+    The default folder is exported/NAME-triton. `formats` are options of `export_run`: a repository has the fp32 graphs for
+    float images, and only a run can be exported otherwise than by default. Replaces nothing but what this function has
+    written. Raises BadInput, and ParityError as `export_run` does.
+    """
+    source, wanted = Path(source), Formats.of(formats)
+    name = source.resolve().name
+    out = Path(out) if out else Path("exported") / f"{name}-triton"
+    if wanted.further or wanted.uint8:
+        raise BadInput("a Triton repository has fp32 graphs for float images", "leave out --precision and --io")
+    _check_out(out)
+    if (source / MANIFEST).exists():
+        if wanted.lower != "auto":
+            raise BadInput(
+                f"{source} is a bundle, and its graphs stay as they are", "leave out --lower, or give the run"
+            )
+        return _write(Bundle(source), out)
+    from aepipe.workshop.run import Run
+
+    run = Run(source)
+    with tempfile.TemporaryDirectory() as folder:
+        return _write(Bundle(run.export(Path(folder) / name, show=show, **formats)), out)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse to replace anything that holds more than was written here; raises BadInput."""
+    if out.exists() and not (out.is_dir() and _is_ours(out)):
+        raise BadInput(f"{out} exists and is not a Triton repository by aepipe alone", "choose another folder with -o")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is empty, or holds models that were written here and nothing else: no other model, no other version."""
+    names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir()]
+    models = {name.partition("/")[0] for name in names} | {each.name for each in folder.iterdir()}
+    configs = [folder / model / "config.pbtxt" for model in models]
+    try:
+        marked = all(config.read_text(encoding="utf-8").startswith(MARK) for config in configs)
+    except (OSError, UnicodeDecodeError):  # it has none, or one that cannot be read
+        return False
+    return marked and all(map(WRITTEN.fullmatch, names))
+
+
+def _write(bundle: Bundle, out: Path) -> Path:
+    for density in bundle.densities:
+        if not re.fullmatch(r"[\w-]+", density):
+            raise BadInput(f"the density {density!r} cannot be the name of a folder", "fit it under another label")
+    staged = Staged(out)
+    try:
+        with writing(out):
+            staged.temporary.mkdir()
+            _fill(bundle, staged.temporary)
+            staged.swap()
+    finally:
+        staged.discard()
+    return out
+
+
+def _fill(bundle: Bundle, folder: Path) -> None:
+    """Write every model; what is made here, and not copied, is compared with the runtime first."""
+    mark = f"{MARK} {__version__} from the bundle {bundle.name}, pair {bundle.pair[:12]}\n"
+
+    def place(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], more: str, file: str) -> Path:
+        (folder / name / "1").mkdir(parents=True)
+        ends = _tensors("input", inputs) + _tensors("output", outputs)
+        text = f'{mark}name: "{name}"\n{more.format(batch=MAX_BATCH, ends=ends)}'
+        (folder / name / "config.pbtxt").write_text(text, encoding="utf-8")
+        return folder / name / "1" / file
+
+    encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
+    for graph in (encoder, decoder):
+        shutil.copyfile(graph.path, place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx"))
+    with Model(bundle, provider("cpu")) as graphs:
+        for index, density in enumerate(bundle.densities):
+            made, name = generator(bundle, density), f"generate_{density}" if index else "generate"
+            path = place(name, made.inputs, made.outputs, MODEL, "model.onnx")
+            write(made, bundle, path)
+            check_made(made, path, graphs)
+    restored = {"reconstruction": decoder.outputs["image"]}
+    place("reconstruct", encoder.inputs, restored, ENSEMBLE, ".keep").touch()
+
+
+def _tensors(kind: str, tensors: Mapping[str, Any]) -> str:
+    """The inputs or outputs of a model, without the batch."""
+    lines = [
+        f'  {{ name: "{name}" data_type: TYPE_FP32 dims: {tensor["shape"][1:]} }}' for name, tensor in tensors.items()
+    ]
+    return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"
