@@ -17,7 +17,7 @@ from aepipe.benchmark.report import table
 from aepipe.images.corruption import spoiled
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float, picture
-from aepipe.infer.tiles import read_whole, restore
+from aepipe.infer.tiles import restore
 from aepipe.judging.metrics import psnr_between
 from aepipe.progress import say
 from PIL import ImageFilter
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/photographs"), metavar="FOLDER")
     arguments = parser.parse_args()
     source = open_images(arguments.folder)
-    photographs = [read_whole(source, index) for index in range(len(source))]
+    photographs = [source.read_whole(index) for index in range(len(source))]
     trained, kept = photographs[:-HELD_OUT], photographs[-HELD_OUT:]
     bundle = arguments.runs / "denoiser"
     if not (bundle / "manifest.json").exists():

@@ -65,18 +65,24 @@ def decoding(task: str, bundle: str, batch_size: int, data: Path, limit: int) ->
         return rate(step)
 
 
+OPTIONS = {"reconstruct": {"tile": False, "overlap": None}}  # what a task needs beside its input
+
+
 def job(task: str, bundle: str, batch_size: int, data: Path, limit: int) -> float:
     """The whole task on the first images, to a file beside the data."""
     import aepipe
+    from aepipe.images.data import open_images
     from aepipe.infer import tasks
-    from aepipe.infer.streams import Input
+    from aepipe.infer.streams import Reading
 
     model = aepipe.load(bundle, "cpu", batch_size=batch_size)
     model.start("encoder", "decoder")
-    given = Input(str(data), model, split=None, limit=limit, skip_bad=False)
+    count = len(open_images(str(data), shape=model.shape, limit=limit))
     start = time.perf_counter()
-    getattr(tasks, task)(model, given, str(data.with_name("out.npy")))
-    return len(given.source) / (time.perf_counter() - start)
+    getattr(tasks, task)(
+        model, Reading(limit=limit), str(data.with_name("out.npy")), input=str(data), **OPTIONS.get(task, {})
+    )
+    return count / (time.perf_counter() - start)
 
 
 SIDES = {each.__name__: each for each in (graphs, decoding, job)}

@@ -229,4 +229,4 @@ def test_pytest_plugin_costs_other_projects_nothing(strange):
     loaded = "sorted(m for m in sys.modules if m.startswith(('aepipe', 'torch', 'numpy', 'onnx', 'click')))"
     (strange.work / "test_it.py").write_text(f"import sys\ndef test_it():\n    print({loaded})\n")
     done = strange("-s", "-q")
-    assert "['aepipe', 'aepipe.errors', 'aepipe.pytest_plugin']" in done.stdout
+    assert "['aepipe', 'aepipe._version', 'aepipe.errors', 'aepipe.pytest_plugin']" in done.stdout

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import onnx
 import pytest
 import torch
 from aepipe import cli as commands
+from aepipe.bundle.manifest import image_tensor, tensor
 from aepipe.errors import AepipeError, BadInput, ParityError
-from aepipe.workshop.export.to_onnx import Job, export_graphs
+from aepipe.workshop.export.to_onnx import Job, export_graphs, learned_graph
 from aepipe.workshop.run import Run
 from aepipe.workshop.training.model import build
 from exporting import SMALL, contents, images, manifest_of, refused, run_graph
@@ -111,10 +113,10 @@ def test_versions_names_and_batch(graphs):
         onnx.checker.check_model(model, full_check=True)
         assert model.ir_version == 10 and [(each.domain, each.version) for each in model.opset_import] == [("", 18)]
         for tensors, wanted in ((model.graph.input, entry["inputs"]), (model.graph.output, entry["outputs"])):
-            assert [tensor.name for tensor in tensors] == list(wanted)
-            for tensor in tensors:
-                sizes = [size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim]
-                assert sizes == wanted[tensor.name]["shape"]
+            assert [each.name for each in tensors] == list(wanted)
+            for each in tensors:
+                sizes = [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim]
+                assert sizes == wanted[each.name]["shape"]
                 assert tensor.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
         assert not any(each.external_data for each in model.graph.initializer)
 
@@ -185,17 +187,21 @@ def test_every_built_in_exports_at_every_shape(tmp_path):
             parts["objective"] = "mse"
         model = build(parts, shape, 5, 0.2, 0.4).eval().requires_grad_(False)
         models.append(model)
-        image, latent = ("image", list(shape)), ("latent", [5])
-        jobs.append(Job("encoder", f"{len(models)}/encoder.onnx", model, "encode", image, latent))
-        jobs.append(Job("decoder", f"{len(models)}/decoder.onnx", model, "decode", latent, image))
+        image, latent = image_tensor(shape), tensor(5)
+        graphs = learned_graph("encoder", image, latent), learned_graph("decoder", latent, image)
+        for method, graph in zip(("encode", "decode"), graphs, strict=True):
+            jobs.append(Job(model, method, replace(graph, file=f"{len(models)}/{graph.file}")))
     for lowered in (True, False):
         export_graphs(jobs, tmp_path, {}, lowered=lowered)
         for job in jobs:
-            values = torch.randn(7, *job.input[1])
+            (given,) = job.graph.inputs.values()
+            values = torch.randn(7, *given.shape[1:])
             expected = getattr(job.module, job.method)(values).numpy()
-            np.testing.assert_allclose(run_graph(tmp_path / job.file, values.numpy()), expected, atol=1e-4, rtol=1e-4)
-            operators = {node.op_type for node in onnx.load(tmp_path / job.file).graph.node}
-            assert not operators & {"Shape", "Gather", "Concat"}, job.file
+            np.testing.assert_allclose(
+                run_graph(tmp_path / job.graph.file, values.numpy()), expected, atol=1e-4, rtol=1e-4
+            )
+            operators = {node.op_type for node in onnx.load(tmp_path / job.graph.file).graph.node}
+            assert not operators & {"Shape", "Gather", "Concat"}, job.graph.file
 
 
 class Awkward(nn.Module):
@@ -220,8 +226,8 @@ class Awkward(nn.Module):
 def test_tensors_named_like_the_ends_of_a_graph(tmp_path):
     density = Awkward(3)
     jobs = [
-        Job("sample", "sample.onnx", density, "sample", ("noise", [3]), ("latent", [3])),
-        Job("log_prob", "log_prob.onnx", density, "log_prob", ("latent", [3]), ("log_prob", [])),
+        Job(density, "sample", learned_graph("sample", tensor(3), tensor(3))),
+        Job(density, "log_prob", learned_graph("log_prob", tensor(3), tensor())),
     ]
     export_graphs(jobs, tmp_path, {}, lowered=True)
     values = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -277,10 +283,12 @@ def test_a_damaged_run_is_named(small_run: Path, tmp_path, capsys):
 def test_an_old_bundle_is_replaced(small_run: Path, small_bundle: Path, digits_bundle: Path, tmp_path):
     out = Path(shutil.copytree(small_bundle, tmp_path / "out"))
     pair = manifest_of(out)["pair"]
-    (out / "stray.txt").write_text("")
+    (out / "stray.txt").write_text("mine")
+    (out / "density" / "notes").mkdir()
     (out / "encoder.onnx").write_bytes(b"damaged")
     Run(small_run).export(out, show=False)
-    assert not (out / "stray.txt").exists() and aepipe.load(out, "cpu").encode(images()).shape == (80, 2)
+    assert (out / "stray.txt").read_text() == "mine" and (out / "density" / "notes").is_dir()
+    assert aepipe.load(out, "cpu").encode(images()).shape == (80, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert manifest_of(out)["pair"] == pair != manifest_of(digits_bundle)["pair"]
 
@@ -291,7 +299,7 @@ DISASTERS = """
 import os, resource, signal, sys
 os.environ["OMP_NUM_THREADS"] = "1"
 from aepipe import cli
-from aepipe.files.staged import Staged
+from aepipe.files.ours import OwnFolder
 from aepipe.workshop.export import export
 
 def child(prepare):
@@ -311,8 +319,8 @@ assert cli.run(["export", sys.argv[1], "-o", sys.argv[2] + "-warm-up"]) == 0  # 
 for size in map(int, sys.argv[3:]):
     assert child(full(size)) == 1, size
 print([name for name in os.listdir(os.path.dirname(sys.argv[2])) if name.startswith(".")])
-assert child(killed(export, "check_parity")) == -9
-assert child(killed(Staged, "swap")) == -9
+assert child(killed(export, "check_learned")) == -9
+assert child(killed(OwnFolder, "_exchange")) == -9
 """
 
 

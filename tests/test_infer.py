@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from aepipe import figures
 from aepipe.images.data import open_images
-from aepipe.images.pixels import pixels
+from aepipe.images.pixels import as_bytes
 from PIL import Image
 
 COUNT = 10
@@ -71,7 +71,7 @@ def test_arrays_and_folders_hold_the_same_images(task: str, infer, given, model,
     infer(task, given.folder, "-o", tmp_path / "restored")
     files = png_files(tmp_path / "restored")
     assert sorted(files) == sorted(str(Path(name).with_suffix(".png")) for name in given.names)
-    for name, image in zip(given.names, pixels(expected)[:, 0], strict=True):
+    for name, image in zip(given.names, as_bytes(expected)[:, 0], strict=True):
         assert np.abs(files[str(Path(name).with_suffix(".png"))].astype(int) - image).max() <= 1
     infer(task, given.npy, "-o", f"{tmp_path}/numbered/")
     assert sorted(png_files(tmp_path / "numbered")) == [f"{k:06d}.png" for k in range(COUNT)]
@@ -83,7 +83,7 @@ def test_one_image_file_gives_that_image(infer, given, model, tmp_path: Path) ->
         assert "1 image\n" in outcome.err
         image = Image.open(tmp_path / "one.png")
         assert image.size == (28, 28) and image.mode == "L"
-        expected = pixels(model.reconstruct(given.x[:1]))[0, 0]
+        expected = as_bytes(model.reconstruct(given.x[:1]))[0, 0]
         assert np.abs(np.asarray(image).astype(int) - expected).max() <= 1
 
 

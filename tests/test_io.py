@@ -211,8 +211,8 @@ def test_whole_tasks_compute_what_the_runtime_computes(bundle: Path, count: int)
 
 def test_the_runtime_takes_the_float_graphs(bundle: Path, call, tmp_path):
     opened = Bundle(bundle)
-    assert opened.precisions == ["fp32"] and opened.graph("encoder").path.name == "encoder.onnx"
-    assert opened.graph("encoder", io="uint8").path.name == "encoder.uint8.onnx"
+    assert opened.precisions == ["fp32"] and opened.file("encoder").name == "encoder.onnx"
+    assert opened.graph("encoder", io="uint8").file == "encoder.uint8.onnx"
     assert opened.has("reconstruct") and opened.has("generate", "pca") and not opened.has("generate", "gmm")
     assert len(set(opened.roles())) == len(opened.roles())
     m = manifest_of(bundle)
@@ -243,7 +243,7 @@ def test_other_precisions_stay_beside_them(colour_run: Run, tmp_path):
     bundle = Bundle(out)
     assert bundle.precisions == ["fp32", "int8", "fp16"]
     assert [graph.precision for graph in bundle.graphs if graph.io == "uint8"] == ["fp32", "fp32"]
-    assert {path.name for path in out.glob("*.uint8.*")} == BYTES and "io" not in bundle.manifest["precisions"]["int8"]
+    assert {path.name for path in out.glob("*.uint8.*")} == BYTES and "io" not in bundle.manifest.precisions["int8"]
     for graph in bundle.graphs:
         bundle.check(graph)
     assert "MSE" in (out / "README.md").read_text()

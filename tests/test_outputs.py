@@ -17,7 +17,7 @@ import pytest
 from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import output_kind
 from aepipe.files.staged import replacing
-from aepipe.images.pixels import pixels
+from aepipe.images.pixels import as_bytes
 from aepipe.infer.writers import ArrayWriter, Background, CsvWriter, FolderWriter
 from PIL import Image
 
@@ -247,11 +247,11 @@ def test_a_full_disk_is_an_error_and_leaves_no_trace(tmp_path, name, when):
 
 
 def test_pixels_round_and_clip():
-    values = np.array([0, 1, 0.5, 0.5 / 255, 0.499 / 255, 1.7, -3, np.nan, np.inf], np.float32)
-    assert pixels(values).tolist() == [0, 255, 128, 1, 0, 255, 0, 0, 255]
+    values = np.array([0, 1, 0.5, 0.5 / 255, 1.5 / 255, 0.499 / 255, 1.7, -3, np.nan, np.inf], np.float32)
+    assert as_bytes(values).tolist() == [0, 255, 128, 0, 2, 0, 255, 0, 0, 255]  # halves to the even neighbour
     exact = np.arange(256, dtype=np.uint8)
-    assert np.array_equal(pixels(exact.astype(np.float32) / 255), exact)
-    assert pixels(exact) is exact
+    assert np.array_equal(as_bytes(exact.astype(np.float32) / 255), exact)
+    assert as_bytes(exact) is exact
 
 
 @pytest.mark.parametrize("channels", [1, 3])

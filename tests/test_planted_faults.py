@@ -7,7 +7,7 @@ from importlib import import_module
 import planted
 import pytest
 from aepipe import testing
-from aepipe.testing.checks import MODULES
+from aepipe.plugins import KINDS
 
 for _module in (
     "factories",
@@ -52,10 +52,10 @@ def test_fault_is_found_and_nothing_else(fault):
 
 def test_every_check_has_a_planted_fault():
     planted_checks = {(fault.kind, fault.check) for fault in FAULTS}
-    shared = {name for kind in MODULES for name in testing.checks_of(kind) if not _own(kind, name)}
-    for kind in MODULES:
+    shared = {name for kind in KINDS for name in testing.checks_of(kind) if not _own(kind, name)}
+    for kind in KINDS:
         for name in testing.checks_of(kind):
-            kinds = MODULES if name in shared else [other for other in MODULES if MODULES[other] == MODULES[kind]]
+            kinds = KINDS if name in shared else [each for each in KINDS if KINDS[each].checks == KINDS[kind].checks]
             assert any((other, name) in planted_checks for other in kinds), f"{kind}: {name}"
 
 

@@ -29,16 +29,16 @@ def images() -> np.ndarray:
 def test_the_manifest_lists_every_precision(precise):
     bundle = Bundle(precise)
     assert bundle.precisions == ["fp32", "int8", "fp16"]
-    report = bundle.manifest["precisions"]
+    report = bundle.manifest.precisions
     for name in ("int8", "fp16"):
         assert report[name]["mse"] <= report[name]["fp32"] * 1.05
         for role in ("encoder", "decoder"):
             graph = bundle.graph(role, precision=name)
-            assert graph.path.name == f"{role}.{name}.onnx"
-            notes = {each.key: each.value for each in onnx.load(graph.path).metadata_props}
+            assert bundle.path(graph).name == f"{role}.{name}.onnx"
+            notes = {each.key: each.value for each in onnx.load(bundle.path(graph)).metadata_props}
             assert notes["aepipe.precision"] == name and notes["aepipe.pair"] == bundle.pair
             assert all(key.startswith("aepipe.") for key in notes)
-            assert graph.path.stat().st_size < bundle.graph(role).path.stat().st_size
+            assert bundle.path(graph).stat().st_size < bundle.file(role).stat().st_size
 
 
 def test_int8_has_no_layer_left_in_float(precise):
@@ -135,5 +135,5 @@ def test_layers_that_cost_too_much_stay_fp32(digits_run, tmp_path):
             for node in onnx.load(tmp_path / "x" / f"{role}.int8.onnx").graph.node
         }
         assert set(report["fp32_layers"]) <= names
-    except aepipe.ParityError:
+    except aepipe.PrecisionRefused:
         assert Bundle(tmp_path / "x").precisions == ["fp32"]

@@ -489,9 +489,9 @@ def test_an_existing_run_stays_untouched(tmp_path, data: str, capsys):
     refused(capsys, "train", "--data", data, *OPTIONS, "-o", run.directory, "--overwrite", "--encoder", "cnov")
     refused(capsys, "train", "--data", data, *OPTIONS, "-o", run.directory, "--overwrite", "--limit", "1")
     assert {path: path.read_bytes() for path in run.directory.rglob("*") if path.is_file()} == before
-    (run.directory / "stray").mkdir()
+    (run.directory / "density" / "stray").mkdir()
     again = aepipe.fit(data, out=run.directory, overwrite=True, **{**SMALL, "epochs": 1})
-    assert len(again.history) == 1 and not (run.directory / "stray").exists()
+    assert len(again.history) == 1 and (run.directory / "density" / "stray").is_dir()
 
 
 def test_folders_that_are_no_runs_stay(tmp_path, data: str, capsys):

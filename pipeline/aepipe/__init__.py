@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker
 
 from ._version import __version__
-from .errors import AepipeError, BadInput, ParityError, ProviderUnavailable
+from .errors import AepipeError, BadInput, ParityError, PrecisionRefused, ProviderUnavailable
 
 if TYPE_CHECKING:
     from aepipe.runtime.model import Model, load
@@ -34,6 +34,7 @@ __all__ = [
     "BadInput",
     "Model",
     "ParityError",
+    "PrecisionRefused",
     "ProviderUnavailable",
     "Run",
     "__version__",

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# What code that is not ours may raise: sys.exit included, Ctrl-C not, which stays the user's.
+FOREIGN = (Exception, SystemExit)
+DEBUG = "AEPIPE_DEBUG=1 shows the traceback"
+
 
 class AepipeError(Exception):
     """Something went wrong that is not a bug.
@@ -30,7 +37,13 @@ class BadInput(AepipeError):
 
 
 class ParityError(AepipeError):
-    """An exported graph does not compute what the torch module computes."""
+    """An exported graph does not compute what the torch module computes: no bundle is written."""
+
+    exit_code = 3
+
+
+class PrecisionRefused(AepipeError):
+    """A precision costs more accuracy than it may: the bundle is written without it."""
 
     exit_code = 3
 
@@ -48,3 +61,36 @@ def closest(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1)
     listing = f"known: {', '.join(known)}" if known else "there are none"
     return f"did you mean {near[0]!r}? {listing}" if near else listing
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """An error as one line of at most `most` characters: its type and what it says."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def foreign(
+    failing: str,
+    hint: str,
+    *,
+    kind: type[AepipeError] = AepipeError,
+    refusing: str | None = None,
+    way_out: str = "",
+    say: Callable[[BaseException], str] = one_line,
+) -> Iterator[None]:
+    """A block that calls code which is not ours: a plugin, the user's module, a runtime.
+
+    Errors of aepipe pass. Every other error becomes one of `kind`: `failing`, then what `say` makes of the error; it ends in
+    `hint`. Where `refusing` is given, a ValueError is the code's way to refuse what the user has given, and becomes BadInput:
+    `refusing`, then the error's own text; it ends in `way_out`.
+    """
+    try:
+        yield
+    except AepipeError:
+        raise
+    except FOREIGN as error:
+        if refusing is not None and isinstance(error, ValueError):
+            raise BadInput(f"{refusing}: {error}", way_out) from error
+        raise kind(f"{failing}: {say(error)}", hint) from error

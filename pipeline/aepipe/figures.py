@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aepipe.files.staged import replacing
-from aepipe.images.pixels import pixels
+from aepipe.images.pixels import picture
 
 from .errors import AepipeError, BadInput
 
@@ -167,12 +167,11 @@ def _place(body: Image, image: np.ndarray, at: tuple[int, int], size: tuple[int,
     """Draws one image [C,H,W] in a hairline from `at` on, which shows where a white image ends."""
     from PIL import Image, ImageDraw
 
-    shown = pixels(image[:3] if len(image) >= 3 else image[:1])
-    picture = Image.fromarray(np.ascontiguousarray(shown[0] if len(shown) == 1 else shown.transpose(1, 2, 0)))
-    smaller = size[0] < picture.width or size[1] < picture.height
-    picture = picture.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
+    own = picture(image)
+    smaller = size[0] < own.width or size[1] < own.height
+    own = own.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
     ImageDraw.Draw(body).rectangle((*at, at[0] + size[0] + 1, at[1] + size[1] + 1), outline=_HAIRLINE)
-    body.paste(picture, (at[0] + 1, at[1] + 1))
+    body.paste(own, (at[0] + 1, at[1] + 1))
 
 
 def _blank(width: int, height: int) -> Image:

@@ -78,7 +78,7 @@ Case = tuple[str, Callable[[], None]]
 
 def _cases(distribution: str, specs: list[str]) -> Iterator[Case]:
     """Name and call of every check of what a distribution registers. Raises BadInput when it is unknown or broken."""
-    from aepipe.plugins.lookup import KINDS, registry
+    from aepipe.plugins import KINDS, registry
     from aepipe.testing.factories import imports_light_module
 
     from .testing import checks_of, run_check

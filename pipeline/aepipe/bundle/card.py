@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LEARNED = ("encoder", "decoder", "sample", "log_prob", "noise")  # roles that come from torch, not from other graphs
+from .manifest import CARD, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
+
 EXAMPLE = """import json, pathlib
 import numpy as np, onnxruntime as ort
 
@@ -22,36 +23,36 @@ reconstruction = decoder.run(None, {{"latent": latent}})[0]
 """
 
 
-def write_card(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the README.md of a bundle."""
-    path.write_text(_card(manifest), encoding="utf-8")
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Write the README.md of a bundle into its folder."""
+    (folder / CARD).write_text(_card(manifest), encoding="utf-8")
 
 
-def _card(m: Mapping[str, Any]) -> str:
-    c, h, w = m["image"]["shape"]
-    trained, metrics = m["trained"], m["metrics"]
-    corruption = trained.get("corruption")
-    task = f"denoise ({_spec(corruption)})" if corruption else trained["task"]
-    first = f"(None, {m['densities'][0]!r})" if m["densities"] else "(None,)"
-    example = EXAMPLE.format(name=m["name"], first=first, shape=(1, c, h, w))
-    return f"""# {m["name"]}
+def _card(m: Manifest) -> str:
+    c, h, w = m.image.shape
+    corruption = m.trained.get("corruption")
+    task = f"denoise ({spec_of(corruption)})" if corruption else m.trained["task"]
+    first = f"(None, {m.densities[0]!r})" if m.densities else "(None,)"
+    example = EXAMPLE.format(name=m.name, first=first, shape=(1, c, h, w))
+    made = {"trained to": task, "data": f"`{m.trained['data']}`" + _count(m.trained)}
+    return f"""# {m.name}
 
-An autoencoder as ONNX graphs, made by aepipe {m["aepipe"]}: images of {c}×{h}×{w} to codes of {m["latent"]} numbers and back.
+An autoencoder as ONNX graphs, made by aepipe {m.aepipe}: images of {c}×{h}×{w} to codes of {m.latent} numbers and back.
 
-![originals, reconstructions and samples](preview.png)
+![originals, reconstructions and samples]({PREVIEW})
 
 ## Figures
 
-{_table(_measured(metrics))}
+{_table(_measured(m.metrics))}
 
 ## How it was made
 
-{_table({"trained to": task, "data": f"`{trained['data']}`" + _count(trained), **_recipe(trained), **_components(m)})}
+{_table({**made, **_recipe(m.trained), **_components(m.components)})}
 
 ## Graphs
 
 Images are float32 in 0..1 (clipped on the way out), standardisation is inside, the batch is dynamic. ONNX Runtime
-{m["minimum_onnxruntime"]} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_made(m)}
+{m.minimum_onnxruntime} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_made(m)}
 
 | file | input | output | largest difference from torch |
 |---|---|---|---|
@@ -60,7 +61,7 @@ Images are float32 in 0..1 (clipped on the way out), standardisation is inside, 
 ## Use
 
 ```
-aepipe infer reconstruct {m["name"]} IMAGES -o out.png
+aepipe infer reconstruct {m.name} IMAGES -o out.png
 ```
 
 Without aepipe:
@@ -95,33 +96,24 @@ def _recipe(trained: Mapping[str, Any]) -> dict[str, str]:
     return {"recipe": text.format(**trained)}
 
 
-def _components(m: Mapping[str, Any]) -> dict[str, str]:
-    named = {kind: record for kind, record in m["components"].items() if kind in ("encoder", "decoder", "objective")}
-    rows = {kind: f"`{_spec(record)}`" + _origin(record) for kind, record in named.items()}
-    densities = m["components"].get("densities", {})
+def _components(components: Mapping[str, Any]) -> dict[str, str]:
+    named = {kind: record for kind, record in components.items() if kind in ("encoder", "decoder", "objective")}
+    rows = {kind: f"`{spec_of(record)}`" + _origin(record) for kind, record in named.items()}
+    densities = components.get("densities", {})
     if densities:
         rows["densities"] = ", ".join(
-            f"{label}: `{_spec(record)}`{_origin(record)}" for label, record in densities.items()
+            f"{label}: `{spec_of(record)}`{_origin(record)}" for label, record in densities.items()
         )
     return rows
-
-
-def _spec(record: Mapping[str, Any]) -> str:
-    options = {
-        key: "/".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        for key, value in record["options"].items()
-    }
-    text = ",".join(f"{key}={value}" for key, value in options.items() if value is not None)
-    return record["name"] + (f":{text}" if text else "")
 
 
 def _origin(record: Mapping[str, Any]) -> str:
     return f" from {record['plugin']} {record['version']}" if record.get("plugin") else ""
 
 
-def _made(m: Mapping[str, Any]) -> str:
+def _made(m: Manifest) -> str:
     """How to read the graphs that are made of others, where there are any."""
-    if all(graph["role"] in LEARNED and graph["io"] == "float" for graph in m["graphs"]):
+    if all(graph.role in LEARNED and graph.io == "float" for graph in m.graphs):
         return ""
     return """
 
@@ -130,31 +122,29 @@ times 255, rounded (halves to the even neighbour). `reconstruct`, `interpolate` 
 `interpolate` decodes (1 − alpha) · code of `image_a` + alpha · code of `image_b`: as many pairs as alphas, or one image for all."""
 
 
-def _graph_rows(m: Mapping[str, Any]) -> str:
+def _graph_rows(m: Manifest) -> str:
     return "\n".join(
-        f"| `{g['file']}` | {_tensors(g['inputs'])} | {_tensors(g['outputs'])} | {_agreement(m, g)} |"
-        for g in m["graphs"]
+        f"| `{each.file}` | {_tensors(each.inputs)} | {_tensors(each.outputs)} | {_agreement(m, each)} |"
+        for each in m.graphs
     )
 
 
-def _agreement(m: Mapping[str, Any], graph: Mapping[str, Any]) -> str:
-    role, density, io = graph["role"], graph.get("density"), graph["io"]
-    if graph["precision"] != "fp32":
-        return _cost(m["precisions"][graph["precision"]])
-    if io != "float":
-        return f"{m['parity'][f'{role}.{io}']:.1e} from `{role}.onnx`"
-    name = f"{density}/{role}" if density else {"encoder": "latent", "decoder": "image"}.get(role, role)
-    made = "" if role in LEARNED else " from the graphs above"
-    return f"{m['parity'].get(name, float('nan')):.1e}{made}"
+def _agreement(m: Manifest, graph: Graph) -> str:
+    """How near a graph comes to what it was made of."""
+    parity, precisions = m.parity or {}, m.precisions or {}
+    if graph.precision != "fp32":
+        report = precisions[graph.precision]
+        return f"MSE {report['mse']:.5f} where fp32 has {report['fp32']:.5f}"
+    if graph.io != "float":
+        return f"{parity[graph.name]:.1e} from `{graph.role}.onnx`"
+    name = {"encoder": "latent", "decoder": "image"}.get(graph.name, graph.name)
+    made = "" if graph.role in LEARNED else " from the graphs above"
+    return f"{parity.get(name, float('nan')):.1e}{made}"
 
 
-def _cost(report: Mapping[str, Any]) -> str:
-    return f"MSE {report['mse']:.5f} where fp32 has {report['fp32']:.5f}"
+def _tensors(tensors: Mapping[str, Tensor]) -> str:
+    def text(name: str, each: Tensor) -> str:
+        kind = "" if each.dtype == "float32" else f"{each.dtype} "
+        return f"`{name}` {kind}[{', '.join(map(str, each.shape))}]"
 
-
-def _tensors(tensors: Mapping[str, Any]) -> str:
-    def text(name: str, tensor: Mapping[str, Any]) -> str:
-        kind = "" if tensor["dtype"] == "float32" else f"{tensor['dtype']} "
-        return f"`{name}` {kind}[{', '.join(map(str, tensor['shape']))}]"
-
-    return ", ".join(text(name, tensor) for name, tensor in tensors.items())
+    return ", ".join(text(*pair) for pair in tensors.items())

@@ -1,45 +1,181 @@
-"""The manifest of a bundle: every key, role, graph name and input name."""
+"""The vocabulary of a bundle: the files in the folder, the roles of its graphs, their names, and every key of the manifest.
+
+Exporter, reader, explorer, Triton layout and tests speak these names alone. docs/manifest.schema.json is made of the
+dataclasses below, for programs in other languages.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-BATCH = "batch"
+from msgspec import Meta
 
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
+from aepipe._types import Shape
+from aepipe.files.records import Count, Text, to_json
 
 FORMAT = 1
+MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests run bundles on it
+
+MANIFEST, CODES, CARD, PREVIEW = "manifest.json", "codes.npz", "README.md", "preview.png"
+
+Role = Literal["encoder", "decoder", "sample", "log_prob", "noise", "reconstruct", "interpolate", "generate"]
+Precision = Literal["fp32", "int8", "fp16"]
+Io = Literal["float", "uint8"]  # images as float32 NCHW in 0..1, or as bytes NHWC
+PRECISIONS, IOS = get_args(Precision), get_args(Io)
+PRECISE: tuple[Role, Role] = ("encoder", "decoder")  # the roles that come in other precisions than fp32 too
+BATCH = "batch"  # how a size that may vary is written
 
 
-MANIFEST = "manifest.json"
+class Ends(NamedTuple):
+    """What a graph takes and gives, by name."""
+
+    inputs: tuple[str, ...]
+    output: str
 
 
-PRECISIONS = ("fp32", "int8", "fp16")  # what export makes
-
-
-PRECISE = ("encoder", "decoder")  # the roles that have them
-
-
-IOS = ("float", "uint8")  # float32 NCHW in 0..1, or bytes NHWC
-
-
-NEEDED = {  # the inputs of each role
-    "encoder": ("image",),
-    "decoder": ("latent",),
-    "sample": ("noise",),
-    "log_prob": ("latent",),
-    "noise": ("latent",),
-    "reconstruct": ("image",),
-    "interpolate": ("image_a", "image_b", "alpha"),
-    "generate": ("noise",),
+ENDS: dict[Role, Ends] = {
+    "encoder": Ends(("image",), "latent"),
+    "decoder": Ends(("latent",), "image"),
+    "sample": Ends(("noise",), "latent"),
+    "log_prob": Ends(("latent",), "log_prob"),
+    "noise": Ends(("latent",), "noise"),
+    "reconstruct": Ends(("image",), "reconstruction"),
+    "interpolate": Ends(("image_a", "image_b", "alpha"), "image"),
+    "generate": Ends(("noise",), "image"),
 }
+LEARNED: tuple[Role, ...] = (
+    "encoder",
+    "decoder",
+    "sample",
+    "log_prob",
+    "noise",
+)  # they come from torch, not from other graphs
+
+
+def graph_file(role: Role, density: str | None = None, precision: str = "fp32", io: str = "float") -> str:
+    """Where the exporter puts a graph, relative to the bundle. Hosts read it from the manifest and never build it."""
+    if density is not None:
+        return f"generate/{density}.onnx" if role == "generate" else f"density/{density}/{role}.onnx"
+    marks = [mark for mark, usual in ((precision, "fp32"), (io, "float")) if mark != usual]
+    return ".".join([role, *marks, "onnx"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """An input or an output of a graph."""
+
+    dtype: Annotated[Text, Meta(description="float32 or uint8.")] = "float32"
+    layout: Annotated[str | None, Meta(description="Of images: NCHW or NHWC.")] = None
+    shape: Annotated[
+        tuple[int | str, ...],
+        Meta(min_length=1, description="Sizes; a text, such as batch, names a size that may vary."),
+    ]
+
+
+def tensor(*sizes: int, layout: str | None = None, dtype: str = "float32", batch: str = BATCH) -> Tensor:
+    """A tensor with a dynamic batch."""
+    return Tensor(dtype=dtype, layout=layout, shape=(batch, *sizes))
+
+
+def image_tensor(shape: Shape) -> Tensor:
+    """Images as float32 in 0..1."""
+    return tensor(*shape, layout="NCHW")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One ONNX graph of a bundle."""
+
+    role: Annotated[
+        Text, Meta(description=f"What it computes: {', '.join(ENDS)}. Readers ignore roles that they do not know.")
+    ]
+    density: Annotated[Text | None, Meta(description="Which density it belongs to.")] = None
+    precision: Annotated[Text, Meta(description=f"How it computes: {', '.join(PRECISIONS)}.")] = "fp32"
+    io: Annotated[Text, Meta(description="float: images are float32 NCHW in 0..1. uint8: bytes NHWC.")] = "float"
+    file: Annotated[Text, Meta(description="Path of the file, relative to the bundle, with forward slashes.")]
+    sha256: Annotated[Text, Meta(description="Hex digest of the file.")] = ""
+    inputs: Annotated[dict[str, Tensor], Meta(description="By name.")]
+    outputs: Annotated[dict[str, Tensor], Meta(description="By name.")]
+    lowered: Annotated[bool | None, Meta(description="Whether it was rewritten to run faster.")] = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a file out of the bundle, and where an input that the role needs is missing."""
+        path = PurePosixPath(self.file)
+        if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
+            raise ValueError(f"the file {self.file!r} leads out of the bundle")
+        for name in ENDS[self.role].inputs if self.role in ENDS else ():
+            if name not in self.inputs:
+                raise ValueError(f"the {self.role} has no input {name!r}")
+        if self.role == "sample" and not isinstance(self.inputs["noise"].shape[-1], int):
+            raise ValueError("the noise of a sample graph has no fixed size")
+
+    @property
+    def name(self) -> str:
+        """How parity reports and messages call it: encoder, pca/sample, decoder.uint8."""
+        marks = [mark for mark, usual in ((self.precision, "fp32"), (self.io, "float")) if mark != usual]
+        return ".".join([f"{self.density}/{self.role}" if self.density else self.role, *marks])
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the graph says of itself in its own metadata, beside what all graphs of the bundle say."""
+        said = {"role": self.role, "density": self.density, "io": None if self.io == "float" else self.io}
+        return {key: value for key, value in said.items() if value is not None}
+
+    def hashed(self, folder: Path) -> Graph:
+        """The same with the digest of its file in `folder`."""
+        return replace(self, sha256=sha256(folder / self.file))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What the graphs take and give as images."""
+
+    shape: Annotated[tuple[Count, Count, Count], Meta(description="Channels, height, width.")]
+    range: Annotated[tuple[float, float], Meta(description="Lowest and highest value.")] = (0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """manifest.json: what a bundle holds, where it comes from and how good it is."""
+
+    format: Annotated[int, Meta(description="Version of this file; readers refuse a higher one than they know.")] = (
+        FORMAT
+    )
+    name: Text
+    aepipe: Annotated[Text, Meta(description="The version of aepipe that wrote it.")] = ""
+    pair: Annotated[Text, Meta(description="SHA-256 of all weights: what ties the graphs of one training together.")]
+    image: Image
+    latent: Annotated[Count, Meta(description="Numbers in a code.")]
+    graphs: tuple[Graph, ...]
+    densities: Annotated[tuple[Text, ...], Meta(description="Names; the first is the default.")] = ()
+    components: Annotated[
+        dict[str, Any],
+        Meta(description="What it is made of: kind to {name, options, plugin, version}, and densities by name."),
+    ] = field(default_factory=dict)
+    trained: Annotated[dict[str, Any], Meta(description="On what it was trained, to do what, and how.")] = field(
+        default_factory=dict
+    )
+    metrics: Annotated[dict[str, Any], Meta(description="How good its reconstructions are, and on which images.")] = (
+        field(default_factory=dict)
+    )
+    minimum_onnxruntime: Annotated[Text, Meta(description="The oldest ONNX Runtime that reads the graphs.")] = (
+        MINIMUM_ONNXRUNTIME
+    )
+    parity: Annotated[
+        dict[str, float] | None, Meta(description="Largest difference from what a graph was made of, by graph.")
+    ] = None
+    precisions: Annotated[
+        dict[str, Any] | None,
+        Meta(description="What each precision beside fp32 costs: {mse, fp32, rise, fp32_layers}."),
+    ] = None
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into `folder`."""
+        (folder / MANIFEST).write_text(to_json(self), encoding="utf-8")
 
 
 def sha256(path: Path) -> str:
@@ -48,22 +184,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True)
-class Graph:
-    """One ONNX graph of a bundle, as the manifest describes it."""
-
-    role: str  # one of NEEDED
-    path: Path
-    sha256: str
-    inputs: dict[str, Any]  # name to dtype and shape
-    outputs: dict[str, Any]
-    density: str | None
-    precision: str
-    io: str
-
-
-def _tensor(layout: str, *sizes: int, dtype: str = "float32") -> dict[str, Any]:
-    return {"dtype": dtype, **({"layout": layout} if layout else {}), "shape": [BATCH, *sizes]}
-
-
-MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests/test_compatibility.py runs bundles on it
+def spec_of(record: Mapping[str, Any]) -> str:
+    """The spec string of a component that a manifest or a run remembers: conv:channels=32, without options that are None."""
+    options = {
+        key: "/".join(map(str, value)) if isinstance(value, list | tuple) else value
+        for key, value in record["options"].items()
+    }
+    text = ",".join(f"{key}={value}" for key, value in options.items() if value is not None)
+    return record["name"] + (f":{text}" if text else "")

@@ -13,8 +13,7 @@ import click
 
 from aepipe._version import __version__
 from aepipe.errors import AepipeError
-from aepipe.plugins.components import ANY, Plugin
-from aepipe.plugins.lookup import registry
+from aepipe.plugins import Plugin, registry
 
 from .commands import Commands
 
@@ -71,10 +70,8 @@ def _add_commands() -> None:
 
 def _add_from(plugin: Plugin, function: Any) -> None:
     added = click.Group()
-    try:
+    with plugin.noting("register_commands raised"):
         function(added)
-    except ANY as error:
-        plugin.fail("register_commands raised", error)
     for name, command in added.commands.items():
         if name in cli.commands:
             plugin.errors.append(f"command {name!r} exists already and stays as it is")

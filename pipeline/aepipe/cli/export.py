@@ -74,9 +74,8 @@ def export(run: str, out: str | None, layout: str, **formats: Any) -> None:
     """
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)
-        click.echo(
-            f"{folder}: a model repository of {', '.join(sorted(each.name for each in folder.iterdir()))}", err=True
-        )
+        models = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_dir()))
+        click.echo(f"{folder}: a model repository of {models}", err=True)
         click.echo(f"next: tritonserver --model-repository={folder.resolve()}", err=True)
         return
     folder = entry.open_run(run).export(out, **formats)

@@ -39,7 +39,7 @@ def infer(ctx: click.Context, **shared: Any) -> None:
 
 
 def task(example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A task of `infer`: the shared options, and a model opened from them."""
+    """A task of `infer`: the shared options, and a model and a reading made of them."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
@@ -53,35 +53,19 @@ def task(example: str) -> Callable[[Callable[..., Any]], click.Command]:
 def _with_model(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_context
     def invoke(ctx: click.Context, /, bundle: str, **options: Any) -> None:
+        from aepipe.infer.streams import Reading
         from aepipe.runtime.model import BATCH, load
 
         shared = {name: options.pop(name) or ctx.obj.get(name) for name in SHARED}
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
         precision = shared["precision"] or "fp32"
+        reading = Reading(shared["split"], shared["limit"], bool(shared["skip_bad"]), shared["shard"])
         with load(bundle, shared["provider"] or "auto", precision=precision, **settings) as model:
-            function(model, Reading(shared), **options)
+            function(model, reading, **options)
 
     for parameter in getattr(function, "__click_params__", []):
         invoke.__click_params__ = [*getattr(invoke, "__click_params__", []), parameter]  # type: ignore[attr-defined]
     return invoke
-
-
-class Reading:
-    """How inputs are read: --split, --limit, --skip-bad, --shard."""
-
-    def __init__(self, shared: dict[str, Any]):
-        self.options = {name: shared[name] for name in ("split", "limit", "skip_bad", "shard")}
-        self.options["skip_bad"] = bool(self.options["skip_bad"])
-
-    @property
-    def limited(self) -> bool:
-        return self.options["limit"] is not None
-
-    def of(self, what: str, model: Any) -> Any:
-        """An input, not opened yet."""
-        from aepipe.infer.streams import Input
-
-        return Input(what, model, **self.options)
 
 
 def tile_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +78,7 @@ def tile_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_tile_options(tile: bool, overlap: int | None) -> None:
+def check_tile_options(*, tile: bool, overlap: int | None, **_: Any) -> None:
     if overlap is not None and not tile:
         raise BadInput("--overlap belongs to tiles", "add --tile")
 
@@ -102,22 +86,20 @@ def check_tile_options(tile: bool, overlap: int | None) -> None:
 @task("aepipe infer reconstruct exported/mnist-d8 photos/ -o restored/")
 @click.argument("input")
 @tile_options
-def reconstruct(model: Any, reading: Reading, input: str, out: str, tile: bool, overlap: int | None) -> None:
+def reconstruct(*given: Any, **options: Any) -> None:
     """Encode INPUT and decode it again: originals above copies."""
     from aepipe.infer import tasks
 
-    check_tile_options(tile, overlap)
-    tasks.reconstruct(model, reading.of(input, model), out, tile=tile, overlap=overlap)
+    check_tile_options(**options)
+    tasks.reconstruct(*given, **options)
 
 
 @task("aepipe infer denoise exported/denoiser mnist --limit 16 --corrupt gaussian:sigma=0.5 -o out.png")
 @click.argument("input")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input first, and show before and after.")
-@click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption.")
+@click.option("--seed", default=0, show_default=True, type=Count(0), help="Seed of the corruption.")
 @tile_options
-def denoise(
-    model: Any, reading: Reading, input: str, out: str, corrupt: str | None, seed: int, tile: bool, overlap: int | None
-) -> None:
+def denoise(*given: Any, **options: Any) -> None:
     """Restore INPUT by a bundle that was trained on spoiled images.
 
     Image files are cropped and resized to the model. With --tile they keep their size, and a grey model restores each
@@ -125,9 +107,8 @@ def denoise(
     """
     from aepipe.infer import tasks
 
-    check_tile_options(tile, overlap)
-    given = reading.of(input, model)
-    tasks.denoise(model, given, out, corrupt=corrupt, seed=seed, tile=tile, overlap=overlap)
+    check_tile_options(**options)
+    tasks.denoise(*given, **options)
 
 
 @task("aepipe infer interpolate exported/mnist-d8 mnist -o strips.png --pairs 6 --steps 12")
@@ -139,17 +120,7 @@ def denoise(
     "--path", type=click.Choice(["linear", "slerp", "density"]), default="linear", show_default=True, help="See above."
 )
 @click.option("--density", metavar="NAME", help="Of --path density (default: the last that has an inverse).")
-def interpolate(
-    model: Any,
-    reading: Reading,
-    input: str,
-    input2: str | None,
-    out: str,
-    pairs: int,
-    steps: int,
-    path: str,
-    density: str | None,
-) -> None:
+def interpolate(*given: Any, **options: Any) -> None:
     """Straight lines or arcs between images in the latent space.
 
     Each image of INPUT is joined to its neighbour, or to an image of INPUT2; one image on one side serves for all.
@@ -158,39 +129,36 @@ def interpolate(
     """
     from aepipe.infer import tasks
 
-    first, second = reading.of(input, model), reading.of(input2, model) if input2 else None
-    tasks.interpolate(model, first, second, out, pairs=pairs, steps=steps, path=path, density=density)
+    tasks.interpolate(*given, **options)
 
 
 @task("aepipe infer sample exported/mnist-d8 -o samples.png --count 64 --density pca --seed 1")
 @click.option("--count", default=64, show_default=True, type=Count(1), help="How many images.")
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="The same seed gives the same images.")
-def sample(model: Any, reading: Reading, out: str, count: int, density: str | None, seed: int) -> None:
+def sample(*given: Any, **options: Any) -> None:
     """Draw codes from a density and decode them."""
     from aepipe.infer import tasks
 
-    tasks.sample(model, out, count=count, density=density, seed=seed, shard=reading.options["shard"])
+    tasks.sample(*given, **options)
 
 
 @task("aepipe infer encode exported/mnist-d8 photos/ -o codes.npy")
 @click.argument("input")
-def encode(model: Any, reading: Reading, input: str, out: str) -> None:
+def encode(*given: Any, **options: Any) -> None:
     """Codes of INPUT, as .npy, .npz or .csv (- is stdout)."""
     from aepipe.infer import tasks
 
-    tasks.encode(model, reading.of(input, model), out)
+    tasks.encode(*given, **options)
 
 
 @task("aepipe infer decode exported/mnist-d8 codes.npy -o images/")
 @click.argument("codes")
-def decode(model: Any, reading: Reading, codes: str, out: str) -> None:
+def decode(*given: Any, **options: Any) -> None:
     """Images of CODES, an array [N, d] in .npy or .npz."""
-    from aepipe.images.array_files import load_codes
     from aepipe.infer import tasks
 
-    array, shard = load_codes(codes, reading.options["limit"]), reading.options["shard"]
-    tasks.decode(model, array, out, limited=reading.limited, shard=shard)
+    tasks.decode(*given, **options)
 
 
 @task("aepipe infer score exported/mnist-d8 photos/ -o scores.csv")
@@ -200,14 +168,12 @@ def decode(model: Any, reading: Reading, codes: str, out: str) -> None:
 @click.option("--false-alarm", type=float, metavar="RATE", help="Normal images that may alarm (default: 0.05).")
 @click.option("--calibration", metavar="FILE.json", help="Add the columns anomaly and alarm by what --calibrate wrote.")
 def score(
-    model: Any,
-    reading: Reading,
+    *given: Any,
     input: str | None,
-    out: str,
-    density: str | None,
     calibrate: str | None,
     false_alarm: float | None,
     calibration: str | None,
+    **options: Any,
 ) -> None:
     """Reconstruction error, log-density and alarms of images.
 
@@ -221,13 +187,13 @@ def score(
             raise BadInput("--false-alarm belongs to a calibration", "give it with --calibrate SPEC")
         if input is None:
             raise BadInput("the INPUT is missing", "give images to score, or --calibrate SPEC")
-        tasks.score(model, reading.of(input, model), out, density=density, calibration=calibration)
+        tasks.score(*given, input=input, calibration=calibration, **options)
         return
     if input is not None or calibration is not None:
         other = "an INPUT" if input is not None else "--calibration"
         raise BadInput(f"{other} beside --calibrate", "calibrate first, then score with --calibration in a second run")
     rate = 0.05 if false_alarm is None else false_alarm
-    tasks.calibrate(model, reading.of(calibrate, model), out, density=density, false_alarm=rate)
+    tasks.calibrate(*given, input=calibrate, false_alarm=rate, **options)
 
 
 @infer.command(epilog="\b\nExample:\n  aepipe infer join codes.npy")

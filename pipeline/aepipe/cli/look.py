@@ -23,6 +23,7 @@ def inspect(bundle: str, as_json: bool) -> None:
     Exits 2 if a graph is missing, altered or of another training.
     """
     from aepipe.bundle.reader import Bundle
+    from aepipe.files.records import as_entries
 
     opened = Bundle(bundle)
     problems = {}
@@ -30,9 +31,9 @@ def inspect(bundle: str, as_json: bool) -> None:
         try:
             opened.check(graph)
         except AepipeError as error:
-            problems[str(graph.path.relative_to(opened.directory))] = error.message
+            problems[graph.file] = error.message
     if as_json:
-        print_json({**opened.manifest, "problems": problems})
+        print_json({**as_entries(opened.manifest), "problems": problems})
     else:
         _describe(opened)
     if problems:
@@ -43,7 +44,7 @@ def _describe(opened: Any) -> None:
     c, h, w = opened.shape
     rows = [
         ["name", opened.name],
-        ["made by", f"aepipe {opened.manifest.get('aepipe')}"],
+        ["made by", f"aepipe {opened.manifest.aepipe}"],
         ["image", f"{c}×{h}×{w}, 0..1"],
         ["latent", str(opened.latent)],
         ["task", opened.task],
@@ -51,40 +52,42 @@ def _describe(opened: Any) -> None:
         ["densities", ", ".join(opened.densities) or "none"],
         ["precisions", ", ".join(opened.precisions)],
     ]
-    rows += [[name, f"{x:.6g}" if isinstance(x, float) else str(x)] for name, x in opened.metrics.items()]
+    rows += [[name, f"{x:.6g}" if isinstance(x, float) else str(x)] for name, x in opened.manifest.metrics.items()]
     print_table(["", ""], rows)
     click.echo()
 
     def shapes(tensors: dict[str, Any]) -> str:
-        kinds = {name: t.get("dtype", "float32") for name, t in tensors.items()}
-        marks = {name: "" if kind == "float32" else f"{kind} " for name, kind in kinds.items()}
-        return ", ".join(f"{name} {marks[name]}[{', '.join(map(str, t['shape']))}]" for name, t in tensors.items())
+        marks = {name: "" if each.dtype == "float32" else f"{each.dtype} " for name, each in tensors.items()}
+        return ", ".join(f"{name} {marks[name]}[{', '.join(map(str, each.shape))}]" for name, each in tensors.items())
 
     files = [
         [
-            str(g.path.relative_to(opened.directory)),
-            shapes(g.inputs),
-            shapes(g.outputs),
-            f"{g.path.stat().st_size:,}" if g.path.is_file() else "missing",
+            graph.file,
+            shapes(graph.inputs),
+            shapes(graph.outputs),
+            f"{opened.path(graph).stat().st_size:,}" if opened.path(graph).is_file() else "missing",
         ]
-        for g in opened.graphs
+        for graph in opened.graphs
     ]
     print_table(["graph", "input", "output", "bytes"], files)
 
 
-@click.command("list", epilog="Examples: aepipe list · aepipe list density · aepipe list encoder conv")
+@click.command(
+    "list",
+    help=f"""Everything that has a name: encoders, densities, data sets, …
+
+    KIND is one of {", ".join(registry_of.KINDS)}; with a NAME the options are shown.
+    """,
+    epilog="Examples: aepipe list · aepipe list density · aepipe list encoder conv",
+)
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
 @json_option
 def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
-    """Everything that has a name: encoders, densities, data sets, …
-
-    KIND is encoder, decoder, objective, density, corruption, dataset or provider; with a NAME the options are shown.
-    """
     from aepipe.errors import BadInput
 
     kinds = list(registry_of.KINDS)
-    singular = {f"{each[:-1]}ies" if each.endswith("y") else f"{each}s": each for each in kinds}
+    singular = {each.plural: name for name, each in registry_of.KINDS.items()}
     kind = singular.get(kind or "", kind)
     if kind is not None and kind not in kinds:
         raise BadInput(f"there is no kind of component {kind!r}", closest(kind, kinds))

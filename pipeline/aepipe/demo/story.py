@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,12 @@ from aepipe.images.batches import batches
 from aepipe.bundle.reader import Bundle
 from aepipe.images.source import Source
 from aepipe.images.data import open_images
-from aepipe.errors import BadInput
+from aepipe.files.ours import OwnFolder, listed_files, write_list
 from aepipe.runtime.model import Model
 from aepipe.judging.metrics import evaluate, psnr_between
 from .page import write_page
 from aepipe.progress import say
+from aepipe.tables import print_table
 from aepipe.runtime.providers import Provider, provider
 from aepipe.workshop.fit import fit
 
@@ -42,37 +41,52 @@ The convolutional autoencoder and PCA squeeze a digit into the same 8 numbers; t
 def tell(out: Path, *, epochs: int = 45) -> Path:
     """Train three small models, export them, and write figures and index.html to `out`; returns the page.
 
-    Raises BadInput when `out` exists and is not an earlier demo.
+    An earlier demo is replaced when the new one is complete. Raises BadInput when `out` exists and is not an earlier demo.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "index.html").exists():
-        raise BadInput(f"{out} exists and is not a demo", "choose another folder with -o")
-    shutil.rmtree(out, ignore_errors=True)
     started = time.monotonic()
-    backend = provider("auto")
-    models = {name: _make(name, out, epochs, backend) for name in MODELS}
-    images = open_images(DATA)
-    rows = [_row(name, model, images) for name, model in models.items()]
-    sections = [_reconstruct(out, models, images), _denoise(out, models["denoiser-d16"], images)]
-    sections += [_interpolate(out, models, images), _sample(out, models), _training(out)]
-    commands = _commands(out)
-    name = next(iter(models.values())).session("encoder").name
-    page = out / "index.html"
-    intro = INTRO.format(count=f"{len(open_images(DATA, split='train')):,}", provider=name.upper())
-    caption = f"Reconstruction of the {len(images)} test images; the denoiser restores images spoiled with {NOISE}."
-    write_page(page, title="aepipe demo", intro=intro, table=rows, figures=sections, commands=commands, caption=caption)
-    _print_results(rows)
-    say(f"{page}: {time.monotonic() - started:.0f} s in all\ntry next:\n" + "\n".join(f"  {line}" for line in commands))
+    with OwnFolder(out, "demo", lambda folder: listed_files(folder, "demo")).replacing() as folder:
+        rows = _fill(folder, out, epochs)
+        write_list(folder, "demo")
+    print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    page, next_lines = out / "index.html", "\n".join(f"  {line}" for line in _commands(out))
+    say(f"{page}: {time.monotonic() - started:.0f} s in all\ntry next:\n{next_lines}")
     return page
 
 
-def _make(name: str, out: Path, epochs: int, backend: Provider) -> Model:
+def _fill(folder: Path, out: Path, epochs: int) -> list[dict[str, Any]]:
+    """Write everything into `folder`, which will become `out`; returns the rows of the table."""
+    backend = provider("auto")
+    models = {name: _make(name, folder, epochs, backend) for name in MODELS}
+    images = open_images(DATA)
+    rows = [_row(name, model, images) for name, model in models.items()]
+    sections = [_reconstruct(folder, models, images), _denoise(folder, models["denoiser-d16"], images)]
+    sections += [_interpolate(folder, models, images), _sample(folder, models), _training()]
+    name = next(iter(models.values())).session("encoder").name
+    intro = INTRO.format(count=f"{len(open_images(DATA, split='train')):,}", provider=name.upper())
+    write_page(
+        folder / "index.html",
+        title="aepipe demo",
+        intro=intro,
+        table=rows,
+        figures=sections,
+        commands=_commands(out),
+        caption=f"Reconstruction of the {len(images)} test images; the denoiser restores images spoiled with {NOISE}.",
+    )
+    return rows
+
+
+def _make(name: str, folder: Path, epochs: int, backend: Provider) -> Model:
     """Train and export one of the models, and open its bundle."""
     say(f"training {name}: {TITLES[name]}")
-    run = fit(DATA, out=out / "runs" / name, epochs=epochs, schedule="cosine", lr=2e-3, **MODELS[name])
-    bundle = Bundle(run.export(out / "exported" / name))
-    worst = max(json.loads((bundle.directory / "manifest.json").read_text())["parity"].values())
-    say(f"exported {bundle.directory}: within {worst:.1e} of torch")
+    run = fit(DATA, out=folder / "runs" / name, epochs=epochs, schedule="cosine", lr=2e-3, **MODELS[name])
+    bundle = Bundle(run.export(folder / "exported" / name))
+    say(f"exported {name}: within {_worst(bundle):.1e} of torch")
     return Model(bundle, backend)
+
+
+def _worst(bundle: Bundle) -> float:
+    """The largest difference that the parity gate found."""
+    return max((bundle.manifest.parity or {}).values())
 
 
 def _row(name: str, model: Model, images: Source) -> dict[str, Any]:
@@ -84,7 +98,7 @@ def _row(name: str, model: Model, images: Source) -> dict[str, Any]:
         "test MSE": round(measured["mse"], 5),
         "PSNR (dB)": round(measured["psnr"], 2),
         "SSIM": round(measured["ssim"], 3),
-        "parity": f"{max(model.bundle.manifest['parity'].values()):.0e}",
+        "parity": f"{_worst(model.bundle):.0e}",
     }
 
 
@@ -153,7 +167,7 @@ def _sample(out: Path, models: dict[str, Model]) -> dict[str, Any]:
     return {"heading": "Sample", "text": text, "figures": made}
 
 
-def _training(out: Path) -> dict[str, Any]:
+def _training() -> dict[str, Any]:
     made = [{"file": f"runs/{name}/curve.png", "caption": TITLES[name]} for name in MODELS if name != "pca-d8"]
     return {"heading": "Training", "figures": made}
 
@@ -167,9 +181,3 @@ def _commands(out: Path) -> list[str]:
         "aepipe train --data YOUR_IMAGES/ --image-size 64 --latent-dim 32 -o runs/mine",
         "aepipe export runs/mine",
     ]
-
-
-def _print_results(rows: list[dict[str, Any]]) -> None:
-    from aepipe.tables import print_table
-
-    print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])

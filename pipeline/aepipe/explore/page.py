@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aepipe._version import __version__
+from aepipe.bundle.manifest import PRECISE
 from aepipe.bundle.reader import AGAIN, Bundle
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
@@ -80,10 +81,10 @@ def for_script(value: Any) -> str:
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     """What the page knows of the bundle: graphs, codes and example images, as latent.js and runtime.js read it."""
-    graphs = {role: packed(bundle.graph(role).path.read_bytes()) for role in ("encoder", "decoder")}
+    graphs: dict[str, str] = {role: packed(bundle.file(role).read_bytes()) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
-        graphs[f"sample/{index}"] = packed(bundle.graph("sample", name).path.read_bytes())
+        graphs[f"sample/{index}"] = packed(bundle.file("sample", name).read_bytes())
         densities.append({"name": name, "features": bundle.noise_features(name)})
     corruption = bundle.trained.get("corruption")
     corruption = corruption if isinstance(corruption, dict) else {}

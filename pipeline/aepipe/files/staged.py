@@ -70,19 +70,6 @@ class Staged:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.temporary.replace(self.path)
 
-    def swap(self) -> None:
-        """commit() where a folder may be, which is removed only then."""
-        old = self.temporary.with_suffix(".old")
-        if self.path.exists():
-            self.path.rename(old)
-        try:
-            self.commit()
-        except OSError:
-            if old.exists():
-                old.rename(self.path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
     def discard(self) -> None:
         """Removes what has not been committed."""
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from aepipe.errors import BadInput
+from aepipe.files.numpy_files import reading
 
 from .arrays import LAYOUTS
 
@@ -21,23 +22,15 @@ def load_array_file(path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:
 
     None if the file is none of these. Uncompressed .npy and IDX are memory-mapped. Raises BadInput for damaged ones.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            file.seek(0)
-            if head[:2] != b"\x1f\x8b":
-                return _load(file, head, path, path.stat().st_size)
-            with gzip.open(file) as unpacked:
-                head = unpacked.read(8)
-                unpacked.seek(0)
-                loaded = _load(unpacked, head, path, None)  # type: ignore[arg-type]
-    except BadInput:
-        raise
-    except Exception as error:  # the readers raise whatever a damaged file leads them to, from zlib.error to TokenError
-        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        pickled = "allow_pickle" in why or "Python objects" in why
-        hint = "save numeric arrays; pickled objects are never read" if pickled else "it may be truncated or damaged"
-        raise BadInput(f"{path} cannot be read: {why}", hint) from None
+    with reading(f"{path} cannot be read", "it may be truncated or damaged"), path.open("rb") as file:
+        head = file.read(8)
+        file.seek(0)
+        if head[:2] != b"\x1f\x8b":
+            return _load(file, head, path, path.stat().st_size)
+        with gzip.open(file) as unpacked:
+            head = unpacked.read(8)
+            unpacked.seek(0)
+            loaded = _load(unpacked, head, path, None)  # type: ignore[arg-type]
     if loaded is None:
         raise BadInput(f"{path} is gzipped and holds no array", "unpack it, or give .npy, .npz or IDX in gzip")
     return loaded
@@ -99,7 +92,7 @@ def load_codes(path: str, limit: int | None = None) -> np.ndarray:
     file = Path(path)
     if not file.exists():
         raise BadInput(f"there is no file {path!r}", "make codes with 'aepipe infer encode'")
-    try:
+    with reading(f"{path} holds no codes", WRITE):
         with file.open("rb") as head:
             known = head.read(4) in (b"\x93NUM", b"PK\x03\x04")
         if not known:
@@ -107,9 +100,3 @@ def load_codes(path: str, limit: int | None = None) -> np.ndarray:
         loaded = np.load(file, mmap_mode="r", allow_pickle=False)
         array = loaded if isinstance(loaded, np.ndarray) else loaded["codes" if "codes" in loaded else loaded.files[0]]
         return array[:limit]
-    except BadInput:
-        raise
-    except Exception as error:  # the readers raise whatever a damaged file leads them to
-        why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        why = "it holds Python objects" if "allow_pickle" in why or "pickled" in why else why
-        raise BadInput(f"{path} holds no codes: {why}", WRITE) from None

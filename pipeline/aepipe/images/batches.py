@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from aepipe._types import Array
 from aepipe.errors import BadInput
 
 from .pixels import as_float
@@ -30,6 +31,12 @@ class Batch(NamedTuple):
 
     indices: np.ndarray  # int64 [n]
     images: np.ndarray  # [n,C,H,W] float32 in 0..1, C-contiguous (raw_batches: uint8 where the source has that)
+
+
+def in_parts(values: Array, size: int) -> Iterator[Array]:
+    """An array in parts of `size` rows, the last one shorter; each is C-contiguous."""
+    for start in range(0, len(values), size):
+        yield np.ascontiguousarray(values[start : start + size])
 
 
 def batches(

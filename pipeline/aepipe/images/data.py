@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Shape
-from aepipe.errors import AepipeError, BadInput, closest
+from aepipe.errors import AepipeError, BadInput, closest, foreign
 from aepipe.plugins.specs import NAME, parse_spec, split_slice
 
 from .array_files import load_array_file
@@ -113,16 +113,10 @@ def _open_dataset(spec: str, name: str, split: str, shape: Shape | None) -> Sour
     from aepipe import plugins
 
     choice = plugins.choose("dataset", parse_spec(spec))
-    dataset = choice.make()
-    try:
+    dataset, owner = choice.make(), choice.component
+    with foreign(f"data set {owner.name!r} of {owner.plugin} failed", "see 'aepipe plugins' for where it comes from"):
         images = dataset.load(split)
         labels = dataset.labels(split) if hasattr(dataset, "labels") else None
-    except AepipeError:
-        raise
-    except Exception as error:
-        owner = choice.component
-        message = f"data set {owner.name!r} of {owner.plugin} failed: {type(error).__name__}: {error}"
-        raise AepipeError(message, "see 'aepipe plugins' for where it comes from") from error
     source = Source(name, _as_images(images, shape, f"data set {choice.component.name!r}"), dataset=choice.record())
     source.labels = None if labels is None else np.asarray(labels)
     if source.labels is not None and len(source.labels) != len(source):

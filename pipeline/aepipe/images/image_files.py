@@ -13,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from aepipe.errors import BadInput
 
+from .pixels import as_bytes
+
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 if features.check("avif"):
     ENDINGS.add(".avif")
@@ -110,6 +112,11 @@ class FileImages:
             raise min(bad, key=lambda each: each[0])[1]
         return images
 
+    def read_whole(self, index: int) -> np.ndarray:
+        """One file at its own size and in its own colours: uint8 [C,H,W]; raises BadInput that names it."""
+        path = self.root / self.paths[index]
+        return read_image(path, channels_and_size(path), resize=False)
+
 
 CORES = os.cpu_count() or 1
 
@@ -171,7 +178,7 @@ def _to_8_bit(pixels: np.ndarray) -> Image.Image:
     if not (low >= 0 and high <= top):
         message = f"the image has {pixels.dtype} values from {low:g} to {high:g}, outside 0..{top:g}"
         raise BadInput(message, "convert it to 8 or 16 bits, or leave it out: --skip-bad")
-    return Image.fromarray((pixels * (255.0 / top) + 0.5).astype(np.uint8))
+    return Image.fromarray(as_bytes(np.divide(pixels, top, dtype=np.float32)))
 
 
 def channels_and_size(path: Path) -> tuple[int, int, int]:

@@ -1,4 +1,7 @@
-"""Bytes and floats: the one rule by which pixels become numbers in 0..1 and back."""
+"""Bytes and floats: the one rule by which pixels become numbers in 0..1 and back.
+
+A byte divided by 255 is the number; a number times 255, rounded, halves to the even neighbour, is the byte.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,6 @@ import numpy as np
 
 from aepipe._types import Array
 from aepipe.errors import BadInput
-
-
-def pixels(images: np.ndarray) -> np.ndarray:
-    """Float images in 0..1, any shape, as uint8: floor(255 x + 0.5), clipped, NaN as 0. uint8 passes unchanged."""
-    if images.dtype == np.uint8:
-        return images
-    scaled = np.fmax(images, np.float32(0))
-    np.minimum(scaled, np.float32(1), out=scaled)
-    return (scaled * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-
 
 TOLERANCE = 1e-6  # how far a float may lie outside 0..1 before it is an error and not rounding
 
@@ -56,14 +49,22 @@ def _out_of_range(what: str, low: Any, high: Any) -> BadInput:
     return BadInput(message, "scale the values to 0..1, or convert to uint8 in 0..255")
 
 
-def to_bytes(images: Array) -> Array:
-    """float32 [n, C, H, W] in 0..1 as uint8 [n, H, W, C]: times 255 in float32, rounded, halves to the even neighbour."""
-    return np.ascontiguousarray(np.rint(images * np.float32(255)).astype(np.uint8).transpose(0, 2, 3, 1))
+def as_bytes(images: Array) -> Array:
+    """Floats in 0..1 of any shape as uint8: clipped, times 255, rounded, halves to the even neighbour; NaN becomes 0.
+
+    uint8 passes unchanged. The graphs for bytes and a browser's canvas round in the same way.
+    """
+    if images.dtype == np.uint8:
+        return images
+    scaled = np.fmax(images, np.float32(0))
+    np.minimum(scaled, np.float32(1), out=scaled)
+    np.multiply(scaled, np.float32(255), out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def picture(image: Array) -> Any:
-    """One image [C, H, W] as a Pillow image of its own size."""
+    """One image [C, H, W] as a Pillow image of its own size: of three or more channels the first three, else the first."""
     from PIL import Image
 
-    data = pixels(image)
-    return Image.fromarray(data[0] if len(data) == 1 else np.ascontiguousarray(data[:3].transpose(1, 2, 0)))
+    data = as_bytes(image[:3] if len(image) >= 3 else image[:1])
+    return Image.fromarray(data[0] if len(data) == 1 else np.ascontiguousarray(data.transpose(1, 2, 0)))

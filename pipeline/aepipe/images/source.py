@@ -43,6 +43,14 @@ class Source:
             raise AepipeError(message, "report it to the authors of the data set")
         return images if images.dtype == np.uint8 else checked_float(images, indices, self.name)
 
+    def read_whole(self, index: int) -> np.ndarray:
+        """One image [C, H, W]; where the source was opened without a shape, a file at its own size and in its own colours."""
+        images: Any = self.images
+        own = index
+        while isinstance(images, Picked):
+            images, own = images.images, int(images.picked[own])
+        return images.read_whole(own) if hasattr(images, "read_whole") else self.read(np.array([index]))[0]
+
     def pick(self, indices: np.ndarray) -> Source:
         """The images at these indices, in this order."""
         paths = None if self.paths is None else [self.paths[index] for index in indices]

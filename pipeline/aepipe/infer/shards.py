@@ -50,22 +50,28 @@ def part_of(total: int, shard: Shard | None) -> range:
     return range(total) if shard is None else shard.part(total)
 
 
-def place(out: str, allowed: tuple[str, ...], shard: Shard | None) -> tuple[str, str]:
-    """The kind of OUT, as `output_kind` gives it, and where this run writes. Raises BadInput for OUT that cannot be shared."""
+class Out(NamedTuple):
+    """Where a run writes: OUT itself, or the part of it that is this shard's."""
+
+    path: str
+    kind: str  # as `output_kind` gives it
+    shard: Shard | None = None
+
+
+def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out:
+    """Where this run writes. Raises BadInput for an OUT that cannot be written, or cannot be shared by several shards."""
     if shard is None or not out:
-        return output_kind(out, allowed), out
+        return Out(out, output_kind(out, allowed), shard)
     ending = PurePath(out).suffix.lower()
     if ending == ".png" and "png" in allowed:
         raise BadInput(f"{out} is one picture, which cannot be made in shards", "write a folder, .npy, .npz or .csv")
-    if out != "-" and (out.endswith(("/", os.sep)) or not ending):
-        if "folder" not in allowed:
-            return output_kind(out, allowed), out  # which says so
-        own = Path(
-            out, f"shard-{shard.number}-of-{shard.of}"
-        )  # never made: OUT itself may hold what others have written
-        return output_kind(f"{own}/", allowed), out
-    named = shard.named(out)
-    return output_kind(named, allowed), named
+    is_folder = out != "-" and (out.endswith(("/", os.sep)) or not ending)
+    if is_folder and "folder" in allowed:
+        # OUT may hold what other shards have written. What is asked about is a folder inside it, which is never made.
+        inside = Path(out, f"shard-{shard.number}-of-{shard.of}")
+        return Out(out, output_kind(f"{inside}/", allowed), shard)
+    path = out if is_folder else shard.named(out)
+    return Out(path, output_kind(path, allowed), shard)
 
 
 class Shared(Staged):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aepipe._types import Array
+from aepipe.bundle.manifest import Role
 from aepipe.errors import BadInput
 from aepipe.files.staged import Staged
 from aepipe.images.batches import Batch, batches
@@ -19,7 +21,7 @@ from aepipe.progress import progress, say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import FirstAvailable
 
-from .shards import Shard, Shared
+from .shards import Out, Shard, Shared, part_of
 from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
 
 SHEET = 48  # images on a contact sheet where --limit says nothing
@@ -27,56 +29,84 @@ SHEET = 48  # images on a contact sheet where --limit says nothing
 Compute = Callable[[Batch], Array]
 
 
-class Input:
-    """An input in the shape of the model, and how to read it."""
+@dataclass(frozen=True)
+class Reading:
+    """How a task reads its inputs, whichever they are."""
 
-    def __init__(
-        self,
-        what: str,
-        model: Model,
-        *,
-        split: str | None,
-        limit: int | None,
-        skip_bad: bool,
-        shard: Shard | None = None,
-    ):
-        self.what, self.model, self.shard = what, model, shard
-        self.split, self.limit, self.skip_bad = split or "test", limit, skip_bad
+    split: str | None = None  # test, unless the user says otherwise
+    limit: int | None = None
+    skip_bad: bool = False
+    shard: Shard | None = None
+
+    def open(self, what: str, model: Model, *graphs: Role, whole: bool = False) -> Input:
+        """Open an input in the shape of the model and load these graphs; with `whole` images keep their own sizes.
+
+        A provider that was named is started first, before any download. `auto`, which always finds one and says which, is
+        started last, so that the error of a bad input stands alone. Raises BadInput and ProviderUnavailable.
+        """
+        if not isinstance(model.provider, FirstAvailable):
+            model.start(*graphs)
+        shape = None if whole else model.shape
+        source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit)
+        model.start(*graphs)
+        return Input(source, model, self)
+
+
+class Input:
+    """An open input, and how it is read."""
+
+    def __init__(self, source: Source, model: Model, reading: Reading):
+        self.source, self.model, self.reading = source, model, reading
         self.bad = 0
 
-    def open(self, *graphs: str) -> None:
-        """Open the input and load these graphs. A provider that was named comes first, before any download; `auto`, which
-        always finds one and says which, comes last, so that a bad input's error stands alone."""
-        if not isinstance(self.model.provider, FirstAvailable):
-            self.model.start(*graphs)
-        self.source = open_images(self.what, split=self.split, shape=self.model.shape, limit=self.limit)
-        self.model.start(*graphs)
+    @property
+    def part(self) -> range:
+        """The indices that this run takes: all, or those of its shard."""
+        return part_of(len(self.source), self.reading.shard)
 
     def read(self, what: str) -> Iterator[Batch]:
         """Batches of this run's part, with progress and a count of the images that were left out."""
-        part = None if self.shard is None else self.shard.part(len(self.source))
-        reading: dict[str, Any] = {"part": part, "skip_bad": self.skip_bad, "on_bad": self._note}
-        with progress(what, len(self.source if part is None else part)) as advance:
-            for batch in batches(self.source, self.model.batch_size, **reading):
+        part = None if self.reading.shard is None else self.part
+        options: dict[str, Any] = {"part": part, "skip_bad": self.reading.skip_bad, "on_bad": self._note}
+        with progress(what, len(self.part)) as advance:
+            for batch in batches(self.source, self.model.batch_size, **options):
                 yield batch
                 advance(len(batch.indices))
-        if self.bad:
-            say(f"skipped {self.bad} bad images")
+        self._say_bad()
+
+    def read_whole(self, what: str) -> Iterator[tuple[int, Array]]:
+        """The images of this run's part one by one, each [C, H, W] at its own size, with their indices."""
+        with progress(what, len(self.part)) as advance:
+            for index in self.part:
+                try:
+                    yield index, self.source.read_whole(index)
+                except BadInput as error:
+                    if not self.reading.skip_bad:
+                        raise
+                    self._note(index, error)
+                advance(1)
+        self._say_bad()
+        if self.bad and self.bad == len(self.part) and self.reading.shard is None:
+            raise BadInput(f"none of the {self.bad} images in {self.source.name} can be read", "see above why")
 
     def _note(self, index: int, error: BadInput) -> None:
         self.bad += 1
         say(f"skipped: {error.message}")
 
+    def _say_bad(self) -> None:
+        if self.bad:
+            say(f"skipped {self.bad} bad images")
+
     def for_sheet(self) -> str:
         """Keep what a contact sheet shows; returns what to say of the rest."""
         total = len(self.source)
-        if self.limit is None:
+        if self.reading.limit is None:
             self.source = self.source.cut(slice(SHEET))
         return first_of(len(self.source), total)
 
     def first(self, count: int) -> Array:
         """The first images that can be read, `count` or fewer."""
-        if not self.skip_bad:
+        if not self.reading.skip_bad:
             self.source = self.source.cut(slice(count))
         found = []
         for batch in self.read("reading"):
@@ -88,15 +118,15 @@ class Input:
 
 @contextmanager
 def image_writer(
-    out: str, kind: str, names: Any, row: tuple[int, ...], *, key: str = "images", shard: Shard | None = None
+    out: Out, names: Any, row: tuple[int, ...], *, key: str = "images"
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`."""
     with ExitStack() as stack:
-        if kind == "folder":
-            folder = FolderWriter(out, names, Staged if shard is None else Shared)
+        if out.kind == "folder":
+            folder = FolderWriter(out.path, names, Staged if out.shard is None else Shared)
             yield stack.enter_context(Background(stack.enter_context(folder))).put
         else:
-            array = stack.enter_context(Background(stack.enter_context(ArrayWriter(out, key, row))))
+            array = stack.enter_context(Background(stack.enter_context(ArrayWriter(out.path, key, row))))
             yield lambda indices, rows: array.put(rows)
 
 
@@ -105,20 +135,20 @@ def names_of(source: Source) -> Any:
     return source.paths if source.paths is not None else lambda index: f"{index:06d}.png"
 
 
-def stream(given: Input, out: str, kind: str, what: str, compute: Compute, row: tuple[int, ...], **more: Any) -> None:
+def stream(given: Input, out: Out, what: str, compute: Compute, row: tuple[int, ...], **more: Any) -> None:
     """All batches through `compute`, which gives rows of this shape, to a folder or an array."""
     start, count = time.monotonic(), 0
-    with image_writer(out, kind, names_of(given.source), row, shard=given.shard, **more) as write:
+    with image_writer(out, names_of(given.source), row, **more) as write:
         for batch in given.read(what):
             write(batch.indices, compute(batch))
             count += len(batch.indices)
     done(out, count, speed=count / (time.monotonic() - start))
 
 
-def table(given: Input, out: str, what: str, columns: list[str], compute: Callable[[Batch], dict[str, Array]]) -> None:
+def table(given: Input, out: Out, what: str, columns: list[str], compute: Callable[[Batch], dict[str, Array]]) -> None:
     """One line per image: its index, its path where there are files, and the columns that `compute` gives."""
     paths = given.source.paths
-    with CsvWriter(out, ["index", *(["path"] if paths else []), *columns]) as writer:
+    with CsvWriter(out.path, ["index", *(["path"] if paths else []), *columns]) as writer:
         count = 0
         for batch in given.read(what):
             named = {"path": [paths[index] for index in batch.indices]} if paths else {}
@@ -138,8 +168,8 @@ def first_of(shown: int, total: int) -> str:
     return f", the first of {total}: --limit N shows more, a folder or .npy holds all" if shown < total else ""
 
 
-def done(out: str, count: int, unit: str = "images", *, speed: float | None = None, note: str = "") -> None:
+def done(out: Out, count: int, unit: str = "images", *, speed: float | None = None, note: str = "") -> None:
     """The last line: what was written where."""
     rate = f", {speed:,.0f} images/s" if speed else ""
-    if out != "-":
-        say(f"{out}: {count} {unit if count != 1 else unit.removesuffix('s')}{rate}{note}")
+    if out.path != "-":
+        say(f"{out.path}: {count} {unit if count != 1 else unit.removesuffix('s')}{rate}{note}")

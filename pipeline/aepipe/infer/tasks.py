@@ -1,4 +1,8 @@
-"""The tasks of `aepipe infer`: from an input of any size to OUT, with the figures that a person wants to see."""
+"""The tasks of `aepipe infer`: from an input of any size to OUT, with the figures that a person wants to see.
+
+Each takes the model, how inputs are read, and OUT as the user wrote it. It looks at OUT first, opens the input, and streams
+the result: bad input is met before any work, and nothing is half written.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from aepipe import figures, plugins
 from aepipe._types import Array
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
-from aepipe.images.batches import Batch
+from aepipe.images.array_files import load_codes
+from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import spoiled
+from aepipe.images.pixels import picture
 from aepipe.judging import anomaly
 from aepipe.judging.metrics import psnr, psnr_between
 from aepipe.progress import progress, say
@@ -20,56 +26,62 @@ from aepipe.runtime.interpolation import PATHS, path_density
 from aepipe.runtime.model import Model
 
 from . import tiles
-from .shards import Shard, drawn, part_of, place
-from .streams import SHEET, Input, collect, done, first_of, image_writer, stream, table
+from .shards import Out, drawn, part_of, place
+from .streams import SHEET, Input, Reading, collect, done, first_of, image_writer, stream, table
 
 IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
 
 
-def reconstruct(model: Model, given: Input, out: str, *, tile: bool, overlap: int | None) -> None:
+def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: bool, overlap: int | None) -> None:
     """Images to codes and back; with `tile` at their own size."""
-    kind, out = place(out, IMAGE_OUTPUTS, given.shard)
+    to = place(out, IMAGE_OUTPUTS, reading.shard)
     if tile:
-        tiles.open_whole(model, given, kind, overlap)
-        tiles.restore_input(model, given, out, kind, overlap=overlap)
+        given = tiles.open_whole(model, reading, input, to, overlap)
+        tiles.restore_input(model, given, to, overlap=overlap)
         return
-    given.open("encoder", "decoder")
-    if kind != "png":
-        stream(given, out, kind, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape)
+    given = reading.open(input, model, "encoder", "decoder")
+    if to.kind != "png":
+        stream(given, to, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape)
         return
     note = given.for_sheet()
     clean, restored = collect(given, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
     if given.source.single_file:
-        figures.save(tiles.picture(restored[0]), out)
+        figures.save(picture(restored[0]), to.path)
     else:
         mse = float(np.square(clean - restored).mean())
         subtitle = f"{_what(given, model)} · MSE {mse:.5f} · PSNR {psnr(mse):.2f} dB"
         rows = [("original", clean), ("reconstruction", restored)]
-        figures.save(figures.rows(rows, title=f"Reconstruction by {model.bundle.name}", subtitle=subtitle), out)
-    done(out, len(restored), note=note)
+        figures.save(figures.rows(rows, title=f"Reconstruction by {model.bundle.name}", subtitle=subtitle), to.path)
+    done(to, len(restored), note=note)
 
 
 def denoise(
-    model: Model, given: Input, out: str, *, corrupt: str | None, seed: int, tile: bool, overlap: int | None
+    model: Model,
+    reading: Reading,
+    out: str,
+    *,
+    input: str,
+    corrupt: str | None,
+    seed: int,
+    tile: bool,
+    overlap: int | None,
 ) -> None:
     """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
-    kind, out = place(out, IMAGE_OUTPUTS, given.shard)
+    to = place(out, IMAGE_OUTPUTS, reading.shard)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     if tile:
-        tiles.open_whole(model, given, kind, overlap)
-    else:
-        given.open("encoder", "decoder")
-    if model.bundle.task != "denoise":
-        say(f"note: {model.bundle.name} was trained to reconstruct; train with --corrupt for a denoiser")
-    if tile:
-        tiles.restore_input(model, given, out, kind, overlap=overlap, spoil=spoil, seed=seed)
+        given = tiles.open_whole(model, reading, input, to, overlap)
+        _say_what_it_learned(model)
+        tiles.restore_input(model, given, to, overlap=overlap, spoil=spoil, seed=seed)
         return
+    given = reading.open(input, model, "encoder", "decoder")
+    _say_what_it_learned(model)
 
     def before(batch: Batch) -> Array:
         return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
 
-    if kind != "png":
-        stream(given, out, kind, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape)
+    if to.kind != "png":
+        stream(given, to, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape)
         return
     note = given.for_sheet()
 
@@ -79,7 +91,7 @@ def denoise(
 
     clean, pair = collect(given, "denoising", both)
     if given.source.single_file and spoil is None:
-        figures.save(tiles.picture(pair[0, 1]), out)
+        figures.save(picture(pair[0, 1]), to.path)
     else:
         title, subtitle = f"Restoration by {model.bundle.name}", _what(given, model)
         rows = [("input", clean), ("restored", pair[:, 1])]
@@ -87,44 +99,49 @@ def denoise(
             damage, rest = (psnr_between(pair[:, k], clean) for k in (0, 1))
             rows = [("clean", clean), ("spoiled", pair[:, 0]), ("restored", pair[:, 1])]
             subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
-        figures.save(figures.rows(rows, title=title, subtitle=subtitle), out)
-    done(out, len(clean), note=note)
+        figures.save(figures.rows(rows, title=title, subtitle=subtitle), to.path)
+    done(to, len(clean), note=note)
+
+
+def _say_what_it_learned(model: Model) -> None:
+    if model.bundle.task != "denoise":
+        say(f"note: {model.bundle.name} was trained to reconstruct; train with --corrupt for a denoiser")
 
 
 def interpolate(
     model: Model,
-    first: Input,
-    second: Input | None,
+    reading: Reading,
     out: str,
     *,
+    input: str,
+    input2: str | None,
     pairs: int,
     steps: int,
     path: str,
     density: str | None,
 ) -> None:
-    """Lines through the latent space between pairs of images."""
-    if first.shard is not None:
-        raise BadInput(
-            "an interpolation is made in one piece, not in shards", "leave out --shard; --pairs says how many"
-        )
-    kind, out = place(out, IMAGE_OUTPUTS, None)
+    """Lines through the latent space between pairs of images, `steps` on each: of one input, or of two."""
+    if reading.shard is not None:
+        message = "an interpolation is made in one piece, not in shards"
+        raise BadInput(message, "leave out --shard; --pairs says how many")
+    to = place(out, IMAGE_OUTPUTS)
     through = path_density(model.bundle, path, density)
-    for each in (first, second) if second else (first,):
-        each.open("encoder", "decoder")
+    first = reading.open(input, model, "encoder", "decoder")
+    second = reading.open(input2, model, "encoder", "decoder") if input2 else None
     a, b = _ends(first, second, pairs)
     lines = model.interpolate(a, b, steps, path, through)
-    if kind == "png":
+    if to.kind == "png":
         labels = [f"{alpha:.2f}" for alpha in np.linspace(0, 1, steps)]
         title = f"Interpolation by {model.bundle.name}"
         way = PATHS[path] + (f" {through}" if through else "")
         subtitle = f"{_what(first, model)} · decoded: {way}, from 0 to 1"
-        figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), out)
+        figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), to.path)
     else:
-        flat = lines.reshape(-1, *model.shape) if kind == "folder" else lines
+        flat = lines.reshape(-1, *model.shape) if to.kind == "folder" else lines
         names = lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png"  # noqa: E731
-        with image_writer(out, kind, names, flat.shape[1:]) as write:
+        with image_writer(to, names, flat.shape[1:]) as write:
             write(np.arange(len(flat)), flat)
-    done(out, len(lines), "strips", note="" if len(lines) == pairs else ": the images give no more")
+    done(to, len(lines), "strips", note="" if len(lines) == pairs else ": the images give no more")
 
 
 def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]:
@@ -139,109 +156,100 @@ def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]
     return a[np.arange(count) % len(a)], b[np.arange(count) % len(b)]
 
 
-def sample(model: Model, out: str, *, count: int, density: str | None, seed: int, shard: Shard | None = None) -> None:
+def sample(model: Model, reading: Reading, out: str, *, count: int, density: str | None, seed: int) -> None:
     """New images: codes drawn from a density, decoded."""
-    kind, out = place(out, IMAGE_OUTPUTS, shard)
+    to = place(out, IMAGE_OUTPUTS, reading.shard)
     name = model.bundle.density_name(density)
     model.start("decoder")
-    if kind == "png":
+    if to.kind == "png":
         images = model.sample(count, name, seed)
         subtitle = f"density {name} · d = {model.latent} · seed {seed}"
-        figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), out)
+        figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), to.path)
     else:
-        part = part_of(count, shard)
+        part = part_of(count, reading.shard)
         noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)
         codes = (model.run("sample", each, name) for each in noise)
-        _decoded(model, out, kind, "sampling", codes, part, "sample-{:06d}.png", shard)
+        _decoded(model, to, "sampling", codes, part, "sample-{:06d}.png")
         count = len(part)
-    done(out, count)
+    done(to, count)
 
 
-def _decoded(
-    model: Model, out: str, kind: str, what: str, codes: Iterable[Array], part: range, name: str, shard: Shard | None
-) -> None:
+def _decoded(model: Model, to: Out, what: str, codes: Iterable[Array], part: range, name: str) -> None:
     """Batches of codes, which belong to the indices of `part`, to images."""
     start = part.start
-    with (
-        image_writer(out, kind, name.format, model.shape, shard=shard) as write,
-        progress(what, len(part)) as advance,
-    ):
+    with image_writer(to, name.format, model.shape) as write, progress(what, len(part)) as advance:
         for batch in codes:
             write(np.arange(start, start + len(batch)), model.decode_batch(batch))
             start += len(batch)
             advance(len(batch))
 
 
-def encode(model: Model, given: Input, out: str) -> None:
+def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
     """Images to codes: .npy, .npz or .csv."""
-    kind, out = place(out, ("npy", "npz", "csv"), given.shard)
-    given.open("encoder")
-    compute = model.encode_batch
-    if kind != "csv":
-        stream(given, out, kind, "encoding", lambda batch: compute(batch.images), (model.latent,), key="codes")
+    to = place(out, ("npy", "npz", "csv"), reading.shard)
+    given = reading.open(input, model, "encoder")
+    if to.kind != "csv":
+        stream(given, to, "encoding", lambda batch: model.encode_batch(batch.images), (model.latent,), key="codes")
         return
     columns = [f"z{k}" for k in range(model.latent)]
 
     def rows(batch: Batch) -> dict[str, Array]:
-        return dict(zip(columns, compute(batch.images).T, strict=True))
+        return dict(zip(columns, model.encode_batch(batch.images).T, strict=True))
 
-    table(given, out, "encoding", columns, rows)
+    table(given, to, "encoding", columns, rows)
 
 
-def decode(model: Model, codes: Array, out: str, *, limited: bool, shard: Shard | None = None) -> None:
-    """Codes [N, d] to images."""
-    kind, out = place(out, IMAGE_OUTPUTS, shard)
-    part, note = part_of(len(codes), shard), ""
-    model.check_codes(codes[:1])
+def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
+    """Codes [N, d], in a file, to images."""
+    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    array = load_codes(codes, reading.limit)
+    part, note = part_of(len(array), reading.shard), ""
+    model.check_codes(array[:1])
     model.start("decoder")
-    if kind == "png":
-        total, part = len(codes), part if limited else part[:SHEET]
-        codes, note = codes[: len(part)], first_of(len(part), total)
+    if to.kind == "png":
+        total, part = len(array), part if reading.limit is not None else part[:SHEET]
+        array, note = array[: len(part)], first_of(len(part), total)
         title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
-        figures.save(figures.sheet(model.decode(codes), title=title, subtitle=subtitle), out)
+        figures.save(figures.sheet(model.decode(array), title=title, subtitle=subtitle), to.path)
     else:
-        starts = part[:: model.batch_size]
-        read = (model.check_codes(codes[k : min(k + model.batch_size, part.stop)]) for k in starts)
-        _decoded(model, out, kind, "decoding", read, part, "{:06d}.png", shard)
-    done(out, len(part), note=note)
+        read = map(model.check_codes, in_parts(array[part.start : part.stop], model.batch_size))
+        _decoded(model, to, "decoding", read, part, "{:06d}.png")
+    done(to, len(part), note=note)
 
 
-def score(model: Model, given: Input, out: str, *, density: str | None, calibration: str | None) -> None:
+def score(
+    model: Model, reading: Reading, out: str, *, input: str, density: str | None, calibration: str | None
+) -> None:
     """Reconstruction error and log-density of every image, as a table; with a calibration also how anomalous it is."""
-    _, out = place(out, ("csv",), given.shard)
+    to = place(out, ("csv",), reading.shard)
     scale = anomaly.read(calibration, model, density) if calibration else None
     name = scale.density if scale else model.bundle.density_name(density)
-    given.open("encoder", "decoder")
+    given = reading.open(input, model, "encoder", "decoder")
     columns = ["error", "log_density", *(["anomaly", "alarm"] if scale else [])]
 
     def rows(batch: Batch) -> dict[str, Array]:
         scores = model.score_batch(batch.images, name)
         return scores | scale.judge(scores) if scale else scores
 
-    table(given, out, "scoring", columns, rows)
+    table(given, to, "scoring", columns, rows)
 
 
-def calibrate(model: Model, given: Input, out: str, *, density: str | None, false_alarm: float) -> None:
+def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: str | None, false_alarm: float) -> None:
     """What scores normal images have, as JSON, and where alarm begins."""
-    check_output(out, given.shard)
+    if reading.shard is not None:
+        raise BadInput("a calibration is made in one piece, not in shards", "leave out --shard; --limit says how many")
+    if PurePath(out).suffix.lower() != ".json":
+        raise BadInput(f"the output {out!r} cannot hold a calibration", "give a file that ends with .json")
+    to = Out(out, output_kind(out, ("json",)))
     anomaly.check_rate(false_alarm)
     name = model.bundle.density_name(density)
-    given.open("encoder", "decoder")
+    given = reading.open(input, model, "encoder", "decoder")
     parts = [model.score_batch(batch.images, name) for batch in given.read("scoring")]
     scores = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
     anomaly.calibration(model, name, scores, false_alarm, given.source.name).save(out)
-    done(out, len(scores["error"]), note=f", alarm at a false-alarm rate of {false_alarm:g}")
+    done(to, len(scores["error"]), note=f", alarm at a false-alarm rate of {false_alarm:g}")
 
 
 def _what(given: Input, model: Model) -> str:
     """What a figure is of, for its subtitle."""
     return f"{PurePath(given.source.name).name} · d = {model.latent}"
-
-
-def check_output(out: str, shard: Shard | None) -> None:
-    """Raises BadInput where OUT is no JSON file that can be written, or where only a part would be learned from."""
-    if shard is not None:
-        raise BadInput("a calibration is made in one piece, not in shards", "leave out --shard; --limit says how many")
-    if PurePath(out).suffix.lower() != ".json":
-        raise BadInput(f"the output {out!r} cannot hold a calibration", "give a file that ends with .json")
-    output_kind(out, ("json",))

@@ -11,18 +11,14 @@ import numpy as np
 from aepipe import figures
 from aepipe._types import Array, Corrupt, Shape
 from aepipe.errors import BadInput
+from aepipe.images.batches import in_parts
 from aepipe.images.corruption import spoiled
-from aepipe.images.data import open_images
-from aepipe.images.image_files import FileImages, channels_and_size, read_image
 from aepipe.images.pixels import as_float, picture
-from aepipe.images.source import Picked, Source
 from aepipe.judging.metrics import psnr_between
-from aepipe.progress import progress, say
 from aepipe.runtime.model import BATCH, Model
-from aepipe.runtime.providers import FirstAvailable
 
-from .shards import part_of
-from .streams import Input, done, image_writer, names_of
+from .shards import Out
+from .streams import Input, Reading, done, image_writer, names_of
 
 WINDOW, WINDOWS = 256, 3  # what a figure shows of a photograph, pixel by pixel
 
@@ -55,7 +51,7 @@ def tiled(
     for top, fade in rows:
         tiles = np.stack([padded[:, :, top : top + height, left : left + width] for left, _ in columns])
         flat = tiles.reshape(-1, *shape)
-        parts = [compute(as_float(flat[k : k + batch_size])) for k in range(0, len(flat), batch_size)]
+        parts = [compute(as_float(part)) for part in in_parts(flat, batch_size)]
         band = np.zeros((*padded.shape[:2], height, padded.shape[3]))
         for (left, weight), tile in zip(columns, np.concatenate(parts).reshape(tiles.shape), strict=True):
             band[..., left : left + width] += weight * tile
@@ -105,20 +101,18 @@ def _steps(side: int, tile: int, overlap: int) -> list[tuple[int, Array]]:
     return [(int(start), window / total[start : start + tile]) for start in starts]
 
 
-def open_whole(model: Model, given: Input, kind: str, overlap: int | None) -> None:
-    """Open an input for tiles: its images keep their own sizes. Provider and input are met in the order of `Input.open`."""
+def open_whole(model: Model, reading: Reading, what: str, out: Out, overlap: int | None) -> Input:
+    """Open an input for tiles: its images keep their own sizes. Raises BadInput for what tiles cannot be made of."""
     check_overlap(overlap, model.shape)
-    if not isinstance(model.provider, FirstAvailable):
-        model.start("encoder", "decoder")
-    given.source = open_images(given.what, split=given.split, limit=given.limit)
-    if kind == "png" and len(given.source) > 1:
+    given = reading.open(what, model, "encoder", "decoder", whole=True)
+    if out.kind == "png" and len(given.source) > 1:
         message = f"{given.source.name} has {len(given.source)} images, and a picture of tiles shows one"
         raise BadInput(message, "give a folder as OUT, or --limit 1")
-    model.start("encoder", "decoder")
+    return given
 
 
 def restore_input(
-    model: Model, given: Input, out: str, kind: str, *, overlap: int | None, spoil: Corrupt | None = None, seed: int = 0
+    model: Model, given: Input, out: Out, *, overlap: int | None, spoil: Corrupt | None = None, seed: int = 0
 ) -> None:
     """Every image of an input that `open_whole` opened, at its own size, to OUT: a picture of one image (with `spoil` before
     and after), a folder, or an array where all are of one size. `spoil` spoils the whole image before it is cut into tiles.
@@ -128,7 +122,7 @@ def restore_input(
 
     def results() -> Iterator[tuple[int, Array, Array, Array]]:
         nonlocal count
-        for index, image in _whole_images(given):
+        for index, image in given.read_whole("restoring"):
             before = spoiled(spoil, as_float(image[None]), np.array([index]), seed)[0] if spoil else image
             restored = restore(model, before, overlap)
             if spoil:
@@ -136,49 +130,20 @@ def restore_input(
             count += 1
             yield index, image, before, restored
 
-    if kind == "png":
+    if out.kind == "png":
         for _, *stages in results():
-            figures.save(_compared(stages, model, _quality(ratios)) if spoil else picture(stages[-1]), out)
+            shown = _compared(stages, model, _quality(ratios)) if spoil else picture(stages[-1])
+            figures.save(shown, out.path)
     else:
         shape = None
-        with image_writer(out, kind, names_of(given.source), given.source.shape, shard=given.shard) as write:
+        with image_writer(out, names_of(given.source), given.source.shape) as write:
             for index, _, _, restored in results():
-                if kind != "folder" and shape not in (None, restored.shape):
+                if out.kind != "folder" and shape not in (None, restored.shape):
                     message = f"images of shapes {list(shape or ())} and {list(restored.shape)} do not make one array"
                     raise BadInput(message, "give a folder as OUT")
                 shape = restored.shape
                 write(np.array([index]), restored[None])
     done(out, count, note=_quality(ratios))
-
-
-def _whole_images(given: Input) -> Iterator[tuple[int, Array]]:
-    """This run's part of the images, each at its own size, with its index."""
-    part, bad = part_of(len(given.source), given.shard), 0
-    with progress("restoring", len(part)) as advance:
-        for index in part:
-            try:
-                yield index, read_whole(given.source, index)
-            except BadInput as error:
-                if not given.skip_bad:
-                    raise
-                bad += 1
-                say(f"skipped: {error.message}")
-            advance(1)
-    if bad:
-        say(f"skipped {bad} bad images")
-    if bad and bad == len(part) and given.shard is None:
-        raise BadInput(f"none of the {bad} images in {given.source.name} can be read", "see above why")
-
-
-def read_whole(source: Source, index: int) -> Array:
-    """One image [C, H, W] of a source that was opened without a shape, a file at its own size and in its own colours."""
-    images: Any = source.images
-    while isinstance(images, Picked):
-        images, index = images.images, int(images.picked[index])
-    if isinstance(images, FileImages):
-        path = images.root / images.paths[index]
-        return read_image(path, channels_and_size(path), resize=False)
-    return source.read(np.array([index]))[0]
 
 
 def _compared(stages: list[Array], model: Model, note: str) -> Any:

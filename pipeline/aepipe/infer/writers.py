@@ -24,7 +24,7 @@ import numpy as np
 from aepipe.errors import BadInput
 from aepipe.files.out import png_name, png_names
 from aepipe.files.staged import Staged, replacing, writing
-from aepipe.images.pixels import pixels
+from aepipe.images.pixels import as_bytes
 
 
 class ArrayWriter:
@@ -116,7 +116,7 @@ class FolderWriter:
         """Writes image k under the name of input indices[k]."""
         if images.shape[1] not in (1, 3):
             raise BadInput(f"Images of {images.shape[1]} channels cannot be written as PNG files", "write .npy or .npz")
-        data = pixels(images)
+        data = as_bytes(images)
         data = np.ascontiguousarray(data[:, 0] if data.shape[1] == 1 else data.transpose(0, 2, 3, 1))
         jobs = [(self._name(int(index)), image) for index, image in zip(indices, data, strict=True)]
         with writing(self.path):

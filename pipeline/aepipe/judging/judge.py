@@ -15,7 +15,7 @@ import numpy as np
 
 from aepipe.bundle.manifest import sha256
 from aepipe.bundle.onnx_file import read_onnx
-from aepipe.errors import AepipeError, BadInput, ProviderUnavailable
+from aepipe.errors import AepipeError, BadInput, ProviderUnavailable, foreign
 from aepipe.runtime.providers import Provider, brief
 
 FEATURES = "features"  # the output that is used, in a graph with several
@@ -46,10 +46,8 @@ class Judge:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features [N, F] float32 of images [N, C, H, W] float32 in 0..1; raises AepipeError when the graph fails."""
-        try:
+        with foreign(f"the judge {self.path} failed", "try a smaller --batch-size", say=brief):
             outputs = self._session.run({self._input: images})
-        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
-            raise AepipeError(f"the judge {self.path} failed: {brief(error)}", "try a smaller --batch-size") from error
         features = outputs.get(FEATURES, next(iter(outputs.values())))
         if features.shape[:1] != images.shape[:1] or features.ndim != 2:
             message = f"the judge {self.path} makes {list(features.shape)} of {len(images)} images"

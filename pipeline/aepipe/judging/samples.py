@@ -9,7 +9,7 @@ import numpy as np
 
 from aepipe._types import Array
 from aepipe.errors import BadInput
-from aepipe.images.batches import batches
+from aepipe.images.batches import batches, in_parts
 from aepipe.images.source import Source
 from aepipe.progress import Advance, progress
 from aepipe.runtime.model import Model, between
@@ -127,16 +127,15 @@ def _read(model: Model, judge: Judge, source: Source, reading: dict[str, Any], a
 def _decoded(model: Model, judge: Judge, codes: Array, advance: Advance) -> Array:
     """Features of the images that codes become."""
     features = []
-    for start in range(0, len(codes), model.batch_size):
-        features.append(judge(model.decode_batch(codes[start : start + model.batch_size])))
+    for part in in_parts(codes, model.batch_size):
+        features.append(judge(model.decode_batch(part)))
         advance(len(features[-1]))
     return np.concatenate(features)
 
 
 def _log_likelihood(model: Model, codes: Array, density: str) -> float:
     """The mean log-density of codes, in nats."""
-    parts = range(0, len(codes), model.batch_size)
-    values = [model.run("log_prob", codes[start : start + model.batch_size], density) for start in parts]
+    values = [model.run("log_prob", part, density) for part in in_parts(codes, model.batch_size)]
     return float(np.concatenate(values).astype(np.float64).mean())
 
 

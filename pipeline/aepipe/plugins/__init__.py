@@ -6,6 +6,7 @@ Public: the names below. The modules of this room are private.
 from __future__ import annotations
 
 from .components import Choice, Component, Plugin
-from .lookup import HOOKS, KINDS, Registry, choose, create, names, registry
+from .kinds import KINDS
+from .lookup import HOOKS, Registry, choose, create, names, registry
 
 __all__ = ["HOOKS", "KINDS", "Choice", "Component", "Plugin", "Registry", "choose", "create", "names", "registry"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
-from aepipe.errors import AepipeError, BadInput
-
-# What a plugin's own code may raise, sys.exit included; Ctrl-C stays the user's.
-ANY = (Exception, SystemExit)
+from aepipe.errors import DEBUG, FOREIGN, foreign, one_line
 
 
 @dataclass
@@ -24,9 +23,17 @@ class Plugin:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # worth knowing, and no fault
 
-    def fail(self, doing: str, error: BaseException) -> None:
-        text = " ".join(str(error).split()) or "no message"
-        self.errors.append(f"{doing}: {type(error).__name__}: {text}")
+    @contextmanager
+    def noting(self, failing: str) -> Iterator[None]:
+        """A block that calls the plugin's own code: an error is kept in `errors`, and the program goes on.
+
+        What the plugin prints goes to stderr: stdout is for our own data, and a print must not break --json.
+        """
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except FOREIGN as error:
+            self.errors.append(f"{failing}: {one_line(error)}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,11 @@ class Component:
     @property
     def help(self) -> str:
         return (self.factory.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def report(self) -> str:
+        """The way out where its own code fails."""
+        return f"report it to the authors of {self.plugin}; {DEBUG}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
@@ -63,14 +75,6 @@ class Choice:
     def make(self, *arguments: Any) -> Any:
         """Call the factory. ValueError from it is bad input; any other error is reported as the plugin's."""
         c = self.component
-        try:
+        see = f"see 'aepipe list {c.kind} {c.name}'"
+        with foreign(f"{c} of {c.plugin} {c.version} failed", c.report, refusing=str(c), way_out=see):
             return c.factory(*arguments, **self.options)
-        except ValueError as error:
-            raise BadInput(f"{c}: {error}", f"see 'aepipe list {c.kind} {c.name}'") from error
-        except AepipeError:
-            raise
-        except ANY as error:
-            message = f"{c} of {c.plugin} {c.version} failed: {type(error).__name__}: {error}"
-            raise AepipeError(
-                message, f"report it to the authors of {c.plugin}; AEPIPE_DEBUG=1 shows the traceback"
-            ) from error

@@ -7,9 +7,7 @@ rest: what goes wrong is kept in `Plugin.errors` and shown by `aepipe plugins`.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
 from functools import cache
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -17,23 +15,15 @@ from typing import Any
 import pluggy
 
 from aepipe.errors import BadInput, closest
+from aepipe.progress import say
 
 from . import hookspecs
-from .components import ANY, Choice, Component, Plugin
+from .components import Choice, Component, Plugin
 from .discovery import Entry, entries, normal_name
+from .kinds import KINDS
 from .specs import NAME, Spec, convert_options, parse_spec
 
-KINDS = {
-    "encoder": "register_encoders",
-    "decoder": "register_decoders",
-    "objective": "register_objectives",
-    "density": "register_densities",
-    "corruption": "register_corruptions",
-    "dataset": "register_datasets",
-    "provider": "register_providers",
-}
-
-HOOKS = [*KINDS.values(), "register_commands", "epoch_finished"]
+HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function, "aepipe_spec")]
 
 
 class _Manager(pluggy.PluginManager):
@@ -65,11 +55,8 @@ class Registry:
     def _load(self, entry: Entry) -> None:
         plugin = Plugin(entry.name, entry.distribution, entry.version)
         self.plugins.append(plugin)
-        try:
-            with redirect_stdout(sys.stderr):  # stdout is for our own data: what a plugin prints must not break --json
-                self._add(entry.load(), plugin)
-        except ANY as error:
-            plugin.fail(f"cannot load {entry.value}", error)
+        with plugin.noting(f"cannot load {entry.value}"):
+            self._add(entry.load(), plugin)
 
     def _note_twice(self, used: Entry, other: Entry) -> None:
         found = f"{used.version} in {used.place} and {other.version} in {other.place}"
@@ -131,11 +118,11 @@ class Registry:
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook's implementations one by one; one that raises is noted and stops no other."""
         for plugin, function in self.implementations(hook):
-            try:
+            known = len(plugin.errors)
+            with plugin.noting(f"{hook} raised"):
                 function(*arguments)
-            except ANY as error:
-                plugin.fail(f"{hook} raised", error)
-                print(f"warning: plugin {plugin.name} ({plugin.distribution}): {plugin.errors[-1]}", file=sys.stderr)
+            for error in plugin.errors[known:]:
+                say(f"warning: plugin {plugin.name} ({plugin.distribution}): {error}")
 
     def components(self, kind: str) -> dict[str, list[Component]]:
         """Name to the components that claim it: one, or more where strangers collide."""
@@ -145,13 +132,10 @@ class Registry:
         return self._components[kind]
 
     def _collect(self, kind: str, only: Plugin | None = None) -> None:
-        for plugin, function in self.implementations(KINDS[kind]):
+        for plugin, function in self.implementations(KINDS[kind].hook):
             if only in (None, plugin):
-                try:
-                    with redirect_stdout(sys.stderr):
-                        function(_registrar(kind, plugin, self._components[kind]))
-                except ANY as error:
-                    plugin.fail(f"{KINDS[kind]} raised", error)
+                with plugin.noting(f"{KINDS[kind].hook} raised"):
+                    function(_registrar(kind, plugin, self._components[kind]))
 
     def find(self, kind: str, name: str) -> Component:
         """The component of that name; raises BadInput with the closest suggestion."""

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from importlib.util import find_spec
-from typing import Any
 
 from aepipe.errors import AepipeError
 
-from .components import ANY, Component, Plugin
-from .lookup import KINDS, Registry
+from .components import Component, Plugin
+from .kinds import KINDS
+from .lookup import Registry
 from .specs import options_of
-
-NEED_TORCH: dict[str, tuple[Any, ...]] = {
-    "encoder": ((1, 28, 28), 4),
-    "decoder": (4, (1, 28, 28)),
-    "objective": (4,),
-    "density": (4,),
-}
 
 
 def try_factories(registry: Registry) -> None:
@@ -28,19 +19,26 @@ def try_factories(registry: Registry) -> None:
     Without torch, factories of modules are left alone.
     """
     for plugin, component in _strangers(registry):
-        if component.kind in NEED_TORCH and find_spec("torch") is None:
+        if KINDS[component.kind].needs_torch and find_spec("torch") is None:
             continue
         required = [option.name for option in options_of(component.factory) if option.required]
         if required:
             plugin.notes.append(f"{component} needs the option {', '.join(map(repr, required))}")
             continue
+        with plugin.noting(f"{component}: its factory raised"):
+            if refusal := _refusal(component):
+                plugin.notes.append(f"{component} refuses its defaults here: {refusal}")
+
+
+def _refusal(component: Component) -> str:
+    """Why a factory refuses all usual arguments, as it may: its data is elsewhere, it wants another size. "" if it does not."""
+    for arguments in KINDS[component.kind].examples:
         try:
-            with redirect_stdout(sys.stderr):
-                component.factory(*NEED_TORCH.get(component.kind, ()))
-        except (ValueError, AepipeError) as refusal:  # its right: another size, data that is elsewhere
-            plugin.notes.append(f"{component} refuses its defaults here: {' '.join(str(refusal).split())}")
-        except ANY as error:
-            plugin.fail(f"{component}: its factory raised", error)
+            component.factory(*arguments)
+            return ""
+        except (ValueError, AepipeError) as refusal:
+            why = " ".join(str(refusal).split())
+    return why
 
 
 def _strangers(registry: Registry) -> Iterator[tuple[Plugin, Component]]:

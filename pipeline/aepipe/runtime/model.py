@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array
+from aepipe.bundle.manifest import ENDS, Role
 from aepipe.bundle.reader import Bundle
-from aepipe.errors import AepipeError, BadInput
-from aepipe.images.batches import batches
+from aepipe.errors import BadInput, foreign
+from aepipe.images.batches import batches, in_parts
 from aepipe.images.data import open_images
 
 from . import providers
@@ -60,7 +61,7 @@ class Model:
             raise BadInput("batch size and threads must be at least 1", f"the default batch size is {BATCH}")
         self.bundle, self.provider, self.threads, self.batch_size = bundle, provider, threads, batch_size
         self.precision = bundle.require_precision(precision)
-        self._sessions: dict[tuple[str, str | None], Session] = {}
+        self._sessions: dict[tuple[Role, str | None], Session] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,7 +79,7 @@ class Model:
 
     def decode(self, codes: Any) -> Array:
         """Images [N, C, H, W] in 0..1 of codes [N, latent]."""
-        return _joined([self.decode_batch(part) for part in self._parts(self.check_codes(codes))])
+        return _joined([self.decode_batch(part) for part in in_parts(self.check_codes(codes), self.batch_size)])
 
     def reconstruct(self, images: Any) -> Array:
         """Images to codes and back."""
@@ -105,11 +106,13 @@ class Model:
 
     def noise(self, codes: Any, density: str) -> Array:
         """The noise [N, k] from which a density with an inverse makes these codes."""
-        return _joined([self.run("noise", part, density) for part in self._parts(self.check_codes(codes))])
+        return _joined(
+            [self.run("noise", part, density) for part in in_parts(self.check_codes(codes), self.batch_size)]
+        )
 
     def from_noise(self, noise: Array, density: str) -> Array:
         """The codes [N, latent] that a density makes of noise [N, k] float32."""
-        return _joined([self.run("sample", part, density) for part in self._parts(noise)])
+        return _joined([self.run("sample", part, density) for part in in_parts(noise, self.batch_size)])
 
     def sample(self, count: int = 64, density: str | None = None, seed: int = 0) -> Array:
         """New images [count, C, H, W] from a density on the codes (default: the first of the bundle).
@@ -152,32 +155,25 @@ class Model:
         error = np.square(self.decode_batch(codes) - images).mean((1, 2, 3))
         return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
 
-    def run(self, role: str, values: Array, density: str | None = None) -> Array:
+    def run(self, role: Role, values: Array, density: str | None = None) -> Array:
         """Run one graph, with one input and one output, on one batch."""
         session = self.session(role, density)
-        try:
-            (output,) = session.run({self._input(role, density): values}).values()
-            return output
-        except AepipeError:
-            raise
-        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
-            message = f"{session.name} failed in the {role} with a batch of {len(values)}: {brief(error)}"
-            raise AepipeError(message, "try a smaller --batch-size, or --provider cpu") from error
+        failing = f"{session.name} failed in the {role} with a batch of {len(values)}"
+        with foreign(failing, "try a smaller --batch-size, or --provider cpu", say=brief):
+            (output,) = session.run({ENDS[role].inputs[0]: values}).values()
+        return output
 
-    def start(self, *roles: str) -> None:
+    def start(self, *roles: Role) -> None:
         """Load these graphs now, so that a provider that cannot run and a damaged graph are met before any work."""
         for role in roles:
             self.session(role)
 
-    def session(self, role: str, density: str | None = None) -> Session:
+    def session(self, role: Role, density: str | None = None) -> Session:
         """The loaded graph; checked against the manifest when it is loaded."""
         if (role, density) not in self._sessions:
-            path = self.bundle.graph(role, density, self.precision).path
+            path = self.bundle.file(role, density, self.precision)
             self._sessions[role, density] = self.provider.open(path, threads=self.threads, batch=self.batch_size)
         return self._sessions[role, density]
-
-    def _input(self, role: str, density: str | None) -> str:
-        return "noise" if role == "sample" else "image" if role == "encoder" else "latent"
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
@@ -190,10 +186,6 @@ class Model:
         if not np.isfinite(array).all():
             raise BadInput("the codes hold NaN or infinity", "check what made them")
         return array.astype(np.float32, copy=False)
-
-    def _parts(self, codes: Array) -> Iterator[Array]:
-        for start in range(0, len(codes), self.batch_size):
-            yield np.ascontiguousarray(codes[start : start + self.batch_size])
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""

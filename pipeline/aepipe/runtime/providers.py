@@ -201,7 +201,7 @@ def short_name(execution_provider: str) -> str:
     return execution_provider.removesuffix("ExecutionProvider").lower()
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """ONNX Runtime's message in one line, without its own source files and codes."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:cc|h|cpp|cu):\d+ ", "", text)

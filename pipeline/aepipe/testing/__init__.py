@@ -22,78 +22,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aepipe.plugins.kinds import KINDS
+
 from .checks import checks_of
 from .report import ConformanceError, Finding, NotApplicable, Subject, run_check
 
-__all__ = [
+
+def _checker(kind: str) -> Callable[..., None]:
+    """`check_encoder` and the like, for one kind."""
+
+    def check(factory: Callable[..., Any], /, **options: Any) -> None:
+        subject = Subject(kind, factory, options)
+        findings = []
+        for name, each in checks_of(kind).items():
+            try:
+                run_check(each, subject)
+            except NotApplicable:
+                continue
+            except Finding as finding:
+                findings.append(f"{name}: {finding}")
+        if findings:
+            raise ConformanceError(subject.title, findings)
+
+    signature = ", ".join((*KINDS[kind].positional, "*", "options"))
+    check.__name__ = check.__qualname__ = f"check_{kind}"
+    check.__doc__ = (
+        f"Check a factory `({signature})` of {KINDS[kind].plural}; raises ConformanceError. {KINDS[kind].caution}"
+    )
+    return check
+
+
+_CHECKERS = {f"check_{kind}": _checker(kind) for kind in KINDS}
+
+__all__ = [  # and one check_KIND for each kind
     "ConformanceError",
     "Finding",
     "NotApplicable",
     "Subject",
-    "check_corruption",
-    "check_dataset",
-    "check_decoder",
-    "check_density",
-    "check_encoder",
-    "check_objective",
-    "check_provider",
     "checks_of",
     "run_check",
+    *_CHECKERS,
 ]
 
-Factory = Callable[..., Any]
 
-
-def check_encoder(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(shape, features, *, options)` of encoders; raises ConformanceError."""
-    _check("encoder", factory, options)
-
-
-def check_decoder(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(latent, shape, *, options)` of decoders; raises ConformanceError."""
-    _check("decoder", factory, options)
-
-
-def check_objective(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(latent, *, options)` of objectives; raises ConformanceError."""
-    _check("objective", factory, options)
-
-
-def check_density(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(latent, *, options)` of densities; raises ConformanceError.
-
-    The density is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.
-    """
-    _check("density", factory, options)
-
-
-def check_corruption(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(*, options)` of corruptions; raises ConformanceError."""
-    _check("corruption", factory, options)
-
-
-def check_dataset(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(*, options)` of data sets; raises ConformanceError. The data must be there, or in reach."""
-    _check("dataset", factory, options)
-
-
-def check_provider(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(*, options)` of providers; raises ConformanceError.
-
-    Where the provider is not available, only how it says so is checked.
-    """
-    _check("provider", factory, options)
-
-
-def _check(kind: str, factory: Factory, options: dict[str, Any]) -> None:
-    subject = Subject(kind, factory, options)
-    findings = []
-    for name, check in checks_of(kind).items():
-        try:
-            run_check(check, subject)
-        except NotApplicable:
-            continue
-        except Finding as finding:
-            findings.append(f"{name}: {finding}")
-    if findings:
-        raise ConformanceError(subject.title, findings)
+def __getattr__(name: str) -> Any:
+    if name not in _CHECKERS:
+        raise AttributeError(f"module 'aepipe.testing' has no attribute {name!r}")
+    return _CHECKERS[name]

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .report import Check
+from aepipe.plugins.kinds import KINDS
 
-MODULES = {
-    "encoder": "networks",
-    "decoder": "networks",
-    "objective": "objectives",
-    "density": "densities",
-    "corruption": "corruptions",
-    "dataset": "datasets",
-    "provider": "providers",
-}
+from .report import Check
 
 
 def checks_of(kind: str) -> dict[str, Check]:
     """Name to check, in the order in which they run. Raises ImportError where the training extra is not installed."""
     from .factories import FACTORY_CHECKS
 
-    module = import_module(f".{MODULES[kind]}", __package__)
+    module = import_module(f".{KINDS[kind].checks}", __package__)
     return {check.__name__: check for check in (*FACTORY_CHECKS, *module.CHECKS)}

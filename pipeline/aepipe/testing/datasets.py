@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from aepipe.errors import AepipeError, BadInput
+from aepipe.errors import AepipeError, BadInput, one_line
 from aepipe.images.arrays import Images, array_images
 
-from .report import Finding, NotApplicable, Subject, Unbuilt, describe, require, trying, without_torch
+from .report import Finding, NotApplicable, Subject, Unbuilt, require, trying, without_torch
 
 SPLITS = ("train", "test")
 UNKNOWN = "no-such-split"
@@ -39,7 +39,7 @@ def loads_both_splits(subject: Subject) -> None:
             images = loaded(subject, split)
         except Unbuilt as error:
             cause = error.__cause__ or error
-            text = cause.message if isinstance(cause, AepipeError) else describe(cause)
+            text = cause.message if isinstance(cause, AepipeError) else one_line(cause)
             change = (
                 "return an array [N, C, H, W] (uint8, or floats in 0..1), or an object with shape, __len__ and read"
             )
@@ -143,7 +143,7 @@ def refuses_unknown_splits(subject: Subject) -> None:
     except (ValueError, AepipeError):
         return
     except Exception as error:
-        raise Finding(f"load({UNKNOWN!r}) raises {describe(error)}", change) from error
+        raise Finding(f"load({UNKNOWN!r}) raises {one_line(error)}", change) from error
     raise Finding(f"load({UNKNOWN!r}) gives images", change)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, one_line
 
 from .distributions import has_the_right_moments, integrates_to_one, inverts_its_samples, samples_what_it_scores
 from .exporting import ROWS, check_graphs
 from .fitting import correlated_codes, fit, fitted, noise_for, outputs, usual_latent
 from .modules import check_rows, check_state_file, check_untouched, make_module, require_equal, require_tensor, seeded
 from .pairs import example
-from .report import Finding, NotApplicable, Refused, Subject, describe, require
+from .report import Finding, NotApplicable, Refused, Subject, require
 
 FAR = 30  # standard deviations: an image unlike any that trained
 
@@ -109,7 +109,7 @@ def _finite_or_refused(subject: Subject, codes: Tensor, what: str, change: str) 
     except (ValueError, AepipeError, NotApplicable):
         return
     except Exception as error:
-        raise Finding(f"{what}, fit fails with {describe(error)}", change) from error
+        raise Finding(f"{what}, fit fails with {one_line(error)}", change) from error
     for name, value in zip(("sample", "log_prob", "noise"), outputs(density, codes), strict=False):
         require(torch.isfinite(value).all(), f"{what}, {name} gives NaN or infinity", change)
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from aepipe._types import Array
+from aepipe.bundle.manifest import Graph, tensor
 from aepipe.errors import AepipeError
 from aepipe.runtime.providers import OnnxRuntime
-from aepipe.workshop.export.agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
+from aepipe.workshop.export.gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
 from aepipe.workshop.export.to_onnx import Job, export_graphs
 
 from .report import Finding, require
@@ -40,12 +41,12 @@ def check_graphs(module: nn.Module, calls: dict[str, Tensor], *, images: bool = 
 
 
 def _job(module: nn.Module, method: str, values: Tensor, result: Tensor) -> Job:
-    inside, outside = list(values.shape[1:]), list(result.shape[1:])
-    return Job(method, f"{method}.onnx", module, method, ("value", inside), ("result", outside))
+    given, made = {"value": tensor(*values.shape[1:])}, {"result": tensor(*result.shape[1:])}
+    return Job(module, method, Graph(role="part", file=f"{method}.onnx", inputs=given, outputs=made))
 
 
 def _run_at_all_sizes(job: Job, folder: Path, values: Array, expected: Array, images: bool) -> None:
-    session = OnnxRuntime("CPUExecutionProvider", {}).open(folder / job.file, threads=1)
+    session = OnnxRuntime("CPUExecutionProvider", {}).open(folder / job.graph.file, threads=1)
     start = 0
     for count in BATCHES:
         part = slice(start, start := start + count)

@@ -13,20 +13,12 @@ from functools import cache, partial
 from typing import Any
 
 from aepipe.errors import BadInput
+from aepipe.plugins.kinds import KINDS
 from aepipe.plugins.specs import Option, convert, options_of, parse_spec
 
 from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
-COMMON_SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8))
-LATENTS = (3, 4, 8)  # of objectives and densities
 T = typing.TypeVar("T")
-SIZE = 4  # features and latent size of small examples
-POSITIONAL = {
-    "encoder": ("shape", "features"),
-    "decoder": ("latent", "shape"),
-    "objective": ("latent",),
-    "density": ("latent",),
-}
 SUPPORTED = "int, float, bool, str, Literal, X | None and tuple[X, ...]"
 HEAVY = ("torch", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "matplotlib", "safetensors")
 IMPORT_SECONDS = 0.3  # of CPU time: a busy machine must not look like a slow module
@@ -71,7 +63,7 @@ def first_accepted(subject: Subject, key: str, candidates: Sequence[T], build: C
 def builds(subject: Subject) -> None:
     """The factory gives something for a common size, and refuses others with ValueError only."""
     refusals = []
-    for arguments in common_arguments(subject.kind):
+    for arguments in KINDS[subject.kind].examples:
         try:
             subject.make(*arguments)
             return
@@ -87,18 +79,9 @@ def builds(subject: Subject) -> None:
     )
 
 
-def common_arguments(kind: str) -> list[tuple[Any, ...]]:
-    """Positional arguments that a factory of this kind is likely to accept."""
-    if kind == "encoder":
-        return [(shape, SIZE) for shape in COMMON_SHAPES]
-    if kind == "decoder":
-        return [(SIZE, shape) for shape in COMMON_SHAPES]
-    return [(latent,) for latent in LATENTS] if kind in ("objective", "density") else [()]
-
-
 def takes_the_right_arguments(subject: Subject) -> None:
     """Positional parameters are those of the hook, everything else is keyword-only."""
-    wanted = POSITIONAL.get(subject.kind, ())
+    wanted = KINDS[subject.kind].positional
     parameters = inspect.signature(subject.factory).parameters.values()
     loose = [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     require(not loose, f"it takes *{loose[0] if loose else ''}", "name every option as a keyword-only parameter")
@@ -173,7 +156,7 @@ def refuses_with_value_error(subject: Subject) -> None:
             continue
         trial = Subject(subject.kind, subject.factory, {**subject.options, option.name: wrong}, subject.name)
         try:
-            trial.make(*common_arguments(subject.kind)[0])
+            trial.make(*KINDS[subject.kind].examples[0])
         except Refused:
             continue
         except Unbuilt as error:

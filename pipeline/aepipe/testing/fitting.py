@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .factories import LATENTS, first_accepted
+from aepipe.plugins.kinds import LATENTS
+
+from .factories import first_accepted
 from .modules import make_module, seeded
 from .pairs import example
 from .report import Subject

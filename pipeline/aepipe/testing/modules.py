@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aepipe.errors import BadInput
+from aepipe.errors import BadInput, one_line
 from aepipe.workshop.training.model import load_state, load_tensors, save_tensors
 
-from .report import Finding, Subject, describe, require, trying
+from .report import Finding, Subject, require, trying
 
 NO_STATE = "keep all that is learned in parameters and buffers (register_buffer), fixed in number, so that it is saved"
 USE_SEED = "draw from torch's generator only, which aepipe seeds"
@@ -174,9 +174,9 @@ def training(how: str) -> Iterator[None]:
         if "bfloat16" in text.lower():
             change = "bring both operands to one type, for instance other.to(x.dtype): autocast casts only torch's own layers"
             raise Finding(f"{how} fails: {text}", change) from error
-        raise Finding(f"{how} fails with {describe(error)}", "it must train as aepipe trains") from error
+        raise Finding(f"{how} fails with {one_line(error)}", "it must train as aepipe trains") from error
     except ValueError as error:
-        text = describe(error)
+        text = one_line(error)
         if "more than 1 value per channel" in text:
             change = (
                 "the last batch of an epoch may hold one image: use GroupNorm or LayerNorm, or BatchNorm on larger maps"

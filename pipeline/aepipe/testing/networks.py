@@ -7,8 +7,9 @@ from math import prod
 
 import torch
 
+from aepipe.plugins.kinds import SHAPES, SIZE
+
 from .exporting import ROWS, check_graphs
-from .factories import COMMON_SHAPES, SIZE
 from .modules import (
     NO_STATE,
     USE_SEED,
@@ -31,7 +32,7 @@ READ_IN_BATCHES = "only iterate over `images`, as often as needed: it has no len
 
 def gives_the_right_shape(subject: Subject) -> None:
     """float32 of the contract's shape, at several image sizes, code sizes and batch sizes, odd and small ones included."""
-    cases = [(shape, SIZE) for shape in (*COMMON_SHAPES, *UNUSUAL_SHAPES)] + [
+    cases = [(shape, SIZE) for shape in (*SHAPES, *UNUSUAL_SHAPES)] + [
         (usual_shape(subject), size) for size in (1, 2, 9)
     ]
     unit = "features" if subject.kind == "encoder" else "numbers a code"

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aepipe.plugins.kinds import LATENTS
+
 from .exporting import ROWS, check_graphs
-from .factories import LATENTS
 from .modules import (
     USE_SEED,
     check_rows,

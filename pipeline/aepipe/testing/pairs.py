@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from aepipe import plugins
 from aepipe._types import Shape
+from aepipe.plugins.kinds import SHAPES, SIZE
 from aepipe.workshop.training.model import Autoencoder, fit_closed_forms
 
-from .factories import COMMON_SHAPES, SIZE, first_accepted
+from .factories import first_accepted
 from .modules import make_module, seeded, train_steps
 from .report import NotApplicable, Subject
 
@@ -54,7 +55,7 @@ def build(subject: Subject, shape: Shape, size: int = SIZE, seed: int = 0) -> An
 
 def usual_shape(subject: Subject) -> Shape:
     """The first common shape that the factory accepts."""
-    return first_accepted(subject, "shape", COMMON_SHAPES, lambda shape: build(subject, shape))
+    return first_accepted(subject, "shape", SHAPES, lambda shape: build(subject, shape))
 
 
 def pair(subject: Subject, shape: Shape, seed: int = 0) -> Autoencoder:

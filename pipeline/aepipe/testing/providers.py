@@ -12,10 +12,10 @@ import numpy as np
 
 from aepipe._types import Array
 from aepipe.doctor import PROBE
-from aepipe.errors import AepipeError, ProviderUnavailable
+from aepipe.errors import AepipeError, ProviderUnavailable, one_line
 from aepipe.runtime.providers import OnnxRuntime
 
-from .report import Finding, NotApplicable, Subject, Unbuilt, describe, require, trying
+from .report import Finding, NotApplicable, Subject, Unbuilt, require, trying
 
 TOLERANCE = 1e-4  # |a - b| <= tolerance * max(1, |b|)
 
@@ -86,7 +86,7 @@ def opens(subject: Subject) -> None:
                 )
             except Exception as error:
                 call = ", ".join([f"{type(place).__name__}", *(f"{key}={value}" for key, value in options.items())])
-                raise Finding(f"open({call}) raises {describe(error)}", change) from error
+                raise Finding(f"open({call}) raises {one_line(error)}", change) from error
             else:
                 with suppress(Exception):  # the check `closes` reports it
                     session.close()
@@ -176,7 +176,7 @@ def refuses_bad_files(subject: Subject) -> None:
             except (NotApplicable, Finding):
                 raise
             except Exception as error:
-                raise Finding(f"{what} raises {describe(error)}", change) from error
+                raise Finding(f"{what} raises {one_line(error)}", change) from error
             raise Finding(f"{what} is opened without an error", change)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from aepipe.errors import BadInput
+from aepipe.errors import BadInput, one_line
 from aepipe.plugins.specs import convert_options, options_of
 
 
@@ -75,7 +75,7 @@ class Subject:
         except ValueError as error:
             raise Refused(str(error)) from error
         except Exception as error:
-            raise Unbuilt(describe(error)) from error
+            raise Unbuilt(one_line(error)) from error
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """What `make` gives or raises, computed by the first check that needs it."""
@@ -95,12 +95,6 @@ def require(condition: object, wrong: str, change: str) -> None:
         raise Finding(wrong, change)
 
 
-def describe(error: BaseException) -> str:
-    """An error in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
 @contextmanager
 def trying(what: str, change: str) -> Iterator[None]:
     """Turn an error of the block into a Finding: `what` fails, and what to change."""
@@ -109,7 +103,7 @@ def trying(what: str, change: str) -> Iterator[None]:
     except (Finding, NotApplicable):
         raise
     except Exception as error:
-        raise Finding(f"{what} fails with {describe(error)}", change) from error
+        raise Finding(f"{what} fails with {one_line(error)}", change) from error
 
 
 def run_check(check: Check, subject: Subject) -> None:

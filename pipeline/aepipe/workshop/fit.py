@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from aepipe import plugins
 from aepipe._version import __version__
 from aepipe.errors import BadInput, closest
+from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import output_kind
-from aepipe.files.staged import is_leftover, remove_leftovers, writing
+from aepipe.files.staged import remove_leftovers, writing
 from aepipe.images.data import open_images
 from aepipe.images.source import Source
 from aepipe.progress import say
@@ -168,32 +168,27 @@ def default_directory(data: str, encoder: str, latent: int) -> Path:
     return Path("runs") / f"{stem}-{encoder.partition(':')[0]}-d{latent}"
 
 
+def _run_folder(directory: Path) -> OwnFolder:
+    """A folder for a run, whose run.json says what in it is ours."""
+    return OwnFolder(directory, "run", lambda folder: Run(folder).files)
+
+
 def _check_free(directory: Path, overwrite: bool) -> None:
     if not directory.exists():
         output_kind(f"{directory}/", ("folder",))  # refuses a place that cannot be written
-        return
-    if directory.is_dir() and all(map(is_leftover, directory.iterdir())):
-        return
-    if not (directory / "run.json").exists():
-        raise BadInput(f"{directory} exists and is not a run", "choose another folder with -o")
-    if not overwrite:
-        raise BadInput(
-            f"the run {directory} exists", f"continue it with --resume {directory}, replace it with --overwrite"
-        )
+    elif _run_folder(directory).check() and not overwrite:
+        way_out = f"continue it with --resume {directory}, replace it with --overwrite"
+        raise BadInput(f"the run {directory} exists", way_out)
 
 
 def _begin(directory: Path, config: dict[str, Any]) -> Run:
-    _remove_old(directory)
+    """Start a run, where an old one may lie. Of that, what makes it a run goes last, so that a kill leaves one."""
+    if _run_folder(directory).check():
+        with writing(directory):
+            remove_files(directory, Run(directory).files)
+    if directory.exists():
+        remove_leftovers(directory)
     return Run.create(directory, config)
-
-
-def _remove_old(directory: Path) -> None:
-    """Empty the folder of a run that is replaced; what makes it a run goes last, so that a kill leaves one."""
-    if not directory.exists():
-        return
-    with writing(directory):
-        for path in sorted(directory.iterdir(), key=lambda path: path.name == "run.json"):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _collect(source: Source, recipe: Recipe, components: dict[str, Any], skip_bad: bool, show: bool) -> TrainingData:

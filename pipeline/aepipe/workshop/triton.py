@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from aepipe._version import __version__
-from aepipe.bundle.manifest import MANIFEST
-from aepipe.bundle.reader import Bundle
+from aepipe.bundle.manifest import Tensor
+from aepipe.bundle.reader import Bundle, is_bundle
 from aepipe.errors import BadInput
-from aepipe.files.staged import Staged, writing
+from aepipe.files.ours import OwnFolder, listed_files, write_list
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.export.formats import Formats
-from aepipe.workshop.export.gate import check_made
+from aepipe.workshop.export.gate import check_composed
 from aepipe.workshop.graphs.composing import generator, write
 
 MAX_BATCH = 64  # how many requests may be joined, and the largest of them
-MARK = "# Written by aepipe"
-WRITTEN = re.compile(r"[^/]+/(config\.pbtxt|1/model\.onnx|1/\.keep)")
+KIND = "Triton repository by aepipe"
 
 MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
@@ -62,58 +61,36 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
     out = Path(out) if out else Path("exported") / f"{name}-triton"
     if wanted.further or wanted.uint8:
         raise BadInput("a Triton repository has fp32 graphs for float images", "leave out --precision and --io")
-    _check_out(out)
-    if (source / MANIFEST).exists():
+    home = OwnFolder(out, KIND, lambda folder: listed_files(folder, KIND))
+    home.check()
+    if is_bundle(source):
         if wanted.lower != "auto":
             raise BadInput(
                 f"{source} is a bundle, and its graphs stay as they are", "leave out --lower, or give the run"
             )
-        return _write(Bundle(source), out)
+        return _write(Bundle(source), home)
     from aepipe.workshop.run import Run
 
     run = Run(source)
     with tempfile.TemporaryDirectory() as folder:
-        return _write(Bundle(run.export(Path(folder) / name, show=show, **formats)), out)
+        return _write(Bundle(run.export(Path(folder) / name, show=show, **formats)), home)
 
 
-def _check_out(out: Path) -> None:
-    """Refuse to replace anything that holds more than was written here; raises BadInput."""
-    if out.exists() and not (out.is_dir() and _is_ours(out)):
-        raise BadInput(f"{out} exists and is not a Triton repository by aepipe alone", "choose another folder with -o")
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder is empty, or holds models that were written here and nothing else: no other model, no other version."""
-    names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir()]
-    models = {name.partition("/")[0] for name in names} | {each.name for each in folder.iterdir()}
-    configs = [folder / model / "config.pbtxt" for model in models]
-    try:
-        marked = all(config.read_text(encoding="utf-8").startswith(MARK) for config in configs)
-    except (OSError, UnicodeDecodeError):  # it has none, or one that cannot be read
-        return False
-    return marked and all(map(WRITTEN.fullmatch, names))
-
-
-def _write(bundle: Bundle, out: Path) -> Path:
+def _write(bundle: Bundle, home: OwnFolder) -> Path:
     for density in bundle.densities:
         if not re.fullmatch(r"[\w-]+", density):
             raise BadInput(f"the density {density!r} cannot be the name of a folder", "fit it under another label")
-    staged = Staged(out)
-    try:
-        with writing(out):
-            staged.temporary.mkdir()
-            _fill(bundle, staged.temporary)
-            staged.swap()
-    finally:
-        staged.discard()
-    return out
+    with home.replacing() as folder:
+        _fill(bundle, folder)
+        write_list(folder, KIND)
+    return home.path
 
 
 def _fill(bundle: Bundle, folder: Path) -> None:
     """Write every model; what is made here, and not copied, is compared with the runtime first."""
-    mark = f"{MARK} {__version__} from the bundle {bundle.name}, pair {bundle.pair[:12]}\n"
+    mark = f"# Written by aepipe {__version__} from the bundle {bundle.name}, pair {bundle.pair[:12]}\n"
 
-    def place(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], more: str, file: str) -> Path:
+    def place(name: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], more: str, file: str) -> Path:
         (folder / name / "1").mkdir(parents=True)
         ends = _tensors("input", inputs) + _tensors("output", outputs)
         text = f'{mark}name: "{name}"\n{more.format(batch=MAX_BATCH, ends=ends)}'
@@ -122,20 +99,21 @@ def _fill(bundle: Bundle, folder: Path) -> None:
 
     encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
     for graph in (encoder, decoder):
-        shutil.copyfile(graph.path, place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx"))
+        shutil.copyfile(bundle.path(graph), place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx"))
     with Model(bundle, provider("cpu")) as graphs:
         for index, density in enumerate(bundle.densities):
             made, name = generator(bundle, density), f"generate_{density}" if index else "generate"
-            path = place(name, made.inputs, made.outputs, MODEL, "model.onnx")
+            path = place(name, made.graph.inputs, made.graph.outputs, MODEL, "model.onnx")
             write(made, bundle, path)
-            check_made(made, path, graphs)
+            check_composed(made, path, graphs)
     restored = {"reconstruction": decoder.outputs["image"]}
     place("reconstruct", encoder.inputs, restored, ENSEMBLE, ".keep").touch()
 
 
-def _tensors(kind: str, tensors: Mapping[str, Any]) -> str:
+def _tensors(kind: str, tensors: Mapping[str, Tensor]) -> str:
     """The inputs or outputs of a model, without the batch."""
     lines = [
-        f'  {{ name: "{name}" data_type: TYPE_FP32 dims: {tensor["shape"][1:]} }}' for name, tensor in tensors.items()
+        f'  {{ name: "{name}" data_type: TYPE_FP32 dims: {list(tensor.shape[1:])} }}'
+        for name, tensor in tensors.items()
     ]
     return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"

@@ -8,7 +8,7 @@ function paint(canvas, image) {
   const area = width * height;
   for (let i = 0; i < area; i++) {
     for (let c = 0; c < 3; c++) {
-      drawn.data[4 * i + c] = Math.round(255 * image[channels >= 3 ? c * area + i : i]);
+      drawn.data[4 * i + c] = 255 * image[channels >= 3 ? c * area + i : i];
     }
     drawn.data[4 * i + 3] = 255;
   }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,25 @@ from aepipe import figures, plugins
 from aepipe._types import Corrupt
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import FORMAT, MANIFEST, MINIMUM_ONNXRUNTIME, PRECISE, _write_manifest, sha256
-from aepipe.bundle.reader import Bundle
-from aepipe.errors import BadInput, ParityError
-from aepipe.files.staged import Staged, writing
+from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Graph, Image, Manifest
+from aepipe.bundle.reader import Bundle, bundle_folder
+from aepipe.errors import PrecisionRefused
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
-from aepipe.workshop.graphs.composing import Made, made_graphs, write
-from aepipe.workshop.graphs.quantise import Calibration, Verdict, make, report, speed
+from aepipe.workshop.graphs.composing import composed_graphs, write
+from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
 
 from .formats import Formats
-from .gate import check_made
-from .parity import check_parity
-from .to_onnx import Densities, Job, export_graphs, jobs, weights_digest
+from .gate import check_composed
+from .parity import check_learned
+from .to_onnx import Densities, export_graphs, jobs, weights_digest
 
-CODES = 5000
+KEPT = 5000  # training codes that a bundle carries
 RANGES, JUDGED = 512, 2000  # images that --calibrate gives
 
 
@@ -60,17 +59,17 @@ def export_run(run: RunFolder, out: str | Path | None = None, *, show: bool = Tr
 
     `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io. An existing bundle is
     replaced, and only by a complete new one. Raises ParityError (and writes nothing) when a graph does not compute what
-    torch computes, ParityError too when a precision other than fp32 costs more than `max_drop` (and writes the rest), BadInput
+    torch computes, PrecisionRefused when a precision other than fp32 costs more than `max_drop` (and writes the rest), BadInput
     when `out` exists and is not a bundle.
     """
     wanted = Formats.of(formats)
     run.require_finished()
     out = Path(out) if out else Path("exported") / run.directory.resolve().name
-    check_out(out)
+    bundle_folder(out).check()
     config = run.config
     corruption = config["components"]["corruption"]
     codes, labels = run.codes()
-    kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:CODES])
+    kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:KEPT])
     contents = Contents(
         name=out.resolve().name,
         model=run.model(),
@@ -95,33 +94,24 @@ def export_run(run: RunFolder, out: str | Path | None = None, *, show: bool = Tr
     return write_bundle(contents, out, wanted, show=show)
 
 
-def check_out(out: Path) -> None:
-    """Refuse to replace anything that is not a bundle; raises BadInput."""
-    if out.exists() and not (out.is_dir() and ((out / MANIFEST).exists() or not any(out.iterdir()))):
-        raise BadInput(f"{out} exists and is not a bundle", "choose another folder with -o")
-
-
 def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:
     """Write everything to a temporary folder beside `out`, check it, then move it into place."""
-    images = calibration(contents, formats) if formats.further else None
-    staged = Staged(out)
-    try:
-        with writing(out):
-            staged.temporary.mkdir()
-            refused = _fill(contents, staged.temporary, formats, images, show)
-            staged.swap()
-    finally:
-        staged.discard()
+    images = trial_images(contents, formats) if formats.further else None
+    with bundle_folder(out).replacing() as folder:
+        refused = _fill(contents, folder, formats, images, show)
     if refused:
         found = "; ".join(f"{each.precision} raises the MSE from {each.fp32:.6g} to {each.mse:.6g}" for each in refused)
         message = f"{found}, by more than the {formats.max_drop:.2%} allowed: {out} was written without it"
-        raise ParityError(message, "give more and typical images with --calibrate, or allow more with --max-drop")
+        raise PrecisionRefused(message, "give more and typical images with --calibrate, or allow more with --max-drop")
     return out
 
 
-def _fill(contents: Contents, folder: Path, formats: Formats, images: Calibration | None, show: bool) -> list[Verdict]:
+def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> list[Verdict]:
     """Write every file of the bundle; returns the precisions that were left out."""
     model, densities = contents.model, contents.densities
+    todo = list(jobs(model, densities, contents.shape, contents.latent))
+    if show:
+        say(f"exporting {len(todo)} graphs")
     pair = weights_digest([model, *(module for module, _ in densities.values())])
     essentials = {
         "pair": pair,
@@ -130,80 +120,82 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: Calibratio
         "image": json.dumps(list(contents.shape)),
         "task": contents.trained["task"],
     }
-    todo = list(jobs(model, densities, contents.shape, contents.latent))
-    if show:
-        say(f"exporting {len(todo)} graphs")
     export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "name": contents.name,
-        "aepipe": __version__,
-        "pair": pair,
-        "image": {"shape": list(contents.shape), "range": [0, 1]},
-        "latent": contents.latent,
-        "graphs": [{**job.entry(folder), **_lowered(job, formats)} for job in todo],
-        "densities": list(densities),
-        "components": {**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        "trained": contents.trained,
-        "metrics": contents.metrics,
-        "minimum_onnxruntime": MINIMUM_ONNXRUNTIME,
-    }
-    _write_manifest(folder, manifest)
+    manifest = Manifest(
+        name=contents.name,
+        aepipe=__version__,
+        pair=pair,
+        image=Image(shape=contents.shape),
+        latent=contents.latent,
+        graphs=tuple(_written(job.graph, folder, formats) for job in todo),
+        densities=tuple(densities),
+        components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
+        trained=contents.trained,
+        metrics=contents.metrics,
+    )
+    manifest.write(folder)
     labels = {} if contents.labels is None else {"labels": contents.labels}
-    np.savez_compressed(folder / "codes.npz", codes=contents.codes, **labels)  # type: ignore[arg-type]
-    manifest["parity"], outputs = check_parity(folder, model, densities, contents.held_out)
-    refused = _add_precisions(folder, manifest, formats, images, show) if images is not None else []
+    np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
+    parity, outputs = check_learned(folder, model, densities, contents.held_out)
+    manifest = replace(manifest, parity=parity)
+    refused: list[Verdict] = []
+    if images is not None:
+        manifest, refused = _with_precisions(manifest, folder, formats, images, show)
     if formats.uint8:
-        _add_tasks(contents, folder, manifest, formats, show)
-    _write_manifest(folder, manifest)
-    _preview(contents, outputs, folder / "preview.png")
-    write_card(folder / "README.md", manifest)
+        manifest = _with_tasks(manifest, contents, folder, formats, show)
+    manifest.write(folder)
+    _preview(contents, outputs, folder / PREVIEW)
+    write_card(folder, manifest)
     return refused
 
 
-def _lowered(job: Job | Made, formats: Formats) -> dict[str, Any]:
-    return {"lowered": formats.lower == "auto"} if job.role in PRECISE else {}
+def _written(graph: Graph, folder: Path, formats: Formats) -> Graph:
+    """What the manifest says of a graph whose file is there."""
+    lowered = formats.lower == "auto" if graph.role in PRECISE else None
+    return replace(graph.hashed(folder), lowered=lowered)
 
 
-def _add_precisions(
-    folder: Path, manifest: dict[str, Any], formats: Formats, images: Calibration, show: bool
-) -> list[Verdict]:
-    """Graphs of encoder and decoder in further precisions, and their figures in the manifest; returns those that failed."""
-    entries = {entry["role"]: entry for entry in manifest["graphs"] if entry["role"] in PRECISE}
-    fp32 = {role: folder / entry["file"] for role, entry in entries.items()}
-    manifest["precisions"], refused = {}, []
+def _with_precisions(
+    manifest: Manifest, folder: Path, formats: Formats, images: TrialImages, show: bool
+) -> tuple[Manifest, list[Verdict]]:
+    """Add encoder and decoder in further precisions; returns the manifest with them, and the precisions that failed."""
+    fp32 = {role: next(each for each in manifest.graphs if each.role == role) for role in PRECISE}
+    files = {role: folder / graph.file for role, graph in fp32.items()}
+    added, reports, refused = list(manifest.graphs), {}, []
     for precision in formats.further:
         if show:
             say(f"exporting {precision}")
-        verdict = make(precision, fp32, images, formats.max_drop, lowered=formats.lower == "auto")
+        verdict = make(precision, files, images, formats.max_drop, lowered=formats.lower == "auto")
         if show:
-            report(verdict, speed(verdict.graphs, fp32, images.inputs))
+            report(verdict, speed(verdict.graphs, files, images.inputs))
         if not verdict.accepted:
             refused.append(verdict)
             for path in verdict.graphs.values():
                 path.unlink()
             continue
-        manifest["precisions"][precision] = verdict.as_json()
+        reports[precision] = verdict.as_json()
         for role, path in verdict.graphs.items():
-            own = {"precision": precision, "file": path.name, "sha256": sha256(path)}
-            manifest["graphs"].append({**entries[role], **own})
-    return refused
+            added.append(replace(fp32[role], precision=precision, file=path.name).hashed(folder))
+    return replace(manifest, graphs=tuple(added), precisions=reports), refused
 
 
-def _add_tasks(contents: Contents, folder: Path, manifest: dict[str, Any], formats: Formats, show: bool) -> None:
-    """Graphs for bytes and for whole tasks, made of the fp32 ones, behind the same gate."""
+def _with_tasks(manifest: Manifest, contents: Contents, folder: Path, formats: Formats, show: bool) -> Manifest:
+    """Add graphs for bytes and for whole tasks, made of the fp32 ones, behind the same gate."""
     bundle = Bundle(folder)
-    todo = list(made_graphs(bundle))
+    todo = list(composed_graphs(bundle))
     if show:
         say(f"adding {len(todo)} graphs for bytes and whole tasks")
+    parity, added = dict(manifest.parity or {}), []
     with Model(bundle, provider("cpu")) as graphs:
-        for made in todo:
-            write(made, bundle, folder / made.file)
-            manifest["parity"][made.name] = check_made(made, folder / made.file, graphs, contents.held_out)
-            manifest["graphs"].append({**made.entry(folder / made.file), **_lowered(made, formats)})
+        for composed in todo:
+            path = folder / composed.graph.file
+            write(composed, bundle, path)
+            parity[composed.graph.name] = check_composed(composed, path, graphs, contents.held_out)
+            added.append(_written(composed.graph, folder, formats))
+    return replace(manifest, graphs=(*manifest.graphs, *added), parity=parity)
 
 
-def calibration(contents: Contents, formats: Formats) -> Calibration:
+def trial_images(contents: Contents, formats: Formats) -> TrialImages:
     """Images for the ranges of int8 and for judging: of `calibrate`, by default halves of those held out from training."""
     if formats.calibrate is None:
         ranges, judged = contents.held_out[::2], contents.held_out[1::2]
@@ -218,9 +210,9 @@ def calibration(contents: Contents, formats: Formats) -> Calibration:
     if not len(judged):
         judged = ranges
     if contents.corrupt is None:
-        return Calibration(ranges, judged, judged)
+        return TrialImages(ranges, judged, judged)
     ranges, spoiled = (contents.corrupt(each, np.random.default_rng(0)) for each in (ranges, judged))
-    return Calibration(ranges, spoiled, judged)
+    return TrialImages(ranges, spoiled, judged)
 
 
 def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> None:

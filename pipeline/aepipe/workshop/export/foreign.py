@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.errors import BadInput
+from aepipe.bundle.reader import bundle_folder
+from aepipe.errors import BadInput, foreign
 from aepipe.images.batches import batches
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
@@ -22,7 +23,7 @@ from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
 
-from .export import CODES, Contents, check_out, write_bundle
+from .export import KEPT, Contents, write_bundle
 from .formats import Formats
 
 
@@ -47,7 +48,7 @@ def export_modules(
     Raises BadInput for modules of the wrong shapes, ParityError as `export_run` does.
     """
     out, wanted = Path(out), Formats.of(formats)
-    check_out(out)
+    bundle_folder(out).check()
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"
         raise BadInput(f"mean {mean} and standard deviation {std} cannot standardise images", hint)
@@ -68,8 +69,8 @@ def export_modules(
         shape=source.shape,
         latent=latent,
         densities=fitted,
-        codes=codes.numpy()[:CODES],
-        labels=None if source.labels is None else source.labels[:CODES],
+        codes=codes.numpy()[:KEPT],
+        labels=None if source.labels is None else source.labels[:KEPT],
         held_out=held_out,
         components={"encoder": _record(encoder), "decoder": _record(decoder)},
         trained={"data": source.name, "task": "reconstruct", "images": len(source)},
@@ -84,13 +85,10 @@ def _record(module: nn.Module) -> dict[str, Any]:
 
 def _checked_codes(model: Autoencoder, images: np.ndarray) -> Tensor:
     """Codes of images, after a look at what the modules make of them; raises BadInput."""
-    try:
+    way_out = "the encoder takes [N, C, H, W] and gives [N, d], the decoder goes back"
+    with foreign(f"the modules do not run on images {list(images.shape)}", way_out, kind=BadInput):
         codes = model.encode(as_tensor(images))
         output = model.decode(codes)
-    except Exception as error:  # the modules are the user's: any error is an answer
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        message = f"the modules do not run on images {list(images.shape)}: {cause}"
-        raise BadInput(message, "the encoder takes [N, C, H, W] and gives [N, d], the decoder goes back") from error
     if codes.ndim != 2 or output.shape != images.shape:
         message = f"images {list(images.shape)} became codes {list(codes.shape)} and images {list(output.shape)}"
         raise BadInput(message, "codes [N, d] and images of the input's shape are needed")

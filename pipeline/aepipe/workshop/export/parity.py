@@ -1,4 +1,4 @@
-"""The parity gate: every exported graph must compute what its torch module computes."""
+"""The parity gate for what torch has learned: encoder, decoder and densities must compute what their modules compute."""
 
 from __future__ import annotations
 
@@ -11,44 +11,43 @@ import torch
 from torch import nn
 
 from aepipe._types import Array
+from aepipe.bundle.manifest import Role
 from aepipe.bundle.reader import Bundle
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.training.model import Autoencoder
 
-from .agreement import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of
+from .gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of
 
 
 @torch.no_grad()
-def check_parity(
+def check_learned(
     folder: Path, model: Autoencoder, densities: Mapping[str, tuple[nn.Module, Any]], images: Array
 ) -> tuple[dict[str, float], dict[str, Array]]:
     """Compare ONNX Runtime on the CPU with torch at batch 1, 2, 7 and 64 on held-out images.
 
     Returns the largest difference by graph (absolute for images, relative to max(1, |a|) elsewhere) and what the graphs gave
-    for the first batch. Raises ParityError where a difference is over its tolerance.
+    for the last batch. Raises ParityError where a difference is over its tolerance.
     """
     images = np.resize(images, (sum(BATCHES), *images.shape[1:]))
-    torch_images = torch.from_numpy(images)
-    codes = model.encode(torch_images)
+    codes = model.encode(torch.from_numpy(images))
     report: dict[str, float] = {}
     outputs: dict[str, Array] = {}
     with Model(Bundle(folder), provider("cpu")) as graphs:
 
-        def compare(name: str, role: str, values: Array, expected: torch.Tensor, density: str | None = None) -> None:
+        def compare(name: str, role: Role, values: Array, expected: torch.Tensor, density: str | None = None) -> None:
             parts = [graphs.run(role, part, density) for part in parts_of(values)]
-            tolerance = IMAGE_TOLERANCE if role == "decoder" else CODE_TOLERANCE
-            report[name] = difference(
-                name, np.concatenate(parts), expected.numpy(), tolerance, relative=role != "decoder"
-            )
+            codes_or_scores = role != "decoder"
+            tolerance = CODE_TOLERANCE if codes_or_scores else IMAGE_TOLERANCE
+            got = np.concatenate(parts)
+            report[name] = difference(name, got, expected.numpy(), tolerance, relative=codes_or_scores)
             outputs[name] = parts[-1]
 
         compare("latent", "encoder", images, codes)
         compare("image", "decoder", codes.numpy(), model.decode(codes))
         round_trip = np.concatenate([graphs.reconstruct_batch(part) for part in parts_of(images)])
-        report["round_trip"] = difference(
-            "round trip", round_trip, model.decode(codes).numpy(), IMAGE_TOLERANCE, relative=False
-        )
+        restored = model.decode(codes).numpy()
+        report["round_trip"] = difference("round trip", round_trip, restored, IMAGE_TOLERANCE, relative=False)
         outputs["reconstruction"] = round_trip
         for label, (density, _) in densities.items():
             rng = np.random.default_rng(0)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from aepipe._types import Shape
 from aepipe._version import __version__
-from aepipe.bundle.manifest import BATCH, PRECISE, sha256
-from aepipe.errors import AepipeError
-from aepipe.workshop.graphs.cutting import part_of
+from aepipe.bundle.manifest import BATCH, ENDS, PRECISE, Graph, Role, Tensor, graph_file, image_tensor, tensor
+from aepipe.errors import AepipeError, one_line
+from aepipe.workshop.graphs.cutting import cut
 from aepipe.workshop.graphs.lowering import lower
 from aepipe.workshop.training.model import Autoencoder
 
@@ -41,58 +42,37 @@ class _SideBySide(nn.Module):
         self.parts = nn.ModuleList(job.module for job in jobs)
         self.methods = [job.method for job in jobs]
 
-    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         called = zip(self.parts, self.methods, values, strict=True)
         return tuple(getattr(part, method)(value) for part, method, value in called)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """One graph to export."""
+    """One graph to export: a method of a module, and what the manifest will say of the file."""
 
-    role: str
-    file: str
     module: nn.Module
     method: str
-    input: tuple[str, list[int]]
-    output: tuple[str, list[int]]
-    density: str | None = None
-
-    @property
-    def notes(self) -> dict[str, str]:
-        return {} if self.density is None else {"density": self.density}
-
-    def entry(self, folder: Path) -> dict[str, Any]:
-        """What the manifest says of it."""
-
-        def tensor(name: str, sizes: list[int]) -> dict[str, Any]:
-            layout = {"layout": "NCHW"} if name == "image" else {}
-            return {name: {"dtype": "float32", **layout, "shape": ["batch", *sizes]}}
-
-        return {
-            "role": self.role,
-            **self.notes,
-            "precision": "fp32",
-            "io": "float",
-            "file": self.file,
-            "sha256": sha256(folder / self.file),
-            "inputs": tensor(*self.input),
-            "outputs": tensor(*self.output),
-        }
+    graph: Graph  # of one input and one output
 
 
-def jobs(model: Autoencoder, densities: Densities, shape: tuple[int, int, int], latent_size: int) -> Iterator[Job]:
+def jobs(model: Autoencoder, densities: Densities, shape: Shape, latent_size: int) -> Iterator[Job]:
     """Every graph of a bundle."""
-    image, latent = ("image", list(shape)), ("latent", [latent_size])
-    yield Job("encoder", "encoder.onnx", model, "encode", image, latent)
-    yield Job("decoder", "decoder.onnx", model, "decode", latent, image)
+    image, latent = image_tensor(shape), tensor(latent_size)
+    yield Job(model, "encode", learned_graph("encoder", image, latent))
+    yield Job(model, "decode", learned_graph("decoder", latent, image))
     for label, (density, _) in densities.items():
-        noise = ("noise", [int(density.noise_features)])
-        folder = f"density/{label}"
-        yield Job("sample", f"{folder}/sample.onnx", density, "sample", noise, latent, label)
-        yield Job("log_prob", f"{folder}/log_prob.onnx", density, "log_prob", latent, ("log_prob", []), label)
+        noise = tensor(int(density.noise_features))
+        yield Job(density, "sample", learned_graph("sample", noise, latent, label))
+        yield Job(density, "log_prob", learned_graph("log_prob", latent, tensor(), label))
         if hasattr(density, "noise"):
-            yield Job("noise", f"{folder}/noise.onnx", density, "noise", latent, noise, label)
+            yield Job(density, "noise", learned_graph("noise", latent, noise, label))
+
+
+def learned_graph(role: Role, given: Tensor, made: Tensor, density: str | None = None) -> Graph:
+    """The graph of a role that has one input, as the manifest describes it."""
+    ends, file = ENDS[role], graph_file(role, density)
+    return Graph(role=role, density=density, file=file, inputs={ends.inputs[0]: given}, outputs={ends.output: made})
 
 
 def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *, lowered: bool) -> None:
@@ -105,40 +85,46 @@ def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *
 
     for job, proto in zip(jobs, _exported(jobs), strict=True):
         proto.ir_version = IR
-        if lowered and job.role in PRECISE:
+        if lowered and job.graph.role in PRECISE:
             proto = lower(proto)
         proto.producer_name, proto.producer_version = "aepipe", __version__
-        for key, value in {**notes, "role": job.role, **job.notes}.items():
+        for key, value in {**notes, **job.graph.notes}.items():
             proto.metadata_props.add(key=f"aepipe.{key}", value=value)
         onnx.checker.check_model(proto)
-        path = folder / job.file
+        path = folder / job.graph.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(proto.SerializeToString())
 
 
 def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
-    names = [job.file for job in jobs]
+    import onnx_ir as ir
+
     try:
-        whole = _through_exporter(jobs)
+        whole = ir.serde.deserialize_model(_through_exporter(jobs))
     except Exception as error:
         if len(jobs) > 1:  # one by one takes longer and tells which one it is
             return [proto for job in jobs for proto in _exported([job])]
-        message = f"{names[0]} cannot be exported: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        message = f"{jobs[0].graph.file} cannot be exported: {one_line(error)}"
         hint = "use operations that torch.onnx can export; AEPIPE_DEBUG=1 shows the traceback"
         raise AepipeError(message, hint) from error
-    ends = [{f"in{index}": job.input[0], f"out{index}": job.output[0]} for index, job in enumerate(jobs)]
-    return [part_of(whole, f"in{index}", f"out{index}", renamed) for index, renamed in enumerate(ends)]
+    parts = []
+    for index, job in enumerate(jobs):
+        given, made = f"in{index}", f"out{index}"
+        ends = {given: next(iter(job.graph.inputs)), made: next(iter(job.graph.outputs))}
+        parts.append(ir.serde.serialize_model(cut(whole, given, made, ends)))
+    return parts
 
 
 def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
     """One graph of all jobs; their inputs are called in0, in1, …, their outputs out0, out1, …"""
     count = len(jobs)
+    sizes = [next(iter(job.graph.inputs.values())).shape[1:] for job in jobs]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _SideBySide(jobs).eval(),
-            tuple(torch.zeros(2, *job.input[1]) for job in jobs),
+            tuple(torch.zeros(2, *map(int, each)) for each in sizes),
             input_names=[f"in{index}" for index in range(count)],
             output_names=[f"out{index}" for index in range(count)],
             # Batches of their own, so that no graph takes its size from another's input.
@@ -155,7 +141,7 @@ def weights_digest(modules: Iterable[nn.Module]) -> str:
     """SHA-256 over all tensors: what ties the graphs of one training together."""
     digest = hashlib.sha256()
     for module in modules:
-        for name, tensor in module.state_dict().items():
-            raw = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)  # numpy has no bfloat16
+        for name, weights in module.state_dict().items():
+            raw = weights.cpu().contiguous().reshape(-1).view(torch.uint8)  # numpy has no bfloat16
             digest.update(name.encode() + raw.numpy().tobytes())
     return digest.hexdigest()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper, parser
 
-from aepipe.bundle.manifest import BATCH, _tensor, sha256
+from aepipe.bundle.manifest import BATCH, ENDS, Graph, Io, Role, Tensor, graph_file, image_tensor, tensor
 from aepipe.bundle.reader import Bundle
-
-from .cutting import rename, values_of
 
 # Bytes are moved while they are bytes, a quarter of what floats are. `Round` takes halves to the even neighbour, as NumPy's rint
 # does, and the decoder has clipped to 0..1 already.
@@ -44,117 +43,92 @@ between (float[A, D] start, float[B, D] end, float[N] alpha) => (float[M, D] cod
 class Step(NamedTuple):
     """One of the graphs that another is made of."""
 
-    graph: str  # a role, or the text of one of the graphs above
+    graph: Role | str  # a role, or the text of one of the graphs above
     ends: Mapping[str, str]  # its inputs and outputs, as they are called in the whole
     scope: str = ""  # before the names of its other values; by default its role
 
 
 @dataclass(frozen=True)
-class Made:
-    """A graph made of others: how, and what the manifest says of it."""
+class Composed:
+    """A graph made of others: of which ones, and what the manifest will say of the file."""
 
-    role: str
-    file: str
     steps: tuple[Step, ...]
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-    density: str | None = None
-    io: str = "float"
-
-    @property
-    def notes(self) -> dict[str, str]:
-        return {"role": self.role} if self.density is None else {"role": self.role, "density": self.density}
-
-    @property
-    def name(self) -> str:
-        """What the parity report calls it."""
-        if self.io != "float":
-            return f"{self.role}.{self.io}"
-        return f"{self.density}/{self.role}" if self.density else self.role
-
-    def entry(self, path: Path) -> dict[str, Any]:
-        """What the manifest says of it, once it is written."""
-        return {
-            **self.notes,
-            "precision": "fp32",
-            "io": self.io,
-            "file": self.file,
-            "sha256": sha256(path),
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-        }
+    graph: Graph
 
 
-def made_graphs(bundle: Bundle) -> Iterator[Made]:
+def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
     """All that can be made of a bundle: whole tasks, then encoder and decoder for bytes."""
     c, h, w = bundle.shape
-    image, latent = _tensor("NCHW", c, h, w), _tensor("", bundle.latent)
-    pixels = _tensor("NHWC", h, w, c, dtype="uint8")
+    image, latent = image_tensor(bundle.shape), tensor(bundle.latent)
+    pixels = tensor(h, w, c, layout="NHWC", dtype="uint8")
     encode = Step("encoder", {"image": "image", "latent": "latent"})
-
-    def decode(to: str) -> Step:
-        return Step("decoder", {"latent": "latent", "image": to})
-
-    yield Made(
-        "reconstruct",
-        "reconstruct.onnx",
-        (encode, decode("reconstruction")),
-        {"image": image},
-        {"reconstruction": image},
-    )
+    yield _composed("reconstruct", (encode, _decode("reconstruction")), (image,), image)
     ends = (Step("encoder", {"image": f"image_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
     between = Step(BETWEEN, {"start": "code_a", "end": "code_b", "alpha": "alpha", "code": "latent"}, "between")
     # Sizes of their own, because one image may serve for all alphas: ONNX Runtime shares memory between tensors whose sizes
     # have one name.
-    pair = {f"image_{each}": {**image, "shape": [f"{BATCH}_{each}", c, h, w]} for each in "ab"}
-    given = {**pair, "alpha": _tensor("")}
-    yield Made("interpolate", "interpolate.onnx", (*ends, between, decode("image")), given, {"image": image})
+    pair = (tensor(*bundle.shape, layout="NCHW", batch=f"{BATCH}_{each}") for each in "ab")
+    yield _composed("interpolate", (*ends, between, _decode("image")), (*pair, tensor()), image)
     for density in bundle.densities:
         yield generator(bundle, density)
     opened = Step(FROM_BYTES, {"bytes": "image", "image": "floats"}, "bytes")
     steps = (opened, Step("encoder", {"image": "floats", "latent": "latent"}))
-    yield Made("encoder", "encoder.uint8.onnx", steps, {"image": pixels}, {"latent": latent}, io="uint8")
+    yield _composed("encoder", steps, (pixels,), latent, io="uint8")
     closed = Step(TO_BYTES, {"image": "floats", "bytes": "image"}, "bytes")
-    yield Made(
-        "decoder", "decoder.uint8.onnx", (decode("floats"), closed), {"latent": latent}, {"image": pixels}, io="uint8"
-    )
+    yield _composed("decoder", (_decode("floats"), closed), (latent,), pixels, io="uint8")
 
 
-def generator(bundle: Bundle, density: str) -> Made:
+def generator(bundle: Bundle, density: str) -> Composed:
     """Noise to images through one density."""
-    steps = (
-        Step("sample", {"noise": "noise", "latent": "latent"}),
-        Step("decoder", {"latent": "latent", "image": "image"}),
-    )
-    noise, image = _tensor("", bundle.noise_features(density)), _tensor("NCHW", *bundle.shape)
-    return Made("generate", f"generate/{density}.onnx", steps, {"noise": noise}, {"image": image}, density)
+    draw = Step("sample", {"noise": "noise", "latent": "latent"})
+    noise = tensor(bundle.noise_features(density))
+    return _composed("generate", (draw, _decode("image")), (noise,), image_tensor(bundle.shape), density=density)
 
 
-def write(made: Made, bundle: Bundle, path: Path) -> None:
+def _decode(to: str) -> Step:
+    return Step("decoder", {"latent": "latent", "image": to})
+
+
+def _composed(
+    role: Role,
+    steps: tuple[Step, ...],
+    given: tuple[Tensor, ...],
+    made: Tensor,
+    *,
+    density: str | None = None,
+    io: Io = "float",
+) -> Composed:
+    ends = ENDS[role]
+    inputs, outputs = dict(zip(ends.inputs, given, strict=True)), {ends.output: made}
+    file = graph_file(role, density, io=io)
+    return Composed(steps, Graph(role=role, density=density, io=io, file=file, inputs=inputs, outputs=outputs))
+
+
+def write(composed: Composed, bundle: Bundle, path: Path) -> None:
     """Make a graph of the fp32 graphs of a bundle, with their metadata: one file, opset 18, IR 10. Raises BadInput for a
     bundle that is damaged."""
     whole = onnx.ModelProto()
-    for step in made.steps:
-        if step.graph in (FROM_BYTES, TO_BYTES, BETWEEN):
-            part, weights = onnx.ModelProto(graph=parser.parse_graph(step.graph)), step.scope
+    for step in composed.steps:
+        weights: str = step.graph
+        if step.graph in ENDS:
+            density = composed.graph.density if step.graph == "sample" else None
+            part = onnx.load(bundle.file(step.graph, density))
+            _describe(whole, part, composed.graph.notes)
         else:
-            density = made.density if step.graph == "sample" else None
-            part, weights = onnx.load(bundle.graph(step.graph, density).path), step.graph
-            _describe(whole, part, made)
+            part, weights = onnx.ModelProto(graph=parser.parse_graph(step.graph)), step.scope
         _append(whole, part, step, weights)
-    whole.graph.input.extend(_info(*each) for each in made.inputs.items())
-    whole.graph.output.extend(_info(*each) for each in made.outputs.items())
+    whole.graph.input.extend(_info(*each) for each in composed.graph.inputs.items())
+    whole.graph.output.extend(_info(*each) for each in composed.graph.outputs.items())
     onnx.checker.check_model(whole)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(whole.SerializeToString())
 
 
-def _describe(whole: onnx.ModelProto, part: onnx.ModelProto, made: Made) -> None:
-    """Take over from the bundle's graphs what all of them say."""
+def _describe(whole: onnx.ModelProto, part: onnx.ModelProto, own: Mapping[str, str]) -> None:
+    """Take over from the bundle's graphs what all of them say, and add the graph's own notes."""
     whole.ir_version, whole.graph.name = part.ir_version, part.graph.name
     whole.producer_name, whole.producer_version = part.producer_name, part.producer_version
     notes = {each.key: each.value for each in part.metadata_props}
-    own = made.notes if made.io == "float" else {**made.notes, "io": made.io}
     helper.set_model_props(whole, notes | {f"aepipe.{key}": value for key, value in own.items()})
     known = {each.domain for each in whole.opset_import}
     whole.opset_import.extend(each for each in part.opset_import if each.domain not in known)
@@ -165,9 +139,9 @@ def _describe(whole: onnx.ModelProto, part: onnx.ModelProto, made: Made) -> None
 def _append(whole: onnx.ModelProto, part: onnx.ModelProto, step: Step, weights: str) -> None:
     """Add a graph's nodes under names of their own, and its weights unless the same graph has brought them already."""
     scope = step.scope or step.graph
-    names = {name: f"{scope}/{name}" for name in values_of(part.graph) if name}
+    names = {name: f"{scope}/{name}" for name in _values_of(part.graph) if name}
     names |= {each.name: f"{weights}/{each.name}" for each in part.graph.initializer}
-    rename(part.graph, {**names, **step.ends})
+    _rename(part.graph, {**names, **step.ends})
     for node in part.graph.node:
         node.name = f"{scope}/{node.name}" if node.name else ""
     known = {each.name for each in whole.graph.initializer}
@@ -175,6 +149,36 @@ def _append(whole: onnx.ModelProto, part: onnx.ModelProto, step: Step, weights: 
     whole.graph.initializer.extend(each for each in part.graph.initializer if each.name not in known)
 
 
-def _info(name: str, tensor: Mapping[str, Any]) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor["dtype"]))
-    return helper.make_tensor_value_info(name, kind, tensor["shape"])
+def _info(name: str, each: Tensor) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(each.dtype)), each.shape)
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node, such as the branches of an If."""
+    for attribute in node.attribute:
+        yield from ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
+
+
+def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The node and all nodes inside it."""
+    yield node
+    for body in _bodies(node):
+        for inner in body.node:
+            yield from _with_bodies(inner)
+
+
+def _values_of(graph: onnx.GraphProto) -> set[str]:
+    """The names of all values that nodes take or give, in the graphs inside nodes too, and of all weights."""
+    inner = {name for node in graph.node for each in _with_bodies(node) for name in (*each.input, *each.output)}
+    return inner | {each.name for each in graph.initializer}
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give values new names, in the graphs inside nodes too."""
+    for each in chain(graph.input, graph.output, graph.initializer, graph.value_info):
+        each.name = names.get(each.name, each.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for body in _bodies(node):
+            _rename(body, names)

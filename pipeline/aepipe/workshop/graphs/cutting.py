@@ -3,109 +3,69 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+
+import onnx_ir as ir
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from aepipe.bundle.manifest import BATCH
 
-if TYPE_CHECKING:
-    import onnx
 
+def cut(whole: ir.Model, given: str, made: str, renamed: Mapping[str, str]) -> ir.Model:
+    """The part of `whole` that computes the value `made` from the value `given`, with these ends renamed.
 
-def part_of(whole: onnx.ModelProto, input: str, output: str, renamed: Mapping[str, str]) -> onnx.ModelProto:
-    """The part of `whole` that computes `output` from `input`, with its ends renamed and the exporter's metadata left out.
-
-    The symbols of the batch, whatever follows "batch" in their names, become "batch".
+    The exporter's notes about its own work (stack traces with local paths) are left out. The symbols of the batch, whatever
+    follows "batch" in their names, become "batch".
     """
-    import onnx
-
-    nodes, needed = _nodes_for(whole.graph, output)
-    part = onnx.ModelProto()
-    part.opset_import.extend(whole.opset_import)
-    part.functions.extend(whole.functions)
-    part.graph.name = "aepipe"
-    part.graph.node.extend(nodes)
-    part.graph.initializer.extend(each for each in whole.graph.initializer if each.name in needed)
-    part.graph.input.extend(each for each in whole.graph.input if each.name == input)
-    part.graph.output.extend(each for each in whole.graph.output if each.name == output)
-    made = {name for node in nodes for name in node.output} - {output}
-    part.graph.value_info.extend(each for each in whole.graph.value_info if each.name in made)
-    rename(part.graph, _names(part.graph, renamed))
-    _tidy(part)
+    graph = ir.convenience.extract(whole.graph, [given], [made])
+    graph.name = "aepipe"
+    part = ir.Model(graph, ir_version=whole.ir_version, functions=list(whole.functions.values()))
+    ClearMetadataAndDocStringPass()(part)
+    values = _values(graph)
+    for value in values:
+        value.metadata_props.clear()
+        value.doc_string = None
+        if value.shape is not None:
+            value.shape = ir.Shape([_batch(size) for size in value.shape])
+    _rename(graph, values, renamed, list(whole.graph.initializers))
     return part
 
 
-def _nodes_for(graph: onnx.GraphProto, output: str) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that `output` depends on, in order, and the names of all values among them."""
-    nodes, needed = [], {output}
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.output)
-            needed.update(chain.from_iterable(each.input for each in _with_bodies(node)))
-            needed.update(each.name for body in _bodies(node) for each in body.output)
-    return nodes[::-1], needed
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    """All values of a graph and of the graphs inside its nodes, each once."""
+    nodes = list(ir.traversal.RecursiveGraphIterator(graph))
+    found = [*graph.inputs, *graph.initializers.values(), *(value for node in nodes for value in node.outputs)]
+    inner = [each for node in nodes for attribute in node.attributes.values() for each in _graphs(attribute)]
+    found += [value for each in inner for value in (*each.inputs, *each.initializers.values())]
+    return list(dict.fromkeys(found))
 
 
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs inside a node, such as the branches of an If."""
-    for attribute in node.attribute:
-        yield from ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
+def _graphs(attribute: ir.Attr) -> list[ir.Graph]:
+    """The graphs inside an attribute of a node, such as the branches of an If."""
+    if attribute.type == ir.AttributeType.GRAPH:
+        return [attribute.as_graph()]
+    return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
 
 
-def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The node and all nodes inside it."""
-    yield node
-    for body in _bodies(node):
-        for inner in body.node:
-            yield from _with_bodies(inner)
+def _batch(size: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    if isinstance(size, int) or size.value is None:
+        return size
+    return ir.SymbolicDim(re.sub(rf"\b{BATCH}\d+\b", BATCH, str(size.value)))
 
 
-def _names(graph: onnx.GraphProto, ends: Mapping[str, str]) -> dict[str, str]:
-    """New names: of the ends, of weights without the exporter's prefix, of whatever else is called like an end already."""
-    weights = {each.name: re.sub(r"^parts\.\d+\.", "", each.name) for each in graph.initializer}
+def _rename(graph: ir.Graph, values: list[ir.Value], ends: Mapping[str, str], order: list[str]) -> None:
+    """New names: for the ends, for weights without the exporter's prefix, for whatever else is called like an end already.
+
+    The weights keep the order that they have in the whole, `order`.
+    """
+    weights = {name: re.sub(r"^parts\.\d+\.", "", name) for name in graph.initializers}
     taken = list(weights.values())
     weights = {old: new for old, new in weights.items() if taken.count(new) == 1 and new not in ends.values()}
-    return {**{name: f"{name}_" for name in values_of(graph).intersection(ends.values())}, **weights, **ends}
-
-
-def values_of(graph: onnx.GraphProto) -> set[str]:
-    """The names of all values that nodes take or give, in the graphs inside nodes too, and of all weights."""
-    inner = {name for node in graph.node for each in _with_bodies(node) for name in (*each.input, *each.output)}
-    return inner | {each.name for each in graph.initializer}
-
-
-def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give values new names, in the graphs inside nodes too."""
-    for each in chain(graph.input, graph.output, graph.initializer, graph.value_info):
-        each.name = names.get(each.name, each.name)
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-        for body in _bodies(node):
-            rename(body, names)
-
-
-def _tidy(model: onnx.ModelProto) -> None:
-    """Drop what the exporter notes about its own work (stack traces with local paths) and call the batch "batch"."""
-
-    def clean(each: Any) -> None:
-        del each.metadata_props[:]
-        each.doc_string = ""
-
-    def clean_graph(graph: onnx.GraphProto) -> None:
-        for value in chain(graph.input, graph.output, graph.value_info):
-            for size in value.type.tensor_type.shape.dim:
-                if size.HasField("dim_param"):
-                    size.dim_param = re.sub(rf"\b{BATCH}\d+\b", BATCH, size.dim_param)
-        for each in chain([graph], graph.input, graph.output, graph.value_info, graph.initializer, graph.node):
-            clean(each)
-        for node in graph.node:
-            for body in _bodies(node):
-                clean_graph(body)
-
-    clean_graph(model.graph)
-    for function in model.functions:
-        for each in chain([function], function.value_info, function.node):
-            clean(each)
+    stand_in_the_way = {value.name: f"{value.name}_" for value in values if value.name in ends.values()}
+    names = {**stand_in_the_way, **weights, **ends}
+    kept = {name: graph.initializers.pop(name) for name in order if name in graph.initializers}
+    for value in values:
+        if value.name in names:
+            value.name = names[value.name]
+    for value in kept.values():
+        graph.initializers.add(value)

@@ -23,8 +23,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import TopologicalSortPass
 
 from aepipe._types import Array
-from aepipe.bundle.manifest import PRECISE
-from aepipe.errors import AepipeError
+from aepipe.bundle.manifest import ENDS, PRECISE, Role
+from aepipe.errors import DEBUG, foreign
+from aepipe.images.batches import in_parts
 from aepipe.progress import say
 from aepipe.runtime.providers import Session, provider
 
@@ -34,11 +35,11 @@ BATCH = 64
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 KEPT_AT_MOST = 0.5  # share of the layers that may stay fp32: with more of them int8 is not worth its file
 
-Graphs = Mapping[str, Path]  # role to file
+Graphs = Mapping[Role, Path]  # role to file
 
 
 @dataclass
-class Calibration:
+class TrialImages:
     """Images for ranges, and pairs of input and target that a precision is judged on; float32 [N, C, H, W] in 0..1."""
 
     images: Array
@@ -55,7 +56,7 @@ class Verdict:
     fp32: float
     accepted: bool
     fp32_layers: list[str]
-    graphs: dict[str, Path]
+    graphs: dict[Role, Path]
 
     @property
     def rise(self) -> float:
@@ -66,22 +67,17 @@ class Verdict:
         return {"mse": self.mse, "fp32": self.fp32, "rise": self.rise, "fp32_layers": self.fp32_layers}
 
 
-def make(precision: str, graphs: Graphs, images: Calibration, max_drop: float, *, lowered: bool) -> Verdict:
+def make(precision: str, graphs: Graphs, images: TrialImages, max_drop: float, *, lowered: bool) -> Verdict:
     """Write `encoder.PRECISION.onnx` and `decoder.PRECISION.onnx` beside the fp32 files, and judge them.
 
     `lowered`: the fp32 graphs are, so that int8 is lowered all the way. Raises AepipeError where the tools cannot convert a graph.
     """
-    try:
+    hint = f"export without {precision}, or use another encoder or decoder; {DEBUG}"
+    with foreign(f"the graphs cannot be converted to {precision}", hint):
         return _make(precision, graphs, images, max_drop, lowered)
-    except AepipeError:
-        raise
-    except Exception as error:  # the tools raise whatever an unforeseen operator leads them to
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        hint = f"export without {precision}, or use another encoder or decoder; AEPIPE_DEBUG=1 shows the traceback"
-        raise AepipeError(f"the graphs cannot be converted to {precision}: {cause}", hint) from error
 
 
-def _make(precision: str, graphs: Graphs, images: Calibration, max_drop: float, lowered: bool) -> Verdict:
+def _make(precision: str, graphs: Graphs, images: TrialImages, max_drop: float, lowered: bool) -> Verdict:
     out = {role: path.with_suffix(f".{precision}.onnx") for role, path in graphs.items()}
     fp32 = reconstruction_error(graphs, images)
     models = {role: onnx.load(path) for role, path in graphs.items()}
@@ -96,10 +92,10 @@ def _make(precision: str, graphs: Graphs, images: Calibration, max_drop: float, 
 
 
 def _int8(
-    models: Mapping[str, onnx.ModelProto],
+    models: Mapping[Role, onnx.ModelProto],
     graphs: Graphs,
-    out: dict[str, Path],
-    images: Calibration,
+    out: dict[Role, Path],
+    images: TrialImages,
     fp32: float,
     most: float,
 ) -> Verdict:
@@ -107,7 +103,7 @@ def _int8(
     codes = _run(graphs["encoder"], images.images)
     given = {"encoder": images.images, "decoder": codes}
 
-    def attempt(kept: set[tuple[str, str]]) -> float:
+    def attempt(kept: set[tuple[Role, str]]) -> float:
         for role, model in models.items():
             names = {name for owner, name in kept if owner == role}
             _write(_quantised(model, given[role], names), "int8", out[role])
@@ -116,7 +112,7 @@ def _int8(
     # By role too: nodes of encoder and decoder may share a name.
     nodes = [(role, node) for role, model in models.items() for node in model.graph.node]
     layers = [(role, node.name) for role, node in nodes if node.op_type in LAYERS]
-    kept: list[tuple[str, str]] = []
+    kept: list[tuple[Role, str]] = []
     mse = attempt(set())
     if mse > fp32 * (1 + most):
         costs = {layer: attempt(set(layers) - {layer}) for layer in layers}
@@ -133,7 +129,7 @@ def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.Mo
 
     class Batches(CalibrationDataReader):
         def __init__(self) -> None:
-            self.parts = _parts(values)
+            self.parts = in_parts(values, BATCH)
 
         def get_next(self) -> dict[str, Array] | None:
             part = next(self.parts, None)
@@ -188,7 +184,7 @@ def _write(model: onnx.ModelProto, precision: str, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def reconstruction_error(graphs: Graphs, images: Calibration) -> float:
+def reconstruction_error(graphs: Graphs, images: TrialImages) -> float:
     """Mean squared error per pixel of encoder and decoder on the CPU."""
     restored = _run(graphs["decoder"], _run(graphs["encoder"], images.inputs))
     return float(np.square(restored - images.targets).mean(dtype=np.float64))
@@ -199,11 +195,11 @@ def speed(graphs: Graphs, fp32: Graphs, images: Array, rounds: int = 7) -> float
     batch = np.resize(images, (BATCH, *images.shape[1:]))
     both = [{role: _open(path) for role, path in each.items()} for each in (graphs, fp32)]
 
-    def seconds(sessions: Mapping[str, Session]) -> float:
+    def seconds(sessions: Mapping[Role, Session]) -> float:
         start = time.perf_counter()
         values = batch
-        for role, name in zip(PRECISE, ("image", "latent"), strict=True):
-            (values,) = sessions[role].run({name: values}).values()
+        for role in PRECISE:
+            (values,) = sessions[role].run({ENDS[role].inputs[0]: values}).values()
         return time.perf_counter() - start
 
     pairs = [[seconds(each) for each in both] for _ in range(rounds + 1)][1:]
@@ -225,9 +221,4 @@ def _open(path: Path) -> Session:
 
 def _run(path: Path, values: Array) -> Array:
     session, name = _open(path), "image" if values.ndim == 4 else "latent"
-    return np.concatenate([next(iter(session.run({name: part}).values())) for part in _parts(values)])
-
-
-def _parts(values: Array) -> Iterator[Array]:
-    for start in range(0, len(values), BATCH):
-        yield values[start : start + BATCH]
+    return np.concatenate([next(iter(session.run({name: part}).values())) for part in in_parts(values, BATCH)])

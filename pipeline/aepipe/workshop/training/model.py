@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aepipe import plugins
 from aepipe._types import Shape
-from aepipe.errors import AepipeError, BadInput
+from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.staged import replacing
 
 
@@ -69,17 +69,13 @@ def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, l
     calls = model.encoder, model.objective.code, model.decoder
     for kind, call, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
         component = plugins.choose(kind, components[kind]).component
-        hint = f"report it to the authors of {component.plugin}; AEPIPE_DEBUG=1 shows the traceback"
-        try:
+        with foreign(f"{component} failed on {list(value.shape)}", component.report):
             result = call(value)
-        except Exception as error:
-            message = (
-                f"{component} failed on {list(value.shape)}: {type(error).__name__}: {' '.join(str(error).split())}"
-            )
-            raise AepipeError(message, hint) from error
         if not isinstance(result, Tensor) or list(result.shape) != [2, *sizes]:
             got = list(result.shape) if isinstance(result, Tensor) else f"a {type(result).__name__}"
-            raise AepipeError(f"{component} made {got} of {list(value.shape)}, {[2, *sizes]} is needed", hint)
+            raise AepipeError(
+                f"{component} made {got} of {list(value.shape)}, {[2, *sizes]} is needed", component.report
+            )
         value = result
     model.train()
 

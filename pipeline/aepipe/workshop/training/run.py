@@ -22,13 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.errors import AepipeError, BadInput
+from aepipe.errors import BadInput, foreign
+from aepipe.files.numpy_files import read_arrays
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import parse_spec
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
 
 FORMAT = 1
+TRAINED = ("metrics.jsonl", "last.safetensors", "best.safetensors", "codes.npz", "heldout.npz", "curve.png")
+AGAIN = "finish or repeat the training run"
 ENTRIES = ("shape", "latent", "data", "components", "densities_wanted", "recipe")
 
 
@@ -84,6 +87,13 @@ class RunFolder:
             )
 
     @property
+    def files(self) -> list[str]:
+        """All files that training and fitting wrote, relative to the folder; run.json, which makes it a run, is the last."""
+        labels = {record["label"] for record in self.config["densities_wanted"]} | set(self.config.get("densities", []))
+        density = [f"density/{label}.safetensors" for label in sorted(labels)]
+        return [*TRAINED, *density, "run.json"]
+
+    @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl."""
         path = self.directory / "metrics.jsonl"
@@ -105,12 +115,12 @@ class RunFolder:
 
     def codes(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Codes of the training images, float32 [N, latent], and their labels if they had any."""
-        arrays = _load_arrays(self.directory / "codes.npz")
+        arrays = read_arrays(self.directory / "codes.npz", AGAIN)
         return arrays["codes"], arrays.get("labels")
 
     def heldout(self) -> np.ndarray:
         """Held-out images [n, C, H, W], uint8 or float32 in 0..1."""
-        return _load_arrays(self.directory / "heldout.npz")["images"]
+        return read_arrays(self.directory / "heldout.npz", AGAIN)["images"]
 
     def densities(self) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
         """Fitted densities by label, in the order in which they were fitted, each with its record."""
@@ -157,17 +167,11 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         density = choice.make(latent)
-        try:
+        failing = f"{choice.component} of {choice.component.plugin} failed to fit"
+        refusing = f"density {choice.label!r} cannot be fitted"
+        given = f"there are {len(codes)} codes of size {latent}"
+        with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
             density.fit(codes)
-        except AepipeError:
-            raise
-        except ValueError as error:
-            raise BadInput(
-                f"density {choice.label!r} cannot be fitted: {error}", f"there are {len(codes)} codes of size {latent}"
-            ) from error
-        except Exception as error:
-            message = f"{choice.component} of {choice.component.plugin} failed to fit: {type(error).__name__}: {error}"
-            raise AepipeError(message, "AEPIPE_DEBUG=1 shows the traceback") from error
     return frozen(density)
 
 
@@ -180,11 +184,3 @@ def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write an .npz file, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's own keyword comes first
-
-
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # the reader raises whatever a damaged file leads it to
-        raise BadInput(f"{path} cannot be read: {error}", "finish or repeat the training run") from None

@@ -1,0 +1,34 @@
+"""Reading .npy and .npz files, or saying in one sentence why that cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from aepipe.errors import BadInput
+
+
+@contextmanager
+def reading(what: str, hint: str) -> Iterator[None]:
+    """Turn whatever NumPy's and gzip's readers raise for a damaged file, which is almost anything, into BadInput.
+
+    The message is `what` followed by the cause; a BadInput of the block passes.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        why = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split()) or type(error).__name__
+        if "allow_pickle" in why or "pickled" in why or "Python objects" in why:
+            why, hint = "it holds Python objects", "save numeric arrays: pickled objects are never read"
+        raise BadInput(f"{what}: {why}", hint) from None
+
+
+def read_arrays(path: Path, hint: str) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file by name; raises BadInput that ends in `hint`."""
+    with reading(f"{path} cannot be read", hint), np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)

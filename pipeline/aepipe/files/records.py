@@ -1,0 +1,85 @@
+"""JSON objects of ours, read strictly into dataclasses and written from the same dataclasses.
+
+A dataclass states every key, its type and its limits once; msgspec converts and checks by it, and `schema` describes it.
+Keys that a dataclass does not have are ignored, so that a newer aepipe may add some.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from aepipe.errors import BadInput
+
+T = TypeVar("T")
+
+# What a terminal would act on, or would show in another order than it stands: control and bidirectional characters.
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+Text = Annotated[str, msgspec.Meta(pattern=rf"^(?![\s\S]*[{_UNPRINTABLE}])", description="Printable text.")]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="A whole number of 1 or more.")]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file in UTF-8. Raises OSError, and ValueError for what is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def as_record(kind: type[T], entries: Any) -> T:
+    """Entries of a JSON file as the dataclass `kind`; raises ValueError that names the entry which is missing or wrong."""
+    try:
+        return msgspec.convert(entries, kind)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at `")
+        place = place.rstrip("`").removeprefix("$").removeprefix(".")
+        if "matching regex" in text:
+            text = "Expected printable text"
+        raise ValueError(f"{place}: {text}" if place else text) from None
+
+
+def read_record(kind: type[T], path: Path, what: str, newest: int, hint: str) -> T:
+    """The record in a JSON file whose key `format` says in which of the formats 1 to `newest` it is.
+
+    Raises BadInput that calls the file `what` and ends in `hint`.
+    """
+    try:
+        entries = read_json(path)
+        found = as_record(_Versioned, entries).format
+        if found > newest:
+            raise BadInput(f"{what} has format {found}, this aepipe reads up to {newest}", "upgrade aepipe")
+        return as_record(kind, entries)
+    except OSError as error:
+        raise BadInput(f"{what} cannot be read: {error.strerror or error}", hint) from None
+    except ValueError as error:
+        raise BadInput(f"{what} is broken: {error}", hint) from None
+
+
+@dataclass
+class _Versioned:
+    format: int
+
+
+def as_entries(record: Any) -> Any:
+    """A dataclass as what JSON holds. Fields that may be left out and are None are left out."""
+    if is_dataclass(record) and not isinstance(record, type):
+        values = {each.name: (getattr(record, each.name), each.default is MISSING) for each in fields(record)}
+        return {name: as_entries(value) for name, (value, needed) in values.items() if needed or value is not None}
+    if isinstance(record, dict):
+        return {key: as_entries(value) for key, value in record.items()}
+    return [as_entries(value) for value in record] if isinstance(record, list | tuple) else record
+
+
+def to_json(record: Any) -> str:
+    """The text of a JSON file."""
+    return json.dumps(as_entries(record), indent=2) + "\n"
+
+
+def schema(kind: type[Any]) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a dataclass."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}

@@ -1,0 +1,50 @@
+"""The kinds of component: what the hook is called, what a factory takes by position, and how it is tried and checked.
+
+A new kind is one entry here, its hook in hookspecs.py, and a module of checks in aepipe.testing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8))  # of images that a factory is likely to accept
+LATENTS = (3, 4, 8)  # sizes of a code that it is likely to accept
+SIZE = 4  # numbers in a code, or features, beside those shapes
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of component."""
+
+    plural: str
+    positional: tuple[str, ...]  # what a factory takes by position; its options are keyword-only
+    examples: tuple[tuple[Any, ...], ...]  # positional arguments to try it with, the most usual ones first
+    checks: str  # module of aepipe.testing that holds its checks
+    needs_torch: bool = False  # its factory makes a torch module
+    caution: str = ""  # what the author has to know who runs its checks
+
+    @property
+    def hook(self) -> str:
+        return f"register_{self.plural}"
+
+
+_LATENTS = tuple((latent,) for latent in LATENTS)
+KINDS = {
+    "encoder": Kind("encoders", ("shape", "features"), tuple((shape, SIZE) for shape in SHAPES), "networks", True),
+    "decoder": Kind("decoders", ("latent", "shape"), tuple((SIZE, shape) for shape in SHAPES), "networks", True),
+    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True),
+    "density": Kind(
+        "densities",
+        ("latent",),
+        _LATENTS,
+        "densities",
+        True,
+        "It is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.",
+    ),
+    "corruption": Kind("corruptions", (), ((),), "corruptions"),
+    "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
+    "provider": Kind(
+        "providers", (), ((),), "providers", caution="Where it is not available, only how it says so is checked."
+    ),
+}
