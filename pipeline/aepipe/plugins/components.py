@@ -8,7 +8,7 @@ from typing import Any
 
 from aepipe.errors import AepipeError, BadInput
 
-# What a plugin's own code may raise, sys.exit included; Ctrl-C stays the user's.
+# The errors of a plugin's code that aepipe catches. sys.exit() is one of them; Ctrl-C is not, so that it always works.
 ANY = (Exception, SystemExit)
 
 
@@ -22,7 +22,7 @@ class Plugin:
     hooks: list[str] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth knowing, and no fault
+    notes: list[str] = field(default_factory=list)  # facts that are worth knowing but are no errors
 
     def fail(self, doing: str, error: BaseException) -> None:
         text = " ".join(str(error).split()) or "no message"
@@ -49,19 +49,19 @@ class Component:
 
 @dataclass(frozen=True)
 class Choice:
-    """A component with every option settled: what a spec string means."""
+    """A component with a value for every option; this is what a spec string stands for."""
 
     component: Component
     options: dict[str, Any]
     label: str
 
     def record(self) -> dict[str, Any]:
-        """What a run or a bundle remembers: never pickled code."""
+        """What a run or a bundle stores of this choice: names and values, never pickled code."""
         c = self.component
         return {"name": c.name, "options": self.options, "plugin": c.plugin, "version": c.version}
 
     def make(self, *arguments: Any) -> Any:
-        """Call the factory. ValueError from it is bad input; any other error is reported as the plugin's."""
+        """Call the factory. Its ValueError becomes BadInput; other errors become an AepipeError that names the plugin."""
         c = self.component
         try:
             return c.factory(*arguments, **self.options)

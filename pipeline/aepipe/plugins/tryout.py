@@ -1,4 +1,4 @@
-"""Calling every stranger's factories once, so that `aepipe plugins` says which of them do not work."""
+"""Calls each factory that is not aepipe's own once, so that `aepipe plugins` can say which of them do not work."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .components import ANY, Component, Plugin
 from .lookup import KINDS, Registry
 from .specs import options_of
 
+# The arguments with which the factories of torch modules are tried.
 NEED_TORCH: dict[str, tuple[Any, ...]] = {
     "encoder": ((1, 28, 28), 4),
     "decoder": (4, (1, 28, 28)),
@@ -23,9 +24,9 @@ NEED_TORCH: dict[str, tuple[Any, ...]] = {
 
 
 def try_factories(registry: Registry) -> None:
-    """Call each factory that is not aepipe's own with its defaults; what it says goes into its plugin's errors or notes.
+    """Call each factory that is not aepipe's own with its defaults, and add its errors to the plugin's errors or notes.
 
-    Without torch, factories of modules are left alone.
+    Without torch, the factories of torch modules are not called.
     """
     for plugin, component in _strangers(registry):
         if component.kind in NEED_TORCH and find_spec("torch") is None:
@@ -37,7 +38,7 @@ def try_factories(registry: Registry) -> None:
         try:
             with redirect_stdout(sys.stderr):
                 component.factory(*NEED_TORCH.get(component.kind, ()))
-        except (ValueError, AepipeError) as refusal:  # its right: another size, data that is elsewhere
+        except (ValueError, AepipeError) as refusal:  # it may refuse this size or missing data
             plugin.notes.append(f"{component} refuses its defaults here: {' '.join(str(refusal).split())}")
         except ANY as error:
             plugin.fail(f"{component}: its factory raised", error)
