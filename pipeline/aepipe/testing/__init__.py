@@ -5,10 +5,10 @@
     def test_wavelet():
         check_encoder(wavelet)                # or check_encoder(wavelet, levels=2)
 
-Each `check_*` takes a factory and the options to give it (the others stay at their defaults), runs every check of its kind
+Each `check_*` takes a factory and some of its options (the others stay at their defaults), runs every check of its kind
 and raises one `ConformanceError` that lists all findings, each as `check: what is wrong; what to change`.
 
-The same checks as test items, one by one, for all that an installed distribution registers:
+pytest can run the same checks one by one, as test items, for all that an installed distribution registers:
 
     pytest --aepipe-conformance aepipe-wavelet
     pytest --aepipe-conformance aepipe-wavelet --aepipe-spec encoder:wavelet:levels=2     # with other options
@@ -73,14 +73,14 @@ def check_corruption(factory: Factory, /, **options: Any) -> None:
 
 
 def check_dataset(factory: Factory, /, **options: Any) -> None:
-    """Check a factory `(*, options)` of data sets; raises ConformanceError. The data must be there, or in reach."""
+    """Check a factory `(*, options)` of data sets; raises ConformanceError. The data must be there, or loadable."""
     _check("dataset", factory, options)
 
 
 def check_provider(factory: Factory, /, **options: Any) -> None:
     """Check a factory `(*, options)` of providers; raises ConformanceError.
 
-    Where the provider is not available, only how it says so is checked.
+    If the provider is not available here, only the error by which it says so is checked.
     """
     _check("provider", factory, options)
 
