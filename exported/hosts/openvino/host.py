@@ -2,8 +2,8 @@
 
 python host.py BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
 
-Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` writes 12
-images, from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
+Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` writes 12 images,
+from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 """
 
 import json
