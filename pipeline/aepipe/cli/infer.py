@@ -32,8 +32,8 @@ def infer(ctx: click.Context, **shared: Any) -> None:
 
     INPUT is a data set (its test split), a folder of images, an image file, .npy, .npz or IDX.
 
-    OUT by its ending: .png is a contact sheet (of one image file: that image), a folder gets one PNG per input, .npy and
-    .npz hold arrays, .csv tables. The options below may be given before the task or after it.
+    The ending of OUT says what is written: .png a contact sheet (for one image file: that image), a folder one PNG per input,
+    .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
     """
     ctx.obj = shared
 
@@ -113,7 +113,7 @@ def reconstruct(model: Any, reading: Reading, input: str, out: str, tile: bool, 
 @task("aepipe infer denoise exported/denoiser mnist --limit 16 --corrupt gaussian:sigma=0.5 -o out.png")
 @click.argument("input")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input first, and show before and after.")
-@click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption.")
+@click.option("--seed", default=0, show_default=True, type=Count(0), help="Seed of the corruption.")
 @tile_options
 def denoise(
     model: Any, reading: Reading, input: str, out: str, corrupt: str | None, seed: int, tile: bool, overlap: int | None
@@ -138,7 +138,7 @@ def denoise(
 @click.option(
     "--path", type=click.Choice(["linear", "slerp", "density"]), default="linear", show_default=True, help="See above."
 )
-@click.option("--density", metavar="NAME", help="Of --path density (default: the last that has an inverse).")
+@click.option("--density", metavar="NAME", help="For --path density (default: the last one with an inverse).")
 def interpolate(
     model: Any,
     reading: Reading,

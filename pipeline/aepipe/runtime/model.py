@@ -160,7 +160,7 @@ class Model:
             return output
         except AepipeError:
             raise
-        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             message = f"{session.name} failed in the {role} with a batch of {len(values)}: {brief(error)}"
             raise AepipeError(message, "try a smaller --batch-size, or --provider cpu") from error
 

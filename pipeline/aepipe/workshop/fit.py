@@ -130,14 +130,14 @@ def resume(
 def _reopen(run: Run, settings: Recipe) -> Run:
     if settings.schedule == "constant":
         run.update(recipe=asdict(settings))
-    if run.finished:  # an early stop that ended it counts no longer
+    if run.finished:  # if an early stop ended the run, that stop does not count any more
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
     remove_leftovers(run.directory)
     return run
 
 
 def _check_installed(config: dict[str, Any]) -> None:
-    """Before hours of training: every plugin that the run needs, to its end, is there."""
+    """Check, before hours of training, that every plugin is there that the run needs until its end."""
     records = [*config["components"].items(), ("dataset", config["data"]["dataset"])]
     for kind, record in records + [("density", each) for each in config["densities_wanted"]]:
         if record:
@@ -188,7 +188,7 @@ def _begin(directory: Path, config: dict[str, Any]) -> Run:
 
 
 def _remove_old(directory: Path) -> None:
-    """Empty the folder of a run that is replaced; what makes it a run goes last, so that a kill leaves one."""
+    """Empty the folder of a run that is replaced. run.json goes last, so that after a kill the folder still is a run."""
     if not directory.exists():
         return
     with writing(directory):

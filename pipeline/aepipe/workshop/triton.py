@@ -20,7 +20,7 @@ from aepipe.workshop.export.formats import Formats
 from aepipe.workshop.export.gate import check_made
 from aepipe.workshop.graphs.composing import generator, write
 
-MAX_BATCH = 64  # how many requests may be joined, and the largest of them
+MAX_BATCH = 64  # the largest batch: of one request, or of several that Triton joins
 MARK = "# Written by aepipe"
 WRITTEN = re.compile(r"[^/]+/(config\.pbtxt|1/model\.onnx|1/\.keep)")
 
@@ -28,7 +28,7 @@ MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
 {ends}dynamic_batching {{ }}
 """
-# A tensor of an ensemble is written once, so that what goes in and what comes out cannot both be called image.
+# Only one step of an ensemble may write a tensor, so that its input and its output cannot both be called image.
 ENSEMBLE = """platform: "ensemble"
 max_batch_size: {batch}
 {ends}ensemble_scheduling {{
@@ -54,8 +54,8 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
     """Write a model repository of a run, which is exported and checked first, or of a bundle; returns its folder.
 
     The default folder is exported/NAME-triton. `formats` are options of `export_run`: a repository has the fp32 graphs for
-    float images, and only a run can be exported otherwise than by default. Replaces nothing but what this function has
-    written. Raises BadInput, and ParityError as `export_run` does.
+    float images, and options other than the defaults need a run. An existing folder is replaced only if this function has
+    written all of it. Raises BadInput, and ParityError as `export_run` does.
     """
     source, wanted = Path(source), Formats.of(formats)
     name = source.resolve().name
@@ -77,7 +77,7 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
 
 
 def _check_out(out: Path) -> None:
-    """Refuse to replace anything that holds more than was written here; raises BadInput."""
+    """Raise BadInput if `out` exists and this module did not write all of it."""
     if out.exists() and not (out.is_dir() and _is_ours(out)):
         raise BadInput(f"{out} exists and is not a Triton repository by aepipe alone", "choose another folder with -o")
 
@@ -89,7 +89,7 @@ def _is_ours(folder: Path) -> bool:
     configs = [folder / model / "config.pbtxt" for model in models]
     try:
         marked = all(config.read_text(encoding="utf-8").startswith(MARK) for config in configs)
-    except (OSError, UnicodeDecodeError):  # it has none, or one that cannot be read
+    except (OSError, UnicodeDecodeError):  # a config is missing or cannot be read
         return False
     return marked and all(map(WRITTEN.fullmatch, names))
 
@@ -110,7 +110,7 @@ def _write(bundle: Bundle, out: Path) -> Path:
 
 
 def _fill(bundle: Bundle, folder: Path) -> None:
-    """Write every model; what is made here, and not copied, is compared with the runtime first."""
+    """Write every model. Those that are made here, not copied, are first compared with the runtime."""
     mark = f"{MARK} {__version__} from the bundle {bundle.name}, pair {bundle.pair[:12]}\n"
 
     def place(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], more: str, file: str) -> Path:

@@ -16,8 +16,8 @@ from aepipe.bundle.reader import Bundle
 
 from .cutting import rename, values_of
 
-# Bytes are moved while they are bytes, a quarter of what floats are. `Round` takes halves to the even neighbour, as NumPy's rint
-# does, and the decoder has clipped to 0..1 already.
+# Pixels are transposed while they are bytes, which are a quarter as large as floats. `Round` rounds halves to the even
+# neighbour, as NumPy's rint does; the decoder has already clipped to 0..1.
 FROM_BYTES = """
 from_bytes (uint8[N, H, W, C] bytes) => (float[N, C, H, W] image) <float white = {255}> {
     planes = Transpose <perm = [0, 3, 1, 2]> (bytes)
@@ -104,8 +104,8 @@ def made_graphs(bundle: Bundle) -> Iterator[Made]:
     )
     ends = (Step("encoder", {"image": f"image_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
     between = Step(BETWEEN, {"start": "code_a", "end": "code_b", "alpha": "alpha", "code": "latent"}, "between")
-    # Sizes of their own, because one image may serve for all alphas: ONNX Runtime shares memory between tensors whose sizes
-    # have one name.
+    # The batch sizes of a and b have different names, because one image may serve for all alphas, and ONNX Runtime shares memory
+    # between tensors whose sizes have the same name.
     pair = {f"image_{each}": {**image, "shape": [f"{BATCH}_{each}", c, h, w]} for each in "ab"}
     given = {**pair, "alpha": _tensor("")}
     yield Made("interpolate", "interpolate.onnx", (*ends, between, decode("image")), given, {"image": image})
