@@ -1,7 +1,8 @@
-"""The lecture's checkerboard: what uneven overlaps of a transposed convolution leave in images, with a number for it.
+"""The lecture's checkerboard: measures the grid that uneven overlaps of a transposed convolution leave in images.
 
-Where the kernel is not a multiple of the stride, output pixels are sums of unequally many terms, in a pattern that repeats with the
-stride (Odena, Dumoulin and Olah, 2016). Three decoders of one size, equal but for their last two layers, are trained alike.
+If the kernel is not a multiple of the stride, some output pixels are sums of more terms than others, in a pattern that repeats
+with the stride (Odena, Dumoulin and Olah, 2016). Three decoders of one size, which differ only in their last two layers, are
+trained alike.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 
 CHANNELS, IMAGES = 16, 512
-KERNELS = {"k4s3": (4, 3), "k4s2": (4, 2), "upsample": (3, 2)}  # name of a decoder to kernel and stride
-PERIODS = tuple(dict.fromkeys(stride for _, stride in KERNELS.values()))  # in pixels
+KERNELS = {"k4s3": (4, 3), "k4s2": (4, 2), "upsample": (3, 2)}  # kernel and stride of each decoder
+PERIODS = tuple(dict.fromkeys(stride for _, stride in KERNELS.values()))  # the periods, in pixels, of possible grids
 TITLES = {
     "k4s3": "transposed, kernel 4, stride 3: overlaps unevenly",
     "k4s2": "transposed, kernel 4, stride 2: overlaps evenly",
@@ -26,7 +27,7 @@ TITLES = {
 
 
 class Decoders:
-    """The first two of KERNELS as decoders: a plugin for the time of this script."""
+    """A plugin with the first two of KERNELS as decoders, which is registered only while this script runs."""
 
     @hookimpl
     def register_decoders(self, register: Callable[..., object]) -> None:
@@ -73,8 +74,8 @@ def energy(images: np.ndarray, period: int) -> float:
 def checkerboard(data: str, limit: int | None, epochs: int, runs: Path, out: Path) -> dict[str, dict[str, float]]:
     """Train, export and measure the three; draws `checkerboard.png`. Returns by decoder the MSE and the artefact at each period.
 
-    The artefact is the energy of reconstructions at the frequency of a stride, divided by that of the images themselves. It is
-    taken at both strides for all: a decoder cannot be told from another by what each leaves at a frequency of its own.
+    The artefact is the energy of the reconstructions at the frequency of a stride, divided by the energy of the images
+    themselves there. It is measured at both strides for all decoders, because values at different frequencies do not compare.
     """
     source = open_images(data, split="test", limit=IMAGES)
     images = as_float(source.read(np.arange(len(source))))

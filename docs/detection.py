@@ -17,7 +17,7 @@ SCORES = ("error", "log_density", "combined")
 
 
 def available(data: str) -> bool:
-    """Whether a data set is there or can be downloaded; says why not."""
+    """Whether a data set is there or can be downloaded; if not, the reason is printed."""
     try:
         for split in ("test", "train"):
             open_images(data, split=split)
@@ -28,7 +28,7 @@ def available(data: str) -> bool:
 
 
 def detection(data: str, classes: range, models: dict[str, dict[str, Any]], runs: Path) -> dict[str, dict[str, float]]:
-    """Mean area under the ROC curve over the classes, by model and score. `models` holds options of `aepipe.fit` by name."""
+    """The area under the ROC curve, averaged over the classes, by model and score. `models` holds options of `aepipe.fit`."""
     test, train = (open_images(data, split=split) for split in ("test", "train"))
     found = {}
     for name, options in models.items():

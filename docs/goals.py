@@ -1,4 +1,4 @@
-"""What was set out to be reached, beside what the lecture's experiments measured: python docs/goals.py [docs/lecture]"""
+"""Prints the goals beside what the lecture's experiments measured: python docs/goals.py [docs/lecture]"""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from aepipe.benchmark.report import table
 
-# Mean squared error by latent size, within the time that LECTURE_EPOCHS of the lecture's networks take.
+# The mean squared error to reach at each latent size, in the time that LECTURE_EPOCHS epochs of the lecture's networks take.
 ERRORS = {2: 0.036, 4: 0.0235, 8: 0.0125, 16: 0.0058, 32: 0.0027}
 LECTURE_EPOCHS = 25
-SAMPLES, RECALL = 1.2, 0.55  # Fréchet distance by that of the lecture's networks' reconstructions; recall
-MIDPOINTS = 0.5  # Fréchet distance by that of the straight line
+# The Fréchet distance of samples, divided by that of the reconstructions of the lecture's networks; and the recall of samples.
+SAMPLES, RECALL = 1.2, 0.55
+MIDPOINTS = 0.5  # Fréchet distance of mid-points of another path, divided by that of the straight line
 RESTORED = {"gaussian:sigma=0.5": 3.0, "erase:p=0.5": 5.0}  # dB above the best linear restorer
-DETECTION = "detection, "  # and the name of the data: a key of the results
+DETECTION = "detection, "  # the results have a key of this text and the name of a data set
 DETECTED = {"mnist": 0.975, "fashion-mnist": 0.93}  # mean area under the ROC curve
 
 HEADER = ["goal", "wanted", "measured", "reached"]
@@ -23,7 +24,7 @@ Results = dict[str, Any]
 
 
 def goal_lines(results: Results, epochs: int) -> list[list[str]]:
-    """A line for each goal whose experiment has been done, with `epochs` the length of the trainings."""
+    """A line for each goal whose experiment has been done; `epochs` is the length of the trainings."""
     return [*_errors(results, epochs), *_samples(results), *_restored(results), *_detection(results)]
 
 
@@ -98,7 +99,8 @@ def _restored(results: Results) -> list[list[str]]:
 
 
 def _detection(results: Results) -> list[list[str]]:
-    # By both scores together, which was chosen before looking: the best of three would be chosen on the test images.
+    # The score that counts is both scores together, which was chosen before the results were known. Taking the best of the three
+    # scores would mean to choose on the test images.
     lines = []
     for data, wanted in DETECTED.items():
         areas = {model: each["combined"] for model, each in results.get(DETECTION + data, {}).items()}

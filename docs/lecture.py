@@ -1,8 +1,8 @@
 """The lecture's experiments on MNIST, from training to figures: python docs/lecture.py [--quick] [-o FOLDER] [--runs FOLDER]
 
-F. Fleuret's deep learning course, lecture 7.2, with densities that go past it. Everything shown is computed by exported bundles
-through ONNX Runtime. What is finished is not done again, so that it can be stopped and started at any time; about three hours on
-two cores, three minutes with --quick, which shows that everything works and nothing else.
+They follow F. Fleuret's deep learning course, lecture 7.2, with further densities. Everything shown is computed by exported
+bundles through ONNX Runtime. Finished parts are not done again, so that the program can be stopped and started at any time. It
+takes about three hours on two cores, and three minutes with --quick, which only shows that everything works.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from speed import speed
 
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
 DENSITIES = ("gaussian", "full=pca", "gmm10=gmm:components=10", "gmm50=gmm:components=50", "gmm200=gmm:components=200")
-PICTURES = 12  # in a row
+PICTURES = 12  # images in a row
 RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is done."""
+    """What is trained and measured, and for how long."""
 
     data: str
     sizes: tuple[int, ...]
     epochs: int
     limit: int | None
     densities: tuple[str, ...]
-    corruptions: dict[str, int]  # with the epochs of the model that undoes it
-    restorer_of_all: int  # epochs of the one that undoes them all
-    detectors: dict[str, dict[str, Any]]  # options of the models that know one class
-    detected: tuple[str, ...]  # data sets whose classes they know
-    classes: int
+    corruptions: dict[str, int]  # each corruption, and the epochs of the model that undoes it
+    restorer_of_all: int  # epochs of the model that undoes all corruptions
+    detectors: dict[str, dict[str, Any]]  # options of the models that are trained on one class
+    detected: tuple[str, ...]  # the data sets whose classes they are trained on
+    classes: int  # the number of these classes in each data set
     judged: tuple[int, int]  # the latent size whose samples are judged, and how many
     timed: int  # images that the pairs are trained on to compare their speed
 
@@ -120,7 +120,7 @@ def main() -> None:
     bundles = {(kind, d): made(plan, kind, d, runs) for d in plan.sizes for kind in TITLES}
     results = measure(plan, bundles, out)
     draw(plan, bundles, out)
-    limit, epochs = plan.limit or 6000, max(1, plan.epochs // 6)  # early in training, where the eye sees a grid best
+    limit, epochs = plan.limit or 6000, max(1, plan.epochs // 6)  # early in training a grid is easiest to see
     d, count = plan.judged
     steps: dict[str, Callable[[], Any]] = {
         "speed": lambda: speed(plan.data, PAIRS, plan.timed, runs),
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
-    """The bundle of one model: trained, resumed or taken as it is."""
+    """The bundle of one model. The model is trained, or resumed, unless the bundle exists."""
     run, bundle = folder / f"{kind}-d{d}", folder / "exported" / f"{kind}-d{d}"
     if (bundle / "manifest.json").exists():
         return bundle
@@ -151,7 +151,8 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
     else:
         encoder, decoder = PAIRS[kind]
         recipe = {"epochs": plan.epochs, "schedule": "cosine", "lr": 2e-3}
-        # Samples are shown of the lecture's networks that are not too small, and of the residual ones that are judged.
+        # Samples are shown from the lecture's networks, if their latent size is not too small, and from the residual network
+        # whose samples are judged.
         shown = (kind == "conv" and d >= SAMPLED) or (kind, d) == ("resnet", plan.judged[0])
         wanted = plan.densities if shown else plan.densities[:2]
         trained = aepipe.fit(
@@ -168,7 +169,7 @@ def made(plan: Plan, kind: str, d: int, folder: Path) -> Path:
 
 
 def measure(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> dict[str, Any]:
-    """Every figure of the tables, kept in results.json."""
+    """Measure every figure of the tables and keep it in results.json."""
     path = out / RESULTS
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"epochs": plan.epochs}
     images = open_images(plan.data, split="test")
@@ -192,7 +193,7 @@ def save(results: dict[str, Any], out: Path) -> None:
 
 
 def draw(plan: Plan, bundles: dict[tuple[str, int], Path], out: Path) -> None:
-    """Reconstructions in the lecture's arrangement, interpolations, samples."""
+    """Draw reconstructions in the lecture's arrangement, interpolations and samples."""
     shown = as_float(open_images(plan.data, split="test").read(np.arange(2 * PICTURES)))
     models = {key: aepipe.load(bundle, "cpu") for key, bundle in bundles.items()}
     for kind, title in TITLES.items():

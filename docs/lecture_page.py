@@ -1,4 +1,4 @@
-"""The page of the lecture's experiments: its texts, and its tables from what lecture.py has measured."""
+"""The page of the lecture's experiments: its texts, and tables of what lecture.py has measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of lowering.md: python docs/lowering.py [OUT.png]"""
+"""Draws the figure of lowering.md: python docs/lowering.py [OUT.png]"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUTS = STRIDE * (INPUTS - 1) + KERNEL
 
 
 def box(axes: Axes, x: float, y: float, text: str, colour: str = PALE, *, dashed: bool = False) -> None:
-    """A cell of a row, one unit wide."""
+    """Draw a cell of a row; it is one unit wide."""
     style = {"linestyle": "--", "linewidth": 0.8} if dashed else {"linewidth": 1.0}
     axes.add_patch(plt.Rectangle((x - 0.42, y - 0.28), 0.84, 0.56, facecolor=colour, edgecolor=INK, **style))
     axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if colour in PHASES else INK)
@@ -34,7 +34,7 @@ def line(axes: Axes, start: tuple[float, float], end: tuple[float, float], phase
 
 
 def scattered(axes: Axes) -> None:
-    """What a transposed convolution says of itself: every input adds a kernel to the output."""
+    """Draw the usual definition of a transposed convolution: every input adds a kernel to the output."""
     above = [1.5 + STRIDE * j for j in range(INPUTS)]
     for j, x in enumerate(above):
         for tap in range(KERNEL):
@@ -46,7 +46,7 @@ def scattered(axes: Axes) -> None:
 
 
 def gathered(axes: Axes) -> None:
-    """The same as one convolution with two channels, one for each phase, and their interleaving."""
+    """Draw the same as one convolution with two channels, one for each phase, which are then interleaved."""
     for j in range(-1, INPUTS + 1):
         inside = 0 <= j < INPUTS
         box(axes, 1.5 + STRIDE * j, 3, f"$x_{j}$" if inside else "0", PALE if inside else NOTHING, dashed=not inside)

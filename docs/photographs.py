@@ -1,8 +1,8 @@
-"""A denoiser of photographs, from patches to whole pictures: python docs/photographs.py FOLDER [-o FOLDER] [--runs FOLDER]
+"""Denoises photographs, with a model of small patches: python docs/photographs.py FOLDER [-o FOLDER] [--runs FOLDER]
 
 A fully connected autoencoder of 16×16 grey pixels (after Burger, Schuler and Harmeling, 2012) learns from patches of all
-photographs of a folder but the last five, and restores those five whole, each colour tile by tile, at their own size. What it is
-compared with is the Gaussian blur that suits each picture best, which nobody could choose without knowing the clean one.
+photographs of a folder except the last five. It restores these five as a whole and at their own size, tile by tile in each
+colour. It is compared with the best Gaussian blur for each picture, which can be chosen only if the clean picture is known.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECIPE = {
     "schedule": "cosine",
     "lr": 1e-3,
 }
-RADII = np.arange(0.4, 2.5, 0.1)  # of the blur, in pixels
+RADII = np.arange(0.4, 2.5, 0.1)  # the radii of the blur that are tried, in pixels
 
 PAGE = """\
 # Photographs of any size
@@ -102,8 +102,10 @@ def main() -> None:
 
 
 def patches(photographs: list[np.ndarray]) -> np.ndarray:
-    """PATCHES squares [N, SIDE, SIDE] of one colour from random places, half of them mirrored,
-    as many of each photograph [3, H, W]."""
+    """PATCHES squares [N, SIDE, SIDE] of one colour, from random places; about half of them are mirrored.
+
+    Each photograph [3, H, W] gives equally many.
+    """
     rng = np.random.default_rng(SEED)
     made = np.empty((PATCHES, SIDE, SIDE), np.uint8)
     for index, patch in enumerate(made):
@@ -115,7 +117,7 @@ def patches(photographs: list[np.ndarray]) -> np.ndarray:
 
 
 def best_blur(noisy: np.ndarray, clean: np.ndarray) -> tuple[float, np.ndarray]:
-    """The radius whose Gaussian blur of the noisy image comes nearest to the clean one, and that blur."""
+    """The radius with which a Gaussian blur of the noisy image comes nearest to the clean image, and the blurred image."""
     image = picture(noisy)
     blurs = {
         radius: np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius)))).transpose(2, 0, 1) for radius in RADII

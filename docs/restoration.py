@@ -22,8 +22,11 @@ SEED = 0
 
 
 def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]]:
-    """PSNR in dB of the mean squared error on the test images, by corruption: of the spoiled input, of the best linear restorer,
-    of a model for that corruption and of one for all. Draws `restoration.png`."""
+    """PSNR in dB, from the mean squared error on the test images, by corruption. Draws `restoration.png`.
+
+    For each corruption there are four: of the spoiled input ("input"), of the best linear restorer ("linear"), of a model for
+    this corruption ("own") and of one model for all corruptions ("all").
+    """
     test, train = (open_images(plan.data, split=split, limit=plan.limit) for split in ("test", "train"))
     clean, known = _floats(test), _floats(train)
     everything = f'mixed:of="{";".join(plan.corruptions)}"'
@@ -46,13 +49,13 @@ def restoration(plan: Plan, runs: Path, out: Path) -> dict[str, dict[str, float]
 
 
 def linear(corrupt: Any, train: np.ndarray, bad: np.ndarray) -> np.ndarray:
-    """What the best affine map from spoiled to clean training images (least squares) makes of `bad`, clipped to 0..1."""
+    """`bad` restored by the best affine map (least squares) from spoiled to clean training images, clipped to 0..1."""
     inputs = corrupt(train, np.random.default_rng(SEED + 1)).reshape(len(train), -1).astype(np.float64)
     targets = train.reshape(len(train), -1).astype(np.float64)
     mean_in, mean_out = inputs.mean(0), targets.mean(0)
     inputs -= mean_in
     covariance = inputs.T @ inputs
-    covariance[np.diag_indices_from(covariance)] += 1e-3 * len(train)  # pixels that never vary
+    covariance[np.diag_indices_from(covariance)] += 1e-3 * len(train)  # some pixels never vary
     matrix = np.linalg.solve(covariance, inputs.T @ (targets - mean_out))
     restored = (bad.reshape(len(bad), -1) - mean_in) @ matrix + mean_out
     return np.clip(restored, 0, 1).reshape(bad.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How good the samples of each density are, beside what could be reached, by the judge that ships with aepipe."""
+"""Judges how good the samples of each density are, beside what could be reached, with the judge that ships with aepipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aepipe.judging.judge import Judge, shipped
 from aepipe.judging.samples import judged_each
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
-SAMPLED = 8  # the smallest latent size of the lecture's networks that samples are shown of
+SAMPLED = 8  # samples are shown from the lecture's networks with this latent size or a larger one
 COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
 
 
@@ -35,8 +35,8 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
 
 
 def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real: np.ndarray, out: Path) -> None:
-    """A sheet for every density of the lecture's networks from d = SAMPLED on, and of the residual ones at d = `best`; and a row of
-    each at d = `best` below each other, in `samples.png`."""
+    """Draw a sheet of samples for every density of some models: of the lecture's networks from d = SAMPLED on, and of the
+    residual one at d = `best`. In addition, `samples.png` shows a row of samples for each density at d = `best`."""
     named = [("test images", real)]
     for (kind, d), model in models.items():
         if (kind, d) != ("resnet", best) and (kind != "conv" or d < SAMPLED):
@@ -53,7 +53,7 @@ def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real:
 
 
 def sample_lines(found: dict[str, dict[str, float]], base: float) -> list[list[str]]:
-    """A line for each set, the figures as text; the Fréchet distance also by `base`."""
+    """A line for each set with its figures as text; the Fréchet distance is also given divided by `base`."""
     lines = []
     for name, row in found.items():
         cells = [f"{row[key]:.3g}" if key in row else "–" for key in COLUMNS]

@@ -1,4 +1,4 @@
-"""How fast two pairs train beside each other: what "the same time" means."""
+"""Measures how fast the pairs of networks train; "the same time" is computed from this."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDS = 3
 
 
 def speed(data: str, pairs: dict[str, tuple[str, str]], limit: int, runs: Path) -> dict[str, float]:
-    """Images per second of one epoch on `limit` images, by pair: the median of rounds in which they take turns."""
+    """Images per second in one epoch on `limit` images, by pair: the median over rounds, in which the pairs take turns."""
     found: dict[str, list[float]] = {name: [] for name in pairs if name != "pca"}
     for _ in range(ROUNDS):
         for name, rates in found.items():

@@ -117,7 +117,7 @@ def test_versions_names_and_batch(graphs):
             for each in tensors:
                 sizes = [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim]
                 assert sizes == wanted[each.name]["shape"]
-                assert tensor.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+                assert each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
         assert not any(each.external_data for each in model.graph.initializer)
 
 

@@ -1,9 +1,9 @@
-"""How far the host programs are from aepipe's own runtime, and how long one decode takes in each.
+"""Compares the results of the host programs with those of aepipe's own runtime, and measures one decode in each.
 
     python exported/hosts/compare.py [BUNDLE] [--write]
 
-prints a table; --write puts it into exported/README.md too, if every host could be tried. BUNDLE is exported/mnist-d8 if none
-is given. A host whose tools are not here is listed with the reason.
+prints a table. With --write the table is also put into exported/README.md, if every host could be tried. BUNDLE is
+exported/mnist-d8 by default. If the tools of a host are not here, its line says why.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from programs import HERE, HOSTS, Host, Unavailable
 
 BUNDLE, TABLE = HERE.parent / "mnist-d8", HERE.parent / "README.md"
 BEGIN, END = "<!-- made by compare.py: begin -->\n", "<!-- end -->"
-SOURCES = {  # what a host consists of, and its readers of .npy and JSON where the language brings none
+SOURCES = {  # the files of a host, and its readers of .npy and JSON if the language has none
     "python": (["host.py"], []),
     "openvino": (["host.py"], []),
     "node": (["host.js"], []),
@@ -32,7 +32,7 @@ SOURCES = {  # what a host consists of, and its readers of .npy and JSON where t
 
 
 def examples(bundle: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each task what goes in and what aepipe's runtime makes of it, on the CPU; the images are samples."""
+    """For each task an input and what aepipe's runtime on the CPU makes of it; the images are samples."""
     with aepipe.load(bundle, provider="cpu", threads=1) as model:
         density = model.bundle.density_name(None)
         images = model.sample(7, seed=1)
@@ -48,7 +48,7 @@ def examples(bundle: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def call(host: Host, bundle: Path, task: str, values: np.ndarray, folder: Path) -> np.ndarray:
-    """What a host makes of an array; raises Failed where it refuses."""
+    """What a host makes of an array; raises Failed if it refuses."""
     source, target = folder / "in.npy", folder / "out.npy"
     np.save(source, values)
     target.unlink(missing_ok=True)
@@ -57,7 +57,7 @@ def call(host: Host, bundle: Path, task: str, values: np.ndarray, folder: Path) 
 
 
 def difference(task: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference: of images absolute, of codes a by max(1, |a|)."""
+    """The largest difference: for images the absolute one, for codes a divided by max(1, |a|)."""
     if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
         raise ValueError(f"{task} gave {theirs.dtype} {theirs.shape}, not {ours.dtype} {ours.shape}")
     scale = np.maximum(1, np.abs(ours)) if task == "encode" else 1
@@ -65,7 +65,7 @@ def difference(task: str, ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def lines_of(name: str) -> str:
-    """How long a host is, and its readers."""
+    """The number of lines of a host and, after a plus sign, of its readers."""
     host, readers = (
         sum(len((HERE / name / each).read_text(encoding="utf-8").splitlines()) for each in files)
         for files in SOURCES[name]
@@ -74,7 +74,7 @@ def lines_of(name: str) -> str:
 
 
 def row(name: str, bundle: Path, folder: Path) -> str:
-    """A line of the table."""
+    """Try one host and make its line of the table."""
     lines = lines_of(name)
     try:
         host = HOSTS[name](folder)
@@ -93,7 +93,7 @@ def row(name: str, bundle: Path, folder: Path) -> str:
 
 
 def table(bundle: Path) -> str:
-    """All hosts, as Markdown."""
+    """Try all hosts and make the table, as Markdown."""
     lines = ["| host | lines | versions tried | images | codes | one decode |", "|---|---|---|---|---|---|"]
     for name in HOSTS:
         with tempfile.TemporaryDirectory() as folder:

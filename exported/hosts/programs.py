@@ -1,6 +1,6 @@
-"""The host programs, installed or built where their tools are here, and called: tests and compare.py use them.
+"""Installs or builds the host programs, if their tools are here, and calls them, for the tests and compare.py.
 
-Headers for C++ are looked for on the compiler's path (CPATH too), Chromium on PATH.
+Headers for C++ are searched on the compiler's path, which includes CPATH; Chromium is searched on PATH.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ QUICK = [
 
 
 class Unavailable(Exception):
-    """A host's tools are not here; says which."""
+    """The tools of a host are not here; the message says which."""
 
 
 class Failed(Exception):
-    """What a host says when it refuses."""
+    """A host has refused a task; the message is the host's own."""
 
 
 class Host:
@@ -46,7 +46,7 @@ class Host:
             raise Failed(done.stderr)
 
     def close(self) -> None:
-        """End what was started; nothing here."""
+        """End what was started. Here that is nothing."""
 
 
 class Page(Host):
@@ -65,7 +65,7 @@ class Page(Host):
             raise Failed(failed)
 
     def close(self) -> None:
-        self.process.communicate(timeout=30)  # it ends with its input
+        self.process.communicate(timeout=30)  # the process ends when its input ends
 
 
 def python(folder: Path) -> Host:
@@ -78,7 +78,7 @@ def openvino(folder: Path) -> Host:
 
 def _python(name: str, module: str) -> Host:
     command = [sys.executable, str(HERE / name / "host.py")]
-    # In a process of its own: two runtimes in one have spoilt each other's times.
+    # The version is asked for in another process, because two runtimes in one process have disturbed each other's times.
     asked = f"import sys; sys.modules['openvino_telemetry'] = None; import {module} as m; print(m.__version__)"
     version = _tool([sys.executable, "-c", asked], HERE, f"Python has no {module}").strip()
     return Host(command, f"Python {sys.version.split()[0]}, {module} {version.partition('-')[0]}")
@@ -100,7 +100,7 @@ def web(folder: Path) -> Host:
 
 
 def _installed(name: str, package: str, folder: Path) -> tuple[Path, str, str]:
-    """Where a host lies with its npm packages, beside it or installed into `folder`; Node's program; package and version."""
+    """The folder of a host with its npm packages (its own, or a copy in `folder`), Node's program, and package and version."""
     program, npm = shutil.which("node"), shutil.which("npm")
     if not program or not npm:
         raise Unavailable("there is no node, or no npm")
@@ -113,7 +113,7 @@ def _installed(name: str, package: str, folder: Path) -> tuple[Path, str, str]:
 
 
 def cpp(folder: Path) -> Host:
-    """Compiled into `folder`, against the library in Python's onnxruntime."""
+    """Compile the host into `folder`, with the library that Python's onnxruntime contains."""
     compiler = shutil.which("g++")
     if not compiler:
         raise Unavailable("there is no g++")
@@ -146,7 +146,7 @@ HOSTS: dict[str, Callable[[Path], Host]] = {
 
 
 def _tool(command: list[str], folder: Path, otherwise: str) -> str:
-    """What a tool prints; raises Unavailable(otherwise) if it fails, or RuntimeError if that must not happen."""
+    """What a tool prints. If it fails, raises Unavailable(otherwise), or RuntimeError if `otherwise` is empty."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """aepipe: train an autoencoder in PyTorch, export it to ONNX with a density on its codes, run it anywhere.
 
-Importing this package imports neither torch, onnx nor onnxruntime: each name below brings its stage in when it is used.
+Importing this package imports none of torch, onnx and onnxruntime: each name below imports its stage when it is used.
 """
 
 from __future__ import annotations

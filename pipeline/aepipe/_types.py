@@ -1,4 +1,4 @@
-"""The types that more than one room speaks of."""
+"""The types that more than one room uses."""
 
 from __future__ import annotations
 

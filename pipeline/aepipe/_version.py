@@ -1,4 +1,4 @@
-"""The version, in a module of its own, so that nobody imports the whole package to say it."""
+"""The version. It has its own module, so that reading it does not import the whole package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works in this environment, found by trying it."""
+"""Finds out what works in this environment, by trying it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from . import plugins
 from ._version import __version__
 from .errors import AepipeError
 
-# A graph y = x, so that a provider can be tried without a bundle and without the onnx package.
+# The ONNX graph y = x: it lets a provider be tried without a bundle and without the onnx package.
 PROBE = base64.b64decode("CAg6OwoQCgF4EgF5IghJZGVudGl0eRIFcHJvYmVaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgQKABAR")
 
 
 def examine() -> list[dict[str, Any]]:
-    """One finding an object: what, ok (True, False, or None for an option that is absent), found, fix."""
+    """A list of findings with the keys what, ok, found and fix; `ok` is None for an optional part that is absent."""
     findings = [_finding("aepipe", True, f"{__version__}, Python {platform.python_version()}, {platform.platform()}")]
     installed = providers.installed_runtimes()
     both = len(installed) > 1

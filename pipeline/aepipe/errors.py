@@ -1,4 +1,4 @@
-"""The errors that a user can cause or meet: one sentence, one way out, one exit code."""
+"""The errors that a user can cause or meet; each has one sentence, one hint and one exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEBUG = "AEPIPE_DEBUG=1 shows the traceback"
 class AepipeError(Exception):
     """Something went wrong that is not a bug.
 
-    `message` names the thing in one sentence, `hint` names the way out. The command line prints both and exits with
+    `message` says in one sentence what is wrong, `hint` says how to solve it. The command line prints both and exits with
     `exit_code`: 1 failed, 2 usage or bad input, 3 parity, 4 provider not available.
     """
 
@@ -55,7 +55,7 @@ class ProviderUnavailable(AepipeError):
 
 
 def closest(name: str, known: list[str]) -> str:
-    """A hint that lists the known names and, where one is near, suggests it first."""
+    """A hint that lists the known names; a known name that is similar to `name` is suggested first."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)

@@ -1,7 +1,7 @@
 """Figures as a paper would show them: rows of images, sheets, interpolation strips, the training curve.
 
-Images are float32 in 0..1 (uint8 is taken as it is), C = 1 or 3; of other numbers of channels the first is shown, or
-the first three where there are three. Small images are enlarged by a whole factor unsmoothed, large ones reduced.
+Images are float32 in 0..1 or uint8. Images with 1 or 3 channels are drawn whole; of 2 channels only the first is drawn, of
+more than 3 only the first three. Small images are enlarged by a whole number without smoothing, large ones are reduced.
 """
 
 from __future__ import annotations
@@ -23,19 +23,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-_SMALL, _LARGE, _SHEET = 96, 256, 4096  # pixels: cells are enlarged up to, reduced to; a row of cells is no wider than
-_MARGIN, _GAP, _APART = 20, 4, 16
+# All sizes are in pixels. An image is enlarged while its longer side stays within _SMALL, and reduced if that side is longer
+# than _LARGE. A row of cells is at most about _SHEET wide.
+_SMALL, _LARGE, _SHEET = 96, 256, 4096
+_MARGIN, _GAP, _APART = 20, 4, 16  # space around a figure, between two cells, and between two groups of cells
 _TITLE, _SUBTITLE, _LABEL = 22, 15, 14  # text sizes
 _INK, _GREY, _HAIRLINE = (26, 26, 26), (85, 85, 85), (214, 214, 214)
-_TEXT_WIDTH, _LABEL_WIDTH = 640, 180  # text alone widens a figure up to here, then it wraps
+# A title may make a figure _TEXT_WIDTH wide before it wraps; the label of a row wraps at _LABEL_WIDTH.
+_TEXT_WIDTH, _LABEL_WIDTH = 640, 180
+# Pillow's font may lack these characters, which are then spelled in ASCII.
 _SPELLED = {"×": "x", "–": "-", "—": "-", "−": "-", "→": "->", "²": "^2", "³": "^3", "≤": "<=", "≥": ">=", "≈": "~",
             "µ": "u", "ß": "ss", "½": "1/2"}  # fmt: skip
 
 
 def rows(named: list[tuple[str, np.ndarray]], *, title: str, subtitle: str = "", columns: int = 12) -> Image:
-    """Originals above reconstructions: one labelled row for each (label, images [N,C,H,W]), N the same in all.
+    """One labelled row for each pair (label, images [N,C,H,W]), such as originals above reconstructions; all N are equal.
 
-    More than `columns` images go on in a further block below. Raises BadInput for no images.
+    The images after the first `columns` stand in further blocks below. Raises BadInput if there are no images.
     """
     count = _count(named[0][1])
     if any(len(images) != count for _, images in named):
@@ -58,7 +62,7 @@ def rows(named: list[tuple[str, np.ndarray]], *, title: str, subtitle: str = "",
 
 
 def sheet(images: np.ndarray, *, title: str, subtitle: str = "", columns: int | None = None) -> Image:
-    """A grid of images [N,C,H,W], about as wide as high, or with `columns`. Raises BadInput for no images."""
+    """A grid of images [N,C,H,W] with `columns`, by default about as wide as high. Raises BadInput if there are no images."""
     count = _count(images)
     columns = min(count, columns or math.ceil(math.sqrt(count * images.shape[-2] / images.shape[-1])))
     width, height = _cell_size(images.shape[-2:], columns)
@@ -70,9 +74,9 @@ def sheet(images: np.ndarray, *, title: str, subtitle: str = "", columns: int | 
 
 
 def strips(images: np.ndarray, *, title: str, subtitle: str = "", column_labels: list[str] | None = None) -> Image:
-    """Interpolations [pairs,steps,C,H,W], one a row, the two ends set apart; labels stand under the columns.
+    """One row for each interpolation in [pairs,steps,C,H,W], with a gap beside each end; labels stand under the columns.
 
-    Raises BadInput for no images.
+    Raises BadInput if there are no images.
     """
     pairs, steps = _count(images), images.shape[1]
     width, height = _cell_size(images.shape[-2:], steps)
@@ -93,7 +97,7 @@ def strips(images: np.ndarray, *, title: str, subtitle: str = "", column_labels:
 
 
 def save(image: Image, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG, complete or not at all. Raises AepipeError where the place cannot take it."""
+    """Writes a PNG, complete or not at all. Raises AepipeError if `path` cannot be written."""
     with replacing(path) as temporary:
         image.save(temporary, "PNG", optimize=image.width * image.height < 4_000_000)
 
@@ -101,8 +105,9 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
 def curve(metrics: list[dict[str, Any]], path: str | os.PathLike[str], *, title: str, subtitle: str = "") -> None:
     """Draws training loss and validation MSE by epoch as a PNG; the best epoch is marked with its value.
 
-    `metrics` are rows {"epoch", "loss", "validation_mse", …}; rows that lack a key are left out of its panel, and so is
-    a panel without rows. Raises BadInput if nothing is left, AepipeError without matplotlib or if `path` is refused.
+    `metrics` holds a row {"epoch", "loss", "validation_mse", …} for each epoch. A panel leaves out the rows that lack its
+    key, and a panel without rows is not drawn. Raises BadInput if neither panel has rows, and AepipeError if matplotlib is
+    missing or `path` cannot be written.
     """
     names = {"loss": "training loss", "validation_mse": "validation MSE"}
     panels = {key: [(row["epoch"], float(row[key])) for row in metrics if row.get(key) is not None] for key in names}
@@ -130,7 +135,7 @@ def _panel(axes: Any, points: list[tuple[int, float]], name: str, best: bool) ->
 
     epochs, values = zip(*points, strict=True)
     axes.plot(epochs, values, color="#1f5fa8", linewidth=1.6, marker="o" if len(points) <= 40 else "", markersize=3)
-    if 0 < min(values) < max(values):  # an objective may well be negative
+    if 0 < min(values) < max(values):  # some losses are negative, which a logarithmic axis cannot show
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if max(values) > 10 * min(values) else MaxNLocator(6))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -164,7 +169,7 @@ def _cell_size(shape: tuple[int, ...], columns: int) -> tuple[int, int]:
 
 
 def _place(body: Image, image: np.ndarray, at: tuple[int, int], size: tuple[int, int]) -> None:
-    """Draws one image [C,H,W] in a hairline from `at` on, which shows where a white image ends."""
+    """Draws one image [C,H,W] with its top left corner at `at`; a hairline around it shows where a white image ends."""
     from PIL import Image, ImageDraw
 
     own = picture(image)
@@ -175,7 +180,7 @@ def _place(body: Image, image: np.ndarray, at: tuple[int, int], size: tuple[int,
 
 
 def _blank(width: int, height: int) -> Image:
-    """White, with room for the last hairlines."""
+    """A white image with two pixels more in each direction, so that the last hairlines fit."""
     from PIL import Image
 
     return Image.new("RGB", (width + 2, height + 2), "white")
@@ -189,7 +194,7 @@ def _framed(body: Image, title: str, subtitle: str) -> Image:
     below = _MARGIN + _height(head, _TITLE)
     top = below + _height(sub, _SUBTITLE) + 12
     figure = _blank(width + 2 * _MARGIN, top + body.height + _MARGIN)
-    for shift in (0, 0.6):  # the one font that Pillow brings is regular: drawn twice it is bold
+    for shift in (0, 0.6):  # Pillow's font has no bold style, so that the title is drawn twice
         _write(figure, (_MARGIN + shift, _MARGIN - 4), head, _TITLE)
     _write(figure, (_MARGIN, below), sub, _SUBTITLE, _GREY)
     figure.paste(body, (_MARGIN, top))
@@ -205,7 +210,7 @@ def _font(size: int) -> FreeTypeFont:
 
 @functools.cache
 def _glyph(character: str) -> str:
-    """The character if Pillow's font has it, else something readable instead of a box."""
+    """The character if Pillow's font has it, else a readable substitute, because the font would draw a box."""
     mask = _font(_LABEL).getmask
     if character.isascii() or bytes(mask(character)) != bytes(mask("\ue000")):
         return character
@@ -229,7 +234,7 @@ def _height(lines: list[str], size: int) -> int:
 
 
 def _wrap(text: str, size: int, width: int) -> list[str]:
-    """Lines of `text` no wider than `width`; a word that is wider by itself is broken."""
+    """Lines of `text` that are no wider than `width`; a single word that is wider is cut into pieces."""
     lines: list[str] = []
     for word in "".join(map(_glyph, text)).split():
         if lines and _width([f"{lines[-1]} {word}"], size) <= width:

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of long work on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Advance = Callable[..., None]  # advance(steps, note="loss 12.3")
 
 
 def say(message: str) -> None:
-    """A message for the person at the terminal; data goes to stdout, messages to stderr."""
+    """Print a message for the user on stderr; stdout is for data."""
     print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress(what: str, total: int, *, show: bool = True) -> Iterator[Advance]:
-    """Yield `advance(steps, note="")`; `total` counts the same steps."""
+    """Yield `advance(steps, note="")`, which reports steps that are done; `total` is the number of all steps."""
     if not show:
         yield lambda steps=1, note="": None
     elif sys.stderr.isatty():

@@ -1,8 +1,8 @@
 """`pytest --aepipe-conformance DISTRIBUTION`: the conformance kit as test items, one for each component and check.
 
-Installed with aepipe and so loaded by every pytest in its environment: it does nothing, and imports nothing beside pytest,
-unless the option is given. With the option and without paths on the command line the kit runs alone.
-`--aepipe-spec KIND:SPEC` checks a component with options other than its defaults; may be given several times.
+This module is installed with aepipe, so that every pytest in the environment loads it. Without the option it does nothing and
+imports only pytest. With the option, and no paths on the command line, pytest runs nothing but the kit.
+`--aepipe-spec KIND:SPEC` checks a component with options other than its defaults; it may be given several times.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Conformance:
-    """What the option turns on. Raises UsageError for what cannot be checked."""
+    """The plugin that the option turns on: it adds the checks to pytest's items. Raises UsageError if it cannot check."""
 
     def __init__(self, named: list[str], specs: list[str]):
         from .errors import AepipeError
@@ -117,7 +117,7 @@ def _plugins_of(offered: Registry, distribution: str) -> list[Any]:
 
 
 def _subjects(component: Any, specs: list[str]) -> Iterator[tuple[str, Subject]]:
-    """The component with its defaults, or as often as a spec names it with the spec's options."""
+    """Yield the component once for each spec that names it, with that spec's options; without a spec, once with defaults."""
     from aepipe.plugins.specs import convert_options, parse_spec
 
     from .testing import Subject
@@ -146,7 +146,7 @@ def _refuse_strangers(cases: dict[str, list[Case]], specs: list[str]) -> None:
 
 
 class Distribution(pytest.Collector):
-    """A distribution that is checked."""
+    """The collector of one distribution's checks."""
 
     cases: list[Case]
 
@@ -171,7 +171,7 @@ class CheckItem(pytest.Item):
             pytest.skip(str(reason))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """A finding in its own words; below it the traceback of the error behind it, if there was one."""
+        """Show a finding in its own words and, if an error caused it, the traceback of that error below."""
         from .testing import Finding
 
         if not isinstance(excinfo.value, Finding):

@@ -6,7 +6,7 @@ import click
 
 
 def print_table(header: list[str], lines: list[list[str]]) -> None:
-    """A table on stdout; long cells are wrapped to fit a terminal, and never where a program or a file reads."""
+    """Print a table on stdout. Long cells are wrapped to fit a terminal; in a pipe or a file they are never wrapped."""
     import shutil
     import sys
     from itertools import zip_longest

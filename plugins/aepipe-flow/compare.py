@@ -1,7 +1,7 @@
 """Mean log-likelihood of the test images' codes under gaussian, pca and flow: python compare.py [--data mnist]
 
-Needs the plugin installed. Trains one small autoencoder for each latent size, exports it and scores the test split through
-ONNX Runtime, as a user of the bundle would.
+The plugin must be installed. The program trains one small autoencoder for each latent size, exports it and scores the test
+split through ONNX Runtime, as a user of the bundle would.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DENSITIES = ("gaussian", "pca", "flow")
 
 
 def compare(data: str, latent: int, folder: Path, epochs: int) -> dict[str, float]:
-    """Nats per code of the test split, by density."""
+    """The mean log-likelihood of a code of the test split, in nats, by density."""
     run = aepipe.fit(
         data,
         encoder="mlp",

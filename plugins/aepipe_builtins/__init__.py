@@ -1,1 +1,1 @@
-"""The components that ship with aepipe, registered through the same hooks as a stranger's."""
+"""The components that ship with aepipe. They are registered through the same hooks as those of any other plugin."""

@@ -1,4 +1,4 @@
-"""Commands that ship with aepipe as a plugin's would."""
+"""The commands that ship with aepipe and are registered like those of any other plugin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def register_commands(cli):
     @cli.command(epilog="Example: aepipe demo -o demo")
     @click.option("-o", "--out", default="demo", show_default=True, metavar="FOLDER", help="Where figures and page go.")
     @click.option(
-        "--epochs", default=45, show_default=True, metavar="N", type=click.IntRange(1), help="Of each training."
+        "--epochs", default=45, show_default=True, metavar="N", type=click.IntRange(1), help="Epochs of each training."
     )
     def demo(out: str, epochs: int) -> None:
         """The whole story on real digits, in about two minutes."""

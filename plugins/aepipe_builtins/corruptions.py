@@ -1,4 +1,4 @@
-"""Corruptions: what a denoiser learns to undo. NumPy, the same code in training and in inference."""
+"""Corruptions, which a denoiser learns to undo. They use NumPy alone; training and inference use the same code."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def downsample(*, factor: int = 2):
         height, width = images.shape[2:]
         rows, columns = np.arange(0, height, factor), np.arange(0, width, factor)
         sums = np.add.reduceat(np.add.reduceat(images, rows, axis=2), columns, axis=3)
-        # Blocks at the lower and right edge may be cut: divide by the pixels that each really has.
+        # Blocks at the lower and right edge may be smaller, so each sum is divided by the number of its pixels.
         area = np.diff([*rows, height])[:, None] * np.diff([*columns, width])
         means = (sums / area).astype(np.float32)
         large = means.repeat(factor, axis=2)[:, :, :height].repeat(factor, axis=3)[:, :, :, :width]
@@ -108,7 +108,7 @@ def downsample(*, factor: int = 2):
 def mixed(*, of: str = "gaussian;saltpepper;erase;block;downsample"):
     """Each image spoiled by one of several corruptions, chosen at random: one restorer for all.
 
-    of: spec strings with a semicolon between them, in double quotes if they have options
+    of: spec strings, separated by semicolons; all in double quotes if they have options
     """
     from aepipe import plugins
 

@@ -57,7 +57,7 @@ def _only(dataset, label: int | None):
 
 
 class OneClass:
-    """The images of one class: what a detector of anomalies is trained on."""
+    """The images of one class, on which a detector of anomalies is trained."""
 
     def __init__(self, dataset, label: int):
         self.dataset, self.label = dataset, label

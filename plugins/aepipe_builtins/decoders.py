@@ -40,7 +40,7 @@ def upsample(latent, shape, *, channels: int = 32, mode: Literal["nearest", "bil
 def resnet(latent, shape, *, channels: int = 32, blocks: int = 1, hidden: int = 256):
     """The mirror image of the encoder `resnet`.
 
-    channels: of the largest map; smaller maps have more
+    channels: channels of the largest map; smaller maps have more
     blocks: residual blocks at each size
     hidden: width of the layer after the code
     """

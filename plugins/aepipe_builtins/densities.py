@@ -22,7 +22,7 @@ def gaussian(latent):
 def pca(latent, *, components: int | None = None):
     """A Gaussian in the principal axes of the codes (probabilistic PCA; Tipping and Bishop, 1999).
 
-    components: axes with a variance of their own, the others share one (default: all)
+    components: how many axes have their own variance; the others share one (default: all)
     """
     from .gaussians import PrincipalGaussian
 
@@ -32,7 +32,7 @@ def pca(latent, *, components: int | None = None):
 def gmm(latent, *, components: int = 10):
     """A mixture of Gaussians with full covariances: follows clusters, where one Gaussian sees an ellipse.
 
-    components: Gaussians in the mixture
+    components: number of Gaussians in the mixture
     """
     from .mixtures import GaussianMixture
 

@@ -1,4 +1,4 @@
-"""IDX data sets: from the user's own folder, else downloaded once from the first mirror with the right content, and cached."""
+"""IDX data sets. They are read from the user's own folder, else downloaded once, from the first good mirror, and cached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from aepipe import AepipeError, BadInput
 from aepipe.files.cache import cache_folder, fetch, keep, make_folder, sha256_of
 
-# SHA-256 of the unpacked IDX files; packed, the same content differs from mirror to mirror.
+# SHA-256 of the unpacked IDX files, because the packed files differ from mirror to mirror.
 SHA256 = {
     "mnist": {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -41,17 +41,17 @@ MIRRORS = {
 
 
 class Idx:
-    """Four IDX files: in $AEPIPE_DATA/NAME, else in the cache, where they are downloaded on first use."""
+    """A data set of four IDX files: in $AEPIPE_DATA/NAME, else in the cache, to which they are downloaded on first use."""
 
     def __init__(self, name: str):
         self.name = name
 
     def load(self, split: str) -> np.ndarray:
-        """uint8 [N,1,28,28]."""
+        """The images, uint8 [N,1,28,28]."""
         return np.frombuffer(self._content(split, "images-idx3-ubyte"), np.uint8, offset=16).reshape(-1, 1, 28, 28)
 
     def labels(self, split: str) -> np.ndarray:
-        """uint8 [N], the classes 0 to 9."""
+        """The classes 0 to 9, uint8 [N]."""
         return np.frombuffer(self._content(split, "labels-idx1-ubyte"), np.uint8, offset=8)
 
     def _content(self, split: str, kind: str) -> bytes:
@@ -84,7 +84,7 @@ def _read(folder: Path, file: str) -> bytes | None:
 
 
 def download(name: str, file: str, folder: Path) -> bytes:
-    """Fetch one file from the first mirror that has the right content, keep it in `folder`, return its content."""
+    """Fetch one file from the first mirror that has the right content, keep it in `folder` and return its content."""
     make_folder(folder)
     failures = []
     for mirror in MIRRORS[name]:

@@ -26,7 +26,7 @@ def conv(shape, features, *, channels: int = 32):
 def resnet(shape, features, *, channels: int = 32, blocks: int = 1, hidden: int = 256):
     """Residual blocks between halving convolutions: lower errors than `conv` in the same time.
 
-    channels: of the largest map; smaller maps have more
+    channels: channels of the largest map; smaller maps have more
     blocks: residual blocks at each size
     hidden: width of the layer before the code
     """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def _floored(variance: Tensor) -> Tensor:
-    """Variances with those of dead directions raised to a millionth of the largest: a density must stay finite."""
+    """The variances, each at least a millionth of the largest, so that a density stays finite where codes do not vary."""
     return variance.clamp(min=max(1e-6 * float(variance.max()), 1e-12))
 
 
@@ -42,7 +42,7 @@ class DiagonalGaussian(nn.Module):
 
 
 class PrincipalGaussian(nn.Module):
-    """N(m, A·diag(s²)·Aᵀ) with principal axes A; variances beyond the first `components` are replaced by their mean."""
+    """N(m, A·diag(s²)·Aᵀ) with principal axes A; the variances after the first `components` are replaced by their mean."""
 
     def __init__(self, latent: int, components: int | None):
         super().__init__()

@@ -11,12 +11,12 @@ Decode = Callable[[Tensor], Tensor]
 
 
 def half_squared_error(output: Tensor, target: Tensor) -> Tensor:
-    """Half the squared error, summed over each image, averaged over the batch."""
+    """Half the squared error, summed over each image and averaged over the batch."""
     return 0.5 * (output - target).square().sum() / len(target)
 
 
 class SquaredError(nn.Module):
-    """Features are the code; the loss is the lecture's ½·‖g(f(x)) − x‖²."""
+    """The features are the code; the loss is the lecture's ½·‖g(f(x)) − x‖²."""
 
     features_per_latent = 1
 
@@ -28,7 +28,7 @@ class SquaredError(nn.Module):
 
 
 class Variational(nn.Module):
-    """Features are mean and log-variance of a Gaussian posterior; the decoder's noise has variance 1."""
+    """The features are mean and log-variance of a Gaussian posterior; the decoder's noise has variance 1."""
 
     features_per_latent = 2
 
@@ -42,7 +42,7 @@ class Variational(nn.Module):
         return features[:, : self.latent]
 
     def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
-        features = features.float()  # also under bf16 autocast: the divergence is a sum of small differences
+        features = features.float()  # bf16 is too coarse for the divergence, a sum of small differences
         mean, log_variance = features[:, : self.latent], features[:, self.latent :].clamp(-30, 20)
         reconstruction = half_squared_error(decode(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()), target)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(target)
@@ -50,7 +50,7 @@ class Variational(nn.Module):
 
 
 class Regularised(nn.Module):
-    """The squared error, with a penalty on large codes and one on large weights of the decoder."""
+    """The squared error plus two penalties: on large codes and on large weights of the decoder."""
 
     features_per_latent = 1
 

@@ -8,14 +8,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-FLOOR = 1e-5  # of the codes' largest variance: what every covariance gets in every direction
+FLOOR = 1e-5  # times the codes' largest variance, this is added to every covariance in every direction
 
 
 class GaussianMixture(nn.Module):
     """Σ w_k · N(m_k, C_k) with full covariances, fitted by expectation maximisation (Dempster, Laird and Rubin, 1977).
 
-    Noise has one number more than a code: the last one, through the normal distribution function, is uniform and picks the
-    component; the others are that component's.
+    The noise has one number more than a code. The normal distribution function makes the last number uniform in 0..1, and that
+    chooses the component; the other numbers are the noise of this component.
     """
 
     def __init__(self, latent: int, components: int):
@@ -25,7 +25,7 @@ class GaussianMixture(nn.Module):
         self.latent, self.components = latent, components
         self.noise_features = latent + 1
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
-        self.register_buffer("edges", torch.arange(1, components) / components)  # of the weights on 0..1
+        self.register_buffer("edges", torch.arange(1, components) / components)  # between components, on 0..1
         self.register_buffer("means", torch.zeros(components, latent))
         self.register_buffer("factors", torch.eye(latent).repeat(components, 1, 1))  # C = F·Fᵀ
         self.register_buffer("whitening", torch.eye(latent).repeat(components, 1, 1))  # F⁻ᵀ
@@ -40,12 +40,11 @@ class GaussianMixture(nn.Module):
         centre = codes.double().mean(0)
         scale = (codes.double() - centre).square().mean(0).max().sqrt().clamp(min=1e-6)
         seed = int(torch.randint(2**31 - 1, ()))
-        # In float64: in float32 covariances of 32 dimensions stop being positive definite.
+        # Fitting is done in float64, because in float32 covariances of 32 dimensions are not always positive definite.
         model = mixture.GaussianMixture(self.components, reg_covar=FLOOR, random_state=seed, max_iter=200)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # few codes, or codes that repeat: the best of the last step
+            # With few codes, or repeated ones, it may not converge; then the parameters of the last step are good enough.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(((codes.double() - centre) / scale).numpy())
         weights = torch.from_numpy(model.weights_).clamp(min=1e-12)
         factors = torch.linalg.cholesky(torch.from_numpy(model.covariances_)) * scale
@@ -63,7 +62,7 @@ class GaussianMixture(nn.Module):
         return self.means[chosen] + moved
 
     def log_prob(self, codes: Tensor) -> Tensor:
-        # One product for all components: [N, d] by [d, K·d].
+        # A single product, [N, d] by [d, K·d], serves all components.
         matrix = self.whitening.transpose(0, 1).reshape(self.latent, -1)
         offsets = (self.means[:, None] @ self.whitening).reshape(-1)
         standard = (codes @ matrix - offsets).reshape(-1, self.components, self.latent)

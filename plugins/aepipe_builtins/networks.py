@@ -13,8 +13,9 @@ Size = tuple[int, int]
 def conv_plan(height: int, width: int) -> list[tuple[int, int, Size]]:
     """Layers `(kernel, stride, size of the input)` of the lecture's encoder, adapted to the image size.
 
-    28x28 gives the lecture's net: k5, k5, k4 stride 2, k3 stride 2. A layer that would leave less than 4 pixels is left out,
-    and a larger image gets more layers of k4 stride 2, so that the last convolution, which covers all that is left, stays small.
+    28x28 gives the lecture's net: kernel 5, kernel 5, kernel 4 stride 2, kernel 3 stride 2. A layer that would leave a side of
+    fewer than 4 pixels is left out. A larger image gets more layers of kernel 4 stride 2, so that the last convolution, which
+    covers the whole remaining map, stays small. The last layer has kernel 0 in the plan, which stands for the whole map.
     """
     plan = []
     size = (height, width)
@@ -28,7 +29,7 @@ def conv_plan(height: int, width: int) -> list[tuple[int, int, Size]]:
 
 
 def conv_encoder(shape: tuple[int, int, int], features: int, channels: int) -> nn.Sequential:
-    """Convolutions with ReLU, the last one covering the whole remaining map (Fleuret, deep learning course, 7.2)."""
+    """Convolutions with ReLU; the last one covers the whole remaining map (Fleuret, deep learning course, 7.2)."""
     _positive(channels=channels)
     before = shape[0]
     layers: list[nn.Module] = []
@@ -40,9 +41,9 @@ def conv_encoder(shape: tuple[int, int, int], features: int, channels: int) -> n
 
 
 def deconv_decoder(latent: int, shape: tuple[int, int, int], channels: int) -> nn.Sequential:
-    """Transposed convolutions that undo `conv_encoder` layer by layer.
+    """Transposed convolutions that mirror `conv_encoder` layer by layer.
 
-    A convolution drops `(W - kernel) % stride` pixels; output_padding gives them back, so that every size works.
+    A convolution drops `(W - kernel) % stride` pixels; output_padding adds them again, so that every size works.
     """
     _positive(channels=channels)
     *hidden, (_, _, rest) = conv_plan(*shape[1:])
@@ -56,7 +57,7 @@ def deconv_decoder(latent: int, shape: tuple[int, int, int], channels: int) -> n
 
 
 class UpsampleDecoder(nn.Module):
-    """A small map from a linear layer, then steps of interpolation to twice the size and convolutions."""
+    """A linear layer makes a small map; then each step doubles its size by interpolation and applies two convolutions."""
 
     def __init__(self, latent: int, shape: tuple[int, int, int], channels: int, mode: str):
         super().__init__()
@@ -74,7 +75,7 @@ class UpsampleDecoder(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         maps = self.start(codes)
         for (height, width), step in zip(self.sizes[1:], self.steps, strict=True):
-            # Twice the size and a crop where that is one too many: constants in the exported graph.
+            # The size is doubled, and cropped if that is one pixel too many: so the exported graph holds only constants.
             larger = functional.interpolate(maps, scale_factor=2, mode=self.mode)
             maps = step(larger[:, :, :height, :width])
         return self.last(maps)

@@ -8,13 +8,12 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-EXACT_UP_TO = (
-    2048  # pixels; beyond it the eigenvectors of the covariance take longer than some more passes over the images
-)
+# For more pixels than this, the eigenvectors of the covariance take longer than some more passes over the images.
+EXACT_UP_TO = 2048
 
 
 class PcaEncoder(nn.Module):
-    """Projection on the first `features` principal axes; `fit` reads the images in batches, as often as it needs."""
+    """Projects on the first `features` principal axes; `fit` reads the images in batches, several times if necessary."""
 
     def __init__(self, shape: tuple[int, int, int], features: int):
         super().__init__()
@@ -36,7 +35,7 @@ class PcaEncoder(nn.Module):
         self.mean.copy_(total / count)
         exact = len(self.mean) <= EXACT_UP_TO
         axes = self._eigenvectors(images) if exact else self._subspace(images)
-        # An axis has no sign of its own: make the largest entry positive, so that every machine gives the same codes.
+        # The sign of an axis is arbitrary. Here the largest entry becomes positive, so that every machine gives the same codes.
         largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         self.axes.copy_(axes * torch.where(largest < 0, -1.0, 1.0))
 
@@ -49,7 +48,7 @@ class PcaEncoder(nn.Module):
         return torch.linalg.eigh(scatter).eigenvectors.flip(1)[:, :features].float()
 
     def _subspace(self, images: Iterable[Tensor], extra: int = 10, passes: int = 8) -> Tensor:
-        """Randomised subspace iteration (Halko, Martinsson and Tropp, 2011): one pass over the images a step."""
+        """Randomised subspace iteration (Halko, Martinsson and Tropp, 2011), with one pass over the images per step."""
         pixels, features = self.axes.shape
         generator = torch.Generator().manual_seed(0)
         basis = torch.randn(pixels, min(features + extra, pixels), generator=generator).to(self.mean.device)
@@ -61,7 +60,8 @@ class PcaEncoder(nn.Module):
                 image_of_basis += centred.T @ (centred @ basis)
             small, basis = basis.T @ image_of_basis, image_of_basis
         rotation = torch.linalg.eigh(small).eigenvectors.flip(1)
-        # The last product spans the better subspace; its directions are ordered by the Rayleigh quotients.
+        # The product of the last pass spans a better subspace than the basis before it. The Rayleigh quotients, in `small`, give
+        # the order of its directions.
         return torch.linalg.qr(basis @ rotation).Q[:, :features]
 
 

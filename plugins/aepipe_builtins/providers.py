@@ -1,4 +1,4 @@
-"""Providers: what an ONNX graph runs on."""
+"""Providers, on which ONNX graphs run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cuda(*, device_id: int = 0, tf32: bool = False, graph: bool = False):
     """ONNX Runtime on an NVIDIA GPU, or an error: never a silent fall-back.
 
     device_id: which GPU
-    tf32: allow TensorFloat-32, faster and with 10 bits of mantissa
+    tf32: allow TensorFloat-32, which is faster but has only 10 bits of mantissa
     graph: record the kernels of a call once and replay them (CUDA graphs), which helps small batches
     """
     from aepipe.runtime import OnnxRuntime

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Shape = tuple[int, int, int]
-SMALLEST = 7  # a side that is not halved any more
+SMALLEST = 7  # a side of so many pixels or fewer is not halved any more
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes of the feature maps, from the image's: halved, rounded up, until a side is SMALLEST or less."""
+    """The sizes of the feature maps, beginning with the image's. Each is half of the one before, rounded up, until a side is
+    SMALLEST or less."""
     sizes = [(height, width)]
     while min(sizes[-1]) > SMALLEST:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
@@ -20,12 +21,12 @@ def halvings(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def widths(channels: int, levels: int) -> list[int]:
-    """Channels of each level: twice as many where the map is a quarter, up to four times."""
+    """The channels of each level: levels 0 and 1 have `channels`, level 2 twice as many, all further ones four times as many."""
     return [channels * min(2 ** max(level - 1, 0), 4) for level in range(levels)]
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(relu(x)))), which begins as the identity (He et al., 2016; without batch norms: Zhang et al., 2019)."""
+    """x + conv(relu(conv(relu(x)))), at first the identity (He et al., 2016; without batch norms: Zhang et al., 2019)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -39,7 +40,7 @@ class Block(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice the size, by a kernel that overlaps evenly (4 taps at stride 2: no grid), cropped where that is one too many."""
+    """Doubles the size, and crops if that is one pixel too many. A kernel of 4 at stride 2 overlaps evenly and leaves no grid."""
 
     def __init__(self, before: int, after: int, size: tuple[int, int]):
         super().__init__()

@@ -2,8 +2,8 @@
 
     python -m aepipe_builtins.train_judge --data mnist -o mnist.onnx
 
-Any data set with labels will do. The graph takes images f32 [N, C, H, W] in 0..1 and gives features f32 [N, 64], the layer
-before the logits, and the logits; opset 18, IR 10, batch norms folded.
+Any data set with labels will do. The graph takes images f32 [N, C, H, W] in 0..1 and gives the features f32 [N, 64], which are
+the layer before the logits, and the logits. It has opset 18 and IR 10, and its batch norms are folded.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     import onnx
 
-WIDTH = 64  # features
-SHIFT = 2  # pixels
+WIDTH = 64  # the number of features
+SHIFT = 2  # training moves each image by up to so many pixels
 OPSET, IR = 18, 10
 
 
@@ -60,7 +60,7 @@ class Judge(nn.Module):
 
 
 def read(data: str, split: str) -> tuple[Tensor, Tensor]:
-    """Images f32 [N, C, H, W] in 0..1 and labels int64 [N]; raises BadInput where there are no labels."""
+    """Images f32 [N, C, H, W] in 0..1 and labels int64 [N]; raises BadInput without labels and for images that are too small."""
     source: Source = open_images(data, split=split)
     if source.labels is None:
         raise BadInput(f"{data} has no labels, and a judge learns from labels", "use mnist, digits or fashion-mnist")
@@ -71,7 +71,7 @@ def read(data: str, split: str) -> tuple[Tensor, Tensor]:
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Each image moved by up to SHIFT pixels in both directions, black where nothing was."""
+    """Move each image by up to SHIFT pixels in both directions; the pixels that become free are black."""
     count, _, height, width = images.shape
     padded = functional.pad(images, [SHIFT] * 4)
     top, left = torch.randint(2 * SHIFT + 1, (2, count, 1), device=images.device)
@@ -81,7 +81,7 @@ def shifted(images: Tensor) -> Tensor:
 
 
 def trained(images: Tensor, labels: Tensor, epochs: int, device: torch.device) -> Judge:
-    """Cross-entropy, AdamW, one learning-rate cycle (Smith and Topin, 2019)."""
+    """Train a judge with cross-entropy, AdamW and one cycle of the learning rate (Smith and Topin, 2019)."""
     judge = Judge(tuple(images.shape[1:]), int(labels.max()) + 1).to(device, memory_format=torch.channels_last)
     images, labels = images.to(device), labels.to(device)
     optimiser = torch.optim.AdamW(judge.parameters(), weight_decay=0.01)
@@ -105,7 +105,7 @@ def trained(images: Tensor, labels: Tensor, epochs: int, device: torch.device) -
 
 @torch.no_grad()
 def accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
-    """Share of images whose largest logit is their label's."""
+    """The share of the images whose largest logit is that of their label."""
     right = [
         judge(part)[1].argmax(1) == truth for part, truth in zip(images.split(500), labels.split(500), strict=True)
     ]
@@ -113,7 +113,7 @@ def accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
 
 
 def exported(judge: Judge, shape: tuple[int, ...], note: dict[str, object]) -> onnx.ModelProto:
-    """The graph: image → features, logits, with `note` as the metadata `aepipe.judge`."""
+    """The graph from image to features and logits, with `note` as its metadata `aepipe.judge`."""
     import onnx
     import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -136,7 +136,7 @@ def exported(judge: Judge, shape: tuple[int, ...], note: dict[str, object]) -> o
     fold(model.graph)
     RemoveUnusedNodesPass()(model)
     for each in [model.graph, *model.graph, *model.graph.inputs, *model.graph.outputs]:
-        each.metadata_props.clear()  # the exporter's stack traces
+        each.metadata_props.clear()  # this removes the exporter's stack traces
     for value in [value for node in model.graph for value in node.outputs] + list(model.graph.initializers.values()):
         value.metadata_props.clear()
     model.ir_version, model.graph.name = IR, "aepipe judge"

@@ -1,6 +1,6 @@
-// An exported bundle at work in C++17: host BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
-// images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
+// Uses an exported bundle in C++17: host BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
+// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` writes 12 images,
+// from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 #include <onnxruntime_cxx_api.h>
 #include <chrono>
 #include <cstdio>

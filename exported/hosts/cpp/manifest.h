@@ -1,4 +1,4 @@
-// The manifest of a bundle: JSON as one flat map, "/graphs/0/role" is "encoder". Escapes other than \" and \\ lose their backslash.
+// Reads a bundle's manifest (JSON) into a flat map: "/graphs/0/role" is "encoder". Escapes except \" and \\ lose their backslash.
 #pragma once
 #include <filesystem>
 #include <fstream>
@@ -15,7 +15,7 @@ inline void flatten(std::istream& in, const std::string& at, Manifest& found) {
     in >> std::quoted(found[at]);
   } else if (first == '{' || first == '[') {
     in.get();
-    for (int i = 0; (in >> std::ws).peek() != first + 2; i++) {  // the closing one comes two later in ASCII
+    for (int i = 0; (in >> std::ws).peek() != first + 2; i++) {  // in ASCII the closing bracket comes two after the opening one
       if (i && (in.get() != ',' || !in)) throw std::runtime_error("the manifest is broken");
       std::string key = std::to_string(i);
       if (first == '{' && (!(in >> std::quoted(key)) || (in >> std::ws).get() != ':'))
@@ -37,7 +37,7 @@ inline Manifest read_manifest(const std::filesystem::path& bundle) {
   return found;
 }
 
-// The file of a role, in fp32, from float32 to float32; of the first density if it is a density's.
+// The file of a role in fp32 that takes and gives float32; a density's role is taken from the first density.
 inline std::string graph_file(const Manifest& manifest, const std::string& role) {
   auto entry = [&](const std::string& key) { return manifest.count(key) ? manifest.at(key) : ""; };
   for (int i = 0; manifest.count("/graphs/" + std::to_string(i) + "/role"); i++) {

@@ -1,4 +1,4 @@
-// NumPy's .npy files, float32 in C order, on a little-endian machine.
+// Reads and writes NumPy's .npy files of float32 in C order, on a little-endian machine.
 #pragma once
 #include <cstdint>
 #include <fstream>
@@ -16,7 +16,7 @@ inline Array read_npy(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
   unsigned char start[12] = {};
   in.read(reinterpret_cast<char*>(start), 10);
-  if (start[6] > 1) in.read(reinterpret_cast<char*>(start) + 10, 2);  // later versions count the header in four bytes
+  if (start[6] > 1) in.read(reinterpret_cast<char*>(start) + 10, 2);  // later versions give the header's length in four bytes
   std::string header(start[8] + 256 * start[9] + 65536 * start[10], ' ');
   if (!in.read(header.data(), header.size()) || header.find("'<f4'") == std::string::npos ||
       header.find("'fortran_order': False") == std::string::npos)
@@ -24,7 +24,7 @@ inline Array read_npy(const std::string& file) {
   Array array;
   std::istringstream sizes(header.substr(header.find('(') + 1));
   size_t count = 1;
-  for (int64_t size; sizes >> size; sizes.ignore()) {  // skips the comma
+  for (int64_t size; sizes >> size; sizes.ignore()) {  // ignore() skips the comma
     array.shape.push_back(size);
     count *= size;
   }

@@ -1,6 +1,6 @@
-// An exported bundle at work in Node.js: node host.js BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
-// images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
+// Uses an exported bundle in Node.js: node host.js BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
+// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` writes 12 images,
+// from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 import fs from "node:fs";
 import path from "node:path";
 import ort from "onnxruntime-node";
@@ -10,12 +10,12 @@ const fail = (message) => (console.error(message), process.exit(1));
 
 function readNpy(file) {
   const bytes = fs.readFileSync(file);
-  const start = bytes[6] === 1 ? 10 : 12; // version 1 counts the header in two bytes, the later ones in four
+  const start = bytes[6] === 1 ? 10 : 12; // version 1 gives the header's length in two bytes, later versions in four
   const end = start + (start === 10 ? bytes.readUInt16LE(8) : bytes.readUInt32LE(8));
   const header = bytes.toString("latin1", start, end);
   if (!header.includes("'<f4'") || !header.includes("'fortran_order': False")) fail(`${file} is not float32, in C order`);
   const dims = header.match(/'shape': \(([\d, ]*)\)/)[1].split(",").filter((size) => size.trim()).map(Number);
-  return new ort.Tensor("float32", new Float32Array(new Uint8Array(bytes.subarray(end)).buffer), dims); // copied: aligned
+  return new ort.Tensor("float32", new Float32Array(new Uint8Array(bytes.subarray(end)).buffer), dims); // a copy is aligned
 }
 
 function npy({ dims, data }) {

@@ -1,9 +1,9 @@
-"""An exported bundle at work with numpy and OpenVINO alone.
+"""Uses an exported bundle with numpy and OpenVINO alone.
 
 python host.py BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
 
-Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` writes 12
-images between two, both included; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
+Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` writes 12 images,
+from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-sys.modules["openvino_telemetry"] = None  # its import fails then, and OpenVINO sends nothing home
+sys.modules["openvino_telemetry"] = None  # so its import fails, and OpenVINO sends nothing to its makers
 import openvino  # noqa: E402, TID253  (this program stands alone)
 
 STEPS, TIMES = 12, 100
 
 
 def opened(bundle, role):
-    """The graph of a role, as a function; by itself OpenVINO takes bf16 where it can, and cores that others use."""
+    """The graph of a role, as a function. Without these settings OpenVINO would use bf16, and cores that are busy."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     if manifest["format"] > 1:
         sys.exit(f"{bundle} has format {manifest['format']}, this program reads format 1")
@@ -50,7 +50,7 @@ def main(bundle, task, source, target):
     if task == "encode":
         return np.save(target, values)
     decode = opened(bundle, "decoder")
-    if task == "time":  # from the end of the first decode, which is slower, to the end of the last
+    if task == "time":  # the first decode, which is slower, does not count
         stamps = [time.perf_counter() for _ in range(TIMES + 1) if len(decode(values))]
         return np.save(target, np.diff(stamps).astype(np.float32) * 1000)
     np.save(target, decode(values))

@@ -1,5 +1,5 @@
-// This folder's page in headless Chromium, for tests: node drive.js CHROMIUM. Each line of standard input, [BUNDLE, TASK, IN.npy,
-// OUT.npy] in JSON, is a task; the task "picture" takes one of the page. Each line of output is an error, or empty.
+// Runs this folder's page in headless Chromium, for tests: node drive.js CHROMIUM. Each line of standard input is a task, in JSON:
+// [BUNDLE, TASK, IN.npy, OUT.npy]. The task "picture" saves a screenshot. Each line of output, in JSON, is an error or "".
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -11,7 +11,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
 
-let bundle = ""; // that is served below /bundle/, beside the files of this folder
+let bundle = ""; // this bundle is served below /bundle/, beside the files of this folder
 
 function answer(request, response) {
   const wanted = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
@@ -23,7 +23,7 @@ function answer(request, response) {
   });
 }
 
-/** In the page: one task, arrays as base64 of their bytes, so that NaN and the last bit pass through. */
+/** Does one task in the page. Arrays come and go as base64 of their bytes, so that every bit stays the same, NaN too. */
 async function inside(task, bytes, dims) {
   const { run } = await import("./host.js");
   const given = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
@@ -55,7 +55,7 @@ async function work(browser, address, [folder, task, source, target]) {
     await page.setViewport({ width: 720, height: 300 });
     const broken = new Promise((_, fail) => page.once("pageerror", fail));
     await page.goto(address);
-    await Promise.race([broken, page.waitForFunction(() => document.querySelector("output").value)]); // it has shown its pictures
+    await Promise.race([broken, page.waitForFunction(() => document.querySelector("output").value)]); // now the page has shown its pictures
     if (task === "picture") return await page.screenshot({ path: target });
     const { bytes, dims } = readNpy(source);
     writeNpy(target, await page.evaluate(inside, task, bytes, dims));

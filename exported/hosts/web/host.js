@@ -1,6 +1,6 @@
-// An exported bundle at work in the browser, by onnxruntime-web: index.html?bundle=FOLDER/ and, for other scripts, run().
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], noise [N, k] standard normal. `interpolate` makes 12
-// images between two, both included; `sample` uses the first density; `time` makes the milliseconds of each of 100 decodes.
+// Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, or call run() from a script.
+// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` makes 12 images,
+// from the first of two to the second; `sample` uses the first density; `time` gives the milliseconds of each of 100 decodes.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 const STEPS = 12, TIMES = 100;
 const bundle = new URL(new URLSearchParams(location.search).get("bundle") ?? "../../mnist-d8/", location);

@@ -1,1 +1,1 @@
-"""How fast a bundle is, measured in processes of its own, and the figures as tables."""
+"""Measures in separate processes how fast a bundle is, and makes tables of the figures."""

@@ -1,4 +1,4 @@
-"""A process that measures one candidate of a benchmark whenever its parent asks: both ends of the pipe between them."""
+"""A process that measures one candidate of a benchmark whenever its parent asks. Both ends of the pipe are in this file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Call = Callable[[Array], Array]
 
 
 class Child:
-    """The parent's end: starts the process, which loads, makes its first calls and answers.
+    """The parent's end. It starts the process, which loads the model, makes its first calls and answers.
 
-    `job` holds a name for messages and the parameters of `_start`; `folder` takes what the process leaves.
+    `job` holds a name for messages and the parameters of `_start`; `folder` is for the files of the process.
     """
 
     def __init__(self, job: dict[str, Any], folder: Path):
@@ -46,12 +46,12 @@ class Child:
         self._send(job)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Measure: `seconds` and at `least` so many calls of each task."""
+        """Let the process measure each task: for `seconds` each, and with at least `least` calls."""
         self._send(request)
         return self.answer()
 
     def answer(self) -> dict[str, Any]:
-        """Wait for one line; raises the error that the child met, or AepipeError when it has died."""
+        """Wait for one line; raises the error that the child reports, or AepipeError if the child has died."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -85,9 +85,9 @@ class Child:
 
 
 def main() -> None:
-    """The child's end: a job on the first line of stdin, then a request a line; an answer a line on stdout."""
+    """The child's end: the first line of stdin is a job, each further line a request; each gets a line on stdout."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a provider's library prints is no answer
+    os.dup2(2, 1)  # what a provider's library prints goes to stderr, so that it does not mix with the answers
 
     def answer(message: dict[str, Any]) -> None:
         print(json.dumps(message), file=out, flush=True)
@@ -103,8 +103,8 @@ def main() -> None:
             answer({"times": times, "memory_mb": peak_memory()})
     except AepipeError as error:
         answer({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
-    except Exception as error:  # a provider's or torch's own, of any type
-        advice = " Set TORCHDYNAMO_VERBOSE"  # which torch ends with, and which is about other programs than this one
+    except Exception as error:  # providers and torch raise errors of many types
+        advice = " Set TORCHDYNAMO_VERBOSE"  # torch's messages end with advice that does not help here
         message = f"{name} failed: {brief(error).partition(advice)[0]}"
         answer({"error": message, "hint": "try a smaller --batch-size", "exit_code": AepipeError.exit_code})
 
@@ -112,7 +112,7 @@ def main() -> None:
 def _start(
     path: str, provider: str, precision: str, device: str | None, reference: str, batch: int, threads: int | None
 ) -> tuple[dict[str, Call], dict[str, Array], dict[str, Any]]:
-    """Load, call each task once, compare with the reference."""
+    """Load the model, call each task once, and compare the results with the reference."""
     start = time.perf_counter()
     calls = _torch(path, device, precision, threads) if device else _session(path, provider, precision, batch, threads)
     loaded = 1000 * (time.perf_counter() - start)
@@ -135,7 +135,7 @@ def _session(path: str, provider: str, precision: str, batch: int, threads: int 
 
 
 def _torch(path: str, device: str, variant: str, threads: int | None) -> dict[str, Call]:
-    """The run's model, numpy in and out as a bundle's; `variant` is one of `benchmark.TORCH`."""
+    """Calls of the run's model that take and give NumPy arrays, as a bundle's do; `variant` is one of `compare.TORCH`."""
     import torch
 
     from aepipe.workshop.run import Run
@@ -164,7 +164,7 @@ def _torch(path: str, device: str, variant: str, threads: int | None) -> dict[st
 
 
 def _times(call: Call, values: Array, seconds: float, least: int) -> list[float]:
-    """Milliseconds of each call, until the time is over; two calls before that wake what has slept."""
+    """Milliseconds of each call until the time is over. Two calls before that wake the threads, and do not count."""
     call(values), call(values)
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -176,7 +176,7 @@ def _times(call: Call, values: Array, seconds: float, least: int) -> list[float]
 
 
 def peak_memory() -> float | None:
-    """The most memory that this process has held, in MB; None where the system does not tell."""
+    """The most memory that this process has held, in MB; None if the system does not tell."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

@@ -1,8 +1,8 @@
-"""How fast a bundle is: providers, precisions, batch sizes and torch, each in a process of its own.
+"""Compares the speed of bundles: over providers, precisions, batch sizes and torch, each in its own process.
 
-Thread pools disturb each other, so one process measures at a time while the others sleep. All that is compared takes turns,
-several rounds of it, so that what else the machine does disturbs all alike. That goes batch size by batch size: only the
-processes of one are alive together, which bounds the memory of the computer and of its GPU.
+Thread pools disturb each other, so only one process measures at a time while the others sleep. All candidates take turns in
+several rounds, so that other work on the machine disturbs all of them alike. One batch size is measured after the other, and
+only the processes of one batch size live at the same time: this limits the memory that they take on the machine and its GPU.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from aepipe.runtime.model import load
 from .child import TASKS, Child
 
 BATCHES = (1, 8, 64, 256)
-LEAST = 5  # calls of a figure, however slow
+LEAST = 5  # the fewest calls that a figure is computed from, even if they are slow
 TORCH = ("fp32 eager", "fp32 eager channels_last", "bf16 eager channels_last", "fp32 compile")
 KEYS = ("path", "provider", "precision", "device")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the things that are compared; what was not asked for by name is left out where it cannot run."""
+    """One of the things that are compared. If it is `optional`, it was not asked for by name, and is left out if it cannot run."""
 
     bundle: str
     provider: str
     precision: str
     path: str
-    reference: int  # index of the bundle whose fp32 results on the CPU it is compared with
-    device: str | None = None  # torch's
+    reference: int  # index of the bundle whose fp32 results on the CPU are the reference
+    device: str | None = None  # the device if torch computes, else None
     optional: bool = False
 
     def job(self, batch: int) -> dict[str, Any]:
-        """What its process has to know."""
+        """What the process of this candidate has to know."""
         name = f"{self.bundle}, {self.provider}, {self.precision}, batch {batch}"
         return {"name": name, "batch": batch, **{key: getattr(self, key) for key in KEYS}}
 
 
 @dataclass
 class Comparison:
-    """What `compare` found: rows, and why what was left out was left out (one line each)."""
+    """What `compare` returns: the rows, and for each candidate that was left out a line that says why."""
 
     rows: list[dict[str, Any]]
     left_out: list[str]
@@ -79,14 +79,14 @@ def compare(
 ) -> Comparison:
     """Measure every combination of bundle (label to folder), provider, precision and batch size, and a `run` in torch.
 
-    Without `providers` the CPU, and CUDA where it starts; without `precisions` all that a bundle has. Each figure takes
-    `seconds`, split over the rounds. Raises BadInput for a name that does not exist before anything is measured,
-    ProviderUnavailable for a provider that was named and cannot run, AepipeError when a process dies.
+    Without `providers` the CPU is measured, and CUDA if it starts; without `precisions`, all that a bundle has. Each figure
+    takes `seconds`, split over the rounds. Raises BadInput for a name that does not exist, before anything is measured;
+    ProviderUnavailable if a provider that was named cannot run; AepipeError if a process dies.
 
-    A row holds bundle, provider, precision, batch, task (encode, decode or reconstruct), images_per_second (of the median),
-    ratio (median over rounds of its images/s over those of the first candidate in the same round), p50_ms, p90_ms, p99_ms,
-    calls, first_ms (the first call), load_ms (imports and loading), memory_mb (peak of its process, None where the system
-    does not tell) and difference (largest, from fp32 on the CPU by ONNX Runtime, of codes or of pixels in 0..1).
+    A row holds bundle, provider, precision, batch, task (encode, decode or reconstruct), images_per_second (from the median
+    time), ratio (its images/s divided by those of the first candidate in the same round, the median over rounds), p50_ms,
+    p90_ms, p99_ms, calls, first_ms (the first call), load_ms (imports and loading), memory_mb (peak of its process, None if the
+    system does not tell) and difference (the largest, of codes or of pixels in 0..1, from fp32 on the CPU by ONNX Runtime).
     """
     opened = [Bundle(path) for path in bundles.values()]
     candidates = list(_in_onnxruntime(list(bundles), opened, providers, precisions))
@@ -95,7 +95,7 @@ def compare(
     left_out: dict[Candidate, str] = {}
     rows: list[dict[str, Any]] = []
     sizes = list(dict.fromkeys(batch_sizes))
-    steps = 1 + rounds  # of a candidate at one batch size
+    steps = 1 + rounds  # steps of progress for a candidate at one batch size
     with (
         tempfile.TemporaryDirectory() as folder,
         progress("measuring", len(candidates) * len(sizes) * steps) as advance,
@@ -133,7 +133,7 @@ def _in_onnxruntime(
 
 
 def _in_torch(path: str | Path, bundle: Bundle) -> list[Candidate]:
-    """The run in torch, on the CPU and on CUDA where torch sees it; compared with the first bundle."""
+    """The run in torch, on the CPU and, if torch has it, on CUDA; the first bundle gives the reference."""
     import torch
 
     from aepipe.workshop.run import Run
@@ -143,7 +143,7 @@ def _in_torch(path: str | Path, bundle: Bundle) -> list[Candidate]:
     if (run.shape, run.latent) != (bundle.shape, bundle.latent):
         message = f"the run {path} makes {run.latent} numbers of {list(run.shape)}, the bundle {bundle.name} others"
         raise BadInput(message, "give the run that the bundle was exported from")
-    run.model()  # a damaged one is found before any measuring
+    run.model()  # this finds a damaged run before anything is measured
     devices = {"torch": "cpu", "torch cuda": "cuda"} if torch.cuda.is_available() else {"torch": "cpu"}
     return [
         Candidate(run.directory.resolve().name, provider, variant, str(path), 0, device, variant.endswith("compile"))
@@ -153,10 +153,10 @@ def _in_torch(path: str | Path, bundle: Bundle) -> list[Candidate]:
 
 
 def _references(bundles: list[Bundle], batch: int, folder: Path) -> list[Path]:
-    """A file for each bundle: the inputs, and what fp32 gives for them on the CPU.
+    """Write a file for each bundle: the inputs, and the results of fp32 on the CPU for them.
 
-    The inputs are codes drawn from the bundle's own, with a fixed seed, and their images: on noise that no training has seen
-    a reduced precision says nothing. Bundles of the same training share the first one's.
+    The inputs are codes drawn from the bundle's own, with a fixed seed, and their decoded images: errors on noise, which is
+    unlike the training data, would say nothing about a reduced precision. Bundles of the same training share one file.
     """
     files: dict[str, Path] = {}
     for bundle in bundles:
@@ -176,9 +176,9 @@ def _references(bundles: list[Bundle], batch: int, folder: Path) -> list[Path]:
 def _take_turns(
     jobs: Mapping[Candidate, dict[str, Any]], folder: Path, seconds: float, rounds: int, advance: Advance
 ) -> tuple[dict[Candidate, _Measured], dict[Candidate, str]]:
-    """Start a process for each job, let them measure in turns and end them all, also on Ctrl-C.
+    """Start a process for each job, let them measure in turns, and end them all, even after Ctrl-C.
 
-    Returns what was measured, and why what could not start was left out.
+    Returns what was measured, and for each candidate that could not start the reason.
     """
     found: dict[Candidate, _Measured] = {}
     left_out: dict[Candidate, str] = {}

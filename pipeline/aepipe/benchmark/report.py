@@ -1,4 +1,4 @@
-"""What figures of speed have to come with, machine and versions, and both as Markdown."""
+"""Describes the machine and the versions, which figures of speed need, and writes all of it as Markdown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEGEND = (
 
 
 def versions() -> dict[str, str]:
-    """Of aepipe, Python and the installed packages that compute."""
+    """The versions of aepipe, Python and the installed packages that compute."""
     found = {"aepipe": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """System, processor, cores that this process may use, the processor's instructions that matter here, and GPUs."""
+    """The system, the processor, the cores that this process may use, the processor's instructions that matter, and GPUs."""
     model, flags = _processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known = [flag for flag in FLAGS if flag in flags]
@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> tuple[str, set[str]]:
-    """Name and flags; Linux tells both, other systems the name at most."""
+    """The processor's name and flags; Linux tells both, other systems at most the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -86,7 +86,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def markdown(title: str, command: str, rows: Sequence[dict[str, Any]], left_out: Iterable[str] = ()) -> str:
-    """A section that stands by itself: the command, the day, machine, versions, and a table for each task."""
+    """A complete section: the command, the day, the machine, the versions, and a table for each task."""
     parts = [f"## {title}", f"`{command}`, {datetime.now(UTC):%Y-%m-%d}", machine_table(), LEGEND]
     several = len({row["bundle"] for row in rows}) > 1
     names = [*(["bundle"] if several else []), "provider", "precision", "batch"]

@@ -1,6 +1,6 @@
-"""The command line: click, one file a stage, each stage imported when its command runs.
+"""The command line, made with click: one file for each stage, which is imported when its command runs.
 
-Errors become one sentence and one hint here and nowhere else; any other exception is a bug and keeps its traceback.
+Only here errors are printed, as one sentence and one hint. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _report(error: AepipeError) -> int:
 
 @cache
 def _add_commands() -> None:
-    """Once a process: aepipe's own commands, then the plugins'; one that takes a name in use or raises is noted and left out."""
+    """Add aepipe's own commands and then the plugins', once per process; a plugin's command with a used name is left out."""
     from . import benchmark, evaluate, explore, export, infer, look, train
 
     for command in (train.train, train.fit_density, export.export, infer.infer, evaluate.evaluate, benchmark.benchmark):

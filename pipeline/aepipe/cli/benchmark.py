@@ -16,7 +16,7 @@ from .options import Count, json_option, print_json
 
 
 class AsTyped(click.Command):
-    """A command that knows how it was typed, for those who want to repeat it."""
+    """A command that keeps how it was typed, so that a report can say how to repeat it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["typed"] = shlex.join([*ctx.command_path.split(), *args])
@@ -46,14 +46,14 @@ Examples:
 )
 @click.option("--torch", "run", metavar="RUN", help="Measure the run in PyTorch too, eager and compiled.")
 @click.option("--threads", type=Count(1), help="CPU threads of one graph (default: all cores).")
-@click.option("--rounds", default=3, show_default=True, type=Count(1), help="How often all take their turns.")
+@click.option("--rounds", default=3, show_default=True, type=Count(1), help="How many turns each candidate has.")
 @click.option(
     "--seconds",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0.05),
     metavar="S",
-    help="How long each figure is measured, all rounds together.",
+    help="How long each figure is measured, in all rounds together.",
 )
 @click.option("--markdown", "page", metavar="FILE", help="Write tables, machine and versions as Markdown.")
 @json_option
@@ -68,8 +68,8 @@ def benchmark(
 ) -> None:
     """Throughput, latency and memory of bundles, side by side.
 
-    encode, decode and reconstruct are timed for every provider, precision and batch size, each in a process of its own,
-    after a warm-up, in turns. Several bundles are compared with one another.
+    encode, decode and reconstruct are timed for every provider, precision and batch size, each in its own process. The
+    processes warm up and then take turns. Several bundles are compared with each other.
     """
     from aepipe.benchmark.compare import BATCHES, compare
     from aepipe.benchmark.report import machine, markdown, versions
@@ -81,7 +81,7 @@ def benchmark(
             f"{page} cannot be written: it is a folder, or lies in none", "give a file in a folder that exists"
         )
     if options["run"]:
-        entry.open_run(options["run"])  # says how to install torch
+        entry.open_run(options["run"])  # if torch is missing, this says how to install it
     found = compare(_labels(bundles), batch_sizes=batch_sizes or BATCHES, **options)
     for reason in found.left_out:
         say(reason)
@@ -97,7 +97,7 @@ def benchmark(
 
 
 def _labels(bundles: tuple[str, ...]) -> dict[str, str]:
-    """Name to folder: the folder's own name, or all of its path where two have the same."""
+    """Map a name to each folder: the folder's own name, or its whole path if two have the same name."""
     names = [Path(bundle).resolve().name for bundle in bundles]
     return {bundle if names.count(name) > 1 else name: bundle for name, bundle in zip(names, bundles, strict=True)}
 

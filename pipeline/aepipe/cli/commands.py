@@ -1,4 +1,4 @@
-"""A group of commands that suggests the closest one for a misspelt one."""
+"""A group of commands that suggests the closest command for a misspelt one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class Commands(click.Group):
-    """A group that suggests the closest command for a misspelt one, those of its own groups included."""
+    """A group that suggests the closest command for a misspelt one; it also knows the commands of its subgroups."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -22,7 +22,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output has gone, on purpose: click would call that a failure
+        except BrokenPipeError:  # whoever reads our output has stopped on purpose; click would exit with 1
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
 

@@ -37,11 +37,14 @@ Examples:
 @click.option("--corrupt", metavar="SPEC", help="Spoil the images first and measure how well they are restored.")
 @click.option("--density", metavar="NAME", help="Judge samples of this density of a BUNDLE, too.")
 @click.option("--count", type=Count(10), help=f"Samples to judge, and images beside them (default: {COUNT:,}).")
-@click.option("--judge", metavar="FILE.onnx", help="What judges: a graph from images to features (default: MNIST's).")
+@click.option("--judge", metavar="FILE.onnx", help="The judge: a graph from images to features (default: MNIST's).")
 @click.option(
-    "--normal", type=Count(0), metavar="LABEL", help="AUROC of telling this class, which a BUNDLE knows, from others."
+    "--normal",
+    type=Count(0),
+    metavar="LABEL",
+    help="The class that a BUNDLE was trained on: AUROC of detecting others.",
 )
-@click.option("--seed", default=0, show_default=True, type=Count(0), help="Of the corruption and of the samples.")
+@click.option("--seed", default=0, show_default=True, type=Count(0), help="Seed of the corruption and of the samples.")
 @runtime_options
 @data_options
 @json_option
@@ -52,7 +55,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 
     Samples are compared with test images in the features of a judge: Fréchet and kernel distance (0 is best), precision
     and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
-    "train" (real images) and "reconstructions" say what could be reached. Only figures of one judge and one count compare.
+    "train" (real images) and "reconstructions" show what could be reached. Compare figures only if judge and count are equal.
     """
     from aepipe import plugins
     from aepipe.images.data import open_images
@@ -85,7 +88,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 
 
 def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
-    """What judges samples, called with the seed; judge and data are opened before any computing."""
+    """A function from the seed to the figures of the samples. Judge and data are opened here, before anything is computed."""
     from aepipe.judging.judge import Judge
     from aepipe.judging.samples import judged
     from aepipe.progress import say
@@ -106,14 +109,14 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
 
 
 def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -> dict[str, Any]:
-    """How well the class is told from the others."""
+    """How well the class `normal` is told from the others."""
     from aepipe.judging.one_class import one_class
 
     return one_class(model, test, _training_images(data, model), options["normal"], options["density"])
 
 
 def _training_images(data: str, model: Model) -> Source | None:
-    """The training split, where the data has splits."""
+    """The training split, or None if the data have no splits."""
     from aepipe.images.data import open_images, open_test_split
 
     splits = open_test_split(data, model.shape) is not None
@@ -121,7 +124,7 @@ def _training_images(data: str, model: Model) -> Source | None:
 
 
 def _judge_file(given: str | None, model: Model, test: Source) -> Path:
-    """The judge that was given, or the one that ships with aepipe where it knows such images."""
+    """The judge that was given, else the one that ships with aepipe, if it knows such images."""
     from aepipe.judging.judge import TRAIN_ONE, shipped
 
     if given:
@@ -135,7 +138,7 @@ def _judge_file(given: str | None, model: Model, test: Source) -> Path:
 
 
 def _print_judged(found: dict[str, Any]) -> None:
-    """The sets of images beside one another, and below them what they were judged by."""
+    """Print the figures of each set of images, and below them density, count and judge."""
     rows = {key: found[key] for key in ROWS if found.get(key)}
     lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in COLUMNS)] for key, row in rows.items()]
     click.echo()
@@ -146,7 +149,7 @@ def _print_judged(found: dict[str, Any]) -> None:
 
 
 def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int], Model | None]:
-    """How a run or a bundle reconstructs a batch, the shape of its images, and the bundle opened."""
+    """The function by which a run or a bundle reconstructs a batch, the shape of its images, and the opened bundle."""
     if (Path(model) / "run.json").exists():
         bundles = ("provider", "precision", "threads", "density", "normal")
         if given := [f"--{name}" for name in bundles if options[name] is not None]:

@@ -43,7 +43,7 @@ Examples:
     default="fp32",
     show_default=True,
     metavar="LIST",
-    help="fp32, and int8 or fp16 beside it, with commas.",
+    help="Precisions with commas between them: int8 and fp16 are made beside fp32, which is always made.",
 )
 @click.option(
     "--calibrate",
@@ -57,20 +57,20 @@ Examples:
     show_default=True,
     type=float,
     metavar="SHARE",
-    help="By how much the MSE may rise in int8 or fp16: 0.01 is one percent. What costs more is left out, exit code 3.",
+    help="How much the MSE may rise in int8 or fp16: 0.01 is 1 %. A precision that costs more is left out (exit code 3).",
 )
 @click.option(
     "--io",
     default="float",
     show_default=True,
     metavar="LIST",
-    help="float, and uint8 beside it, with a comma: encoder and decoder for images as bytes, NHWC, and whole tasks in one graph "
-    "each (float): reconstruct, interpolate, generate.",
+    help="float, which is always made; uint8 adds an encoder and a decoder for images as bytes (NHWC), and graphs that each do a "
+    "whole task in float: reconstruct, interpolate, generate.",
 )
 def export(run: str, out: str | None, layout: str, **formats: Any) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 
-    Every graph is compared with torch on held-out images first; over tolerance nothing is written and the exit code is 3.
+    Every graph is first compared with torch on held-out images. If one differs too much, nothing is written (exit code 3).
     """
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)

@@ -32,8 +32,8 @@ def infer(ctx: click.Context, **shared: Any) -> None:
 
     INPUT is a data set (its test split), a folder of images, an image file, .npy, .npz or IDX.
 
-    OUT by its ending: .png is a contact sheet (of one image file: that image), a folder gets one PNG per input, .npy and
-    .npz hold arrays, .csv tables. The options below may be given before the task or after it.
+    The ending of OUT says what is written: .png a contact sheet (for one image file: that image), a folder one PNG per input,
+    .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
     """
     ctx.obj = shared
 
@@ -119,7 +119,7 @@ def denoise(*given: Any, **options: Any) -> None:
 @click.option(
     "--path", type=click.Choice(["linear", "slerp", "density"]), default="linear", show_default=True, help="See above."
 )
-@click.option("--density", metavar="NAME", help="Of --path density (default: the last that has an inverse).")
+@click.option("--density", metavar="NAME", help="For --path density (default: the last one with an inverse).")
 def interpolate(*given: Any, **options: Any) -> None:
     """Straight lines or arcs between images in the latent space.
 

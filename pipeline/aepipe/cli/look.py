@@ -1,4 +1,4 @@
-"""Looking at things: inspect, list, plugins, doctor."""
+"""The commands that only show something: inspect, list, plugins, doctor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .options import json_option, print_json
 @click.argument("bundle")
 @json_option
 def inspect(bundle: str, as_json: bool) -> None:
-    """What a BUNDLE holds, and whether it is whole.
+    """What a BUNDLE holds, and whether it is complete and unaltered.
 
-    Exits 2 if a graph is missing, altered or of another training.
+    Exits 2 if a graph is missing, altered or from another training.
     """
     from aepipe.bundle.reader import Bundle
     from aepipe.files.records import as_entries
@@ -145,7 +145,7 @@ def _shown(value: Any) -> str:
 @json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """Every plugin found, what it offers and what is wrong."""
+    """Every plugin that is found, what it offers and what is wrong with it."""
     if ctx.invoked_subcommand:
         return
     from aepipe.plugins.tryout import try_factories

@@ -16,7 +16,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class Count(click.ParamType):
-    """A whole number of `least` or more, which help texts call N."""
+    """A whole number that is `least` or more; help texts call it N."""
 
     name = "n"
 
@@ -34,7 +34,7 @@ class Count(click.ParamType):
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is read of the input."""
+    """Add the options that say which images of the input are read."""
     for option in (
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them."),
         click.option("--limit", type=Count(1), help="Only the first N images."),
@@ -64,7 +64,7 @@ shard_option = click.option(
 
 
 def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What the graphs run on."""
+    """Add the options that say how the graphs are run."""
     for option in (
         click.option("--threads", type=Count(1), help="CPU threads of one graph (default: all cores)."),
         click.option("--batch-size", type=Count(1), help="Images computed at once (default: 64)."),
@@ -94,7 +94,7 @@ class ImageSize(click.ParamType):
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
-    """Use a TOML file's entries as defaults: options on the command line win."""
+    """Use the entries of a TOML file as defaults; options on the command line override them."""
     if path is None:
         return None
     import tomllib
@@ -119,7 +119,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
 
 
 def _as_on_command_line(what: str, option: click.Parameter, value: Any) -> Any:
-    """A TOML value as click reads it: numbers as text, so that 2.5 epochs are refused as they are there."""
+    """A TOML value as click takes it. Numbers become text, so that 2.5 epochs are refused as on the command line."""
     if getattr(option, "is_flag", False):
         if isinstance(value, bool):
             return value
@@ -131,7 +131,7 @@ def _as_on_command_line(what: str, option: click.Parameter, value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; numbers that JSON does not know (NaN, infinity) become null."""
+    """Print one JSON document on stdout; numbers that JSON does not have (NaN, infinity) become null."""
     import json
 
     click.echo(json.dumps(_finite(value), indent=2, default=str, allow_nan=False))

@@ -1,4 +1,4 @@
-"""One page that shows results: sentences, a table of numbers, figures side by side, the commands to try next."""
+"""Writes one page that shows results: sentences, a table of numbers, figures side by side, the commands to try next."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def write_page(
     commands: Sequence[str],
     caption: str = "",
 ) -> None:
-    """Writes one HTML file that opens from the disk and needs nothing from elsewhere but the figures beside it.
+    """Writes one HTML file, which opens from the disk and needs nothing but the figures beside it.
 
-    `intro`: paragraphs with blank lines between. `table`: a dict for each row, the first column its name, the rest
-    numbers (None where there is none); the first row's keys are the columns, `caption` stands above. `figures`:
-    sections {"heading", "text" (optional), "figures": [{"file", "caption"}]}, `file` relative to the page; the figures
-    of a section stand side by side. `commands`: shell lines, those with "#" in front are comments. All text is escaped.
-    Raises AepipeError where the place cannot take it.
+    `intro`: paragraphs with blank lines between them. `table`: a dict for each row; the keys of the first row are the columns,
+    the first column is the row's name, and the others are numbers or None. `caption` stands above the table. `figures`:
+    sections {"heading", "text" (optional), "figures": [{"file", "caption"}]}, where `file` is relative to the page; the figures
+    of a section stand side by side. `commands`: shell lines; a line that begins with "#" is a comment. All text is escaped.
+    Raises AepipeError if `path` cannot be written.
     """
     body = [f"<header>\n<h1>{escape(title)}</h1>\n{_paragraphs(intro)}\n</header>\n<main>"]
     if table:

@@ -1,4 +1,4 @@
-"""`aepipe explore`: a bundle as one HTML page, in which a browser runs its graphs. The page's own files lie in web/."""
+"""`aepipe explore`: a bundle as one HTML page, in which a browser runs its graphs. The parts of the page lie in web/."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from aepipe.images.data import open_images
 
 from . import web_runtime
 
-AXES = 16  # principal axes that the page shows
-EXAMPLES = 64  # images that it takes along
-LABELS = 40  # classes that colours and shapes can tell apart
+AXES = 16  # the page shows at most so many principal axes
+EXAMPLES = 64  # the page holds at most so many example images
+LABELS = 40  # colours and shapes can tell so many classes apart
 FILES = (
     "runtime.js",
     "latent.js",
@@ -52,9 +52,9 @@ def write_explorer(
 ) -> int:
     """Write the page of a bundle to `out` (.html); returns its size in bytes.
 
-    `images` is a data string of images to take along; without it a few training codes are decoded in their place. With
-    `cdn` the page loads onnxruntime-web from a public network when it is opened, else it holds it; `runtime` is a folder
-    with that package. Raises BadInput and AepipeError, and then leaves what was at `out`.
+    `images` is a data string of example images for the page; without it the page decodes a few training codes instead. With
+    `cdn` the page loads onnxruntime-web from a public network when it is opened, else the page contains it; `runtime` is a
+    folder with that package. Raises BadInput or AepipeError, and then a file that was at `out` stays as it is.
     """
     output_kind(out, ("html",))
     if cdn and runtime is not None:
@@ -69,18 +69,18 @@ def write_explorer(
 
 
 def packed(content: bytes) -> str:
-    """gzip and base64, the same for the same content."""
+    """The content as base64 of gzip; the result depends on the content alone."""
     return b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def for_script(value: Any) -> str:
-    """JSON that may stand inside <script>: nothing in it can end the element or open a comment."""
+    """JSON that may stand inside <script>, because nothing in it can end the element or begin a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
-    """What the page knows of the bundle: graphs, codes and example images, as latent.js and runtime.js read it."""
+    """What the page needs of the bundle: graphs, codes and example images, in the form that latent.js and runtime.js read."""
     graphs: dict[str, str] = {role: packed(bundle.file(role).read_bytes()) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
@@ -108,7 +108,7 @@ def _number(options: Any, key: str) -> float | None:
 
 
 def _codes(bundle: Bundle) -> dict[str, Any]:
-    """The training codes with their principal axes, and their labels where they can be told apart."""
+    """The training codes with their principal axes, and their labels if there are at most LABELS classes."""
     codes, labels = bundle.codes()
     if codes.ndim != 2 or codes.shape[1] != bundle.latent or not len(codes) or not np.isfinite(codes).all():
         message = f"the codes of {bundle.name} have shape {list(codes.shape)}, not finite [N, {bundle.latent}]"
@@ -154,7 +154,7 @@ def _examples(images: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     if pixels.dtype != np.uint8:
         pixels = pixels.astype("<f4")
     kind = "uint8" if pixels.dtype == np.uint8 else "float32"
-    name = PurePath(source.name).name  # pages travel: no folders of this machine
+    name = PurePath(source.name).name  # a page may be passed on, so it must not name folders of this machine
     return {"name": name, "count": len(pixels), "kind": kind, "pixels": packed(pixels.tobytes())}
 
 
@@ -199,5 +199,5 @@ def _page(bundle: Bundle, content: dict[str, Any], files: dict[str, bytes] | Non
 
 
 def _inside_script(script: str) -> str:
-    """A script that its own text cannot end; in JavaScript strings \\x3c is <."""
+    """The script, changed so that no text in it ends the element <script>; in JavaScript strings \\x3c is <."""
     return re.sub(r"<(?=/script|!--|script)", r"\\x3c", script, flags=re.IGNORECASE)

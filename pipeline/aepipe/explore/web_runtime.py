@@ -1,4 +1,4 @@
-"""onnxruntime-web, which runs graphs in a browser: the three files that a page needs, of one version, checked and cached."""
+"""Gets onnxruntime-web, which runs graphs in a browser: the three files that a page needs, of one version, checked and cached."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ WAYS_OUT = (
 
 
 def integrity(file: str) -> str:
-    """The pinned SHA-256 as browsers check it."""
+    """The SHA-256 that a file must have, in the form that browsers check."""
     return "sha256-" + b64encode(bytes.fromhex(SHA256[file])).decode()
 
 
 def web_runtime(folder: str | Path | None = None) -> dict[str, bytes]:
-    """The files by name: from `folder` (the package or its `dist`), else the cache, else the registry, once.
+    """The content of the files by name: from `folder` (the package or its `dist`), else from the cache.
 
-    Raises BadInput for a folder that does not hold this version, AepipeError where nothing can be fetched.
+    If the cache does not hold them, they are fetched from the registry once. Raises BadInput if the folder does not hold this
+    version, and AepipeError if the files cannot be fetched.
     """
     if folder is not None:
         return _given(Path(folder).expanduser())
@@ -74,7 +75,7 @@ def _read(folder: Path) -> dict[str, bytes] | None:
 
 
 def _package() -> bytes:
-    """The package as the registry serves it: by npm, which knows the user's registry, else from the public one."""
+    """Fetch the package by npm, which knows the user's registry; if that fails, fetch it from the public registry."""
     failures = []
     if npm := shutil.which("npm"):
         say(f"fetching {PACKAGE} {VERSION} with npm, once (33 MB)")

@@ -1,1 +1,1 @@
-"""Files on the disk: written whole or not at all, where they may lie, and what is kept of the network."""
+"""Files on the disk: how they are written whole or not at all, where they may lie, and the cache of downloads."""

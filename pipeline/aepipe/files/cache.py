@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 from aepipe.errors import AepipeError
 
-TIMEOUT = 20.0  # seconds without a byte
+TIMEOUT = 20.0  # a download fails after so many seconds without a byte
 
 
 def sha256_of(content: bytes) -> str:
@@ -18,7 +18,7 @@ def sha256_of(content: bytes) -> str:
 
 
 def cache_folder() -> Path:
-    """AEPIPE_CACHE, else the platform's folder for caches and `aepipe` in it."""
+    """The folder AEPIPE_CACHE, else the folder `aepipe` in the platform's folder for caches."""
     if given := os.environ.get("AEPIPE_CACHE"):
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -63,7 +63,7 @@ def make_folder(folder: Path) -> None:
 
 
 def keep(content: bytes, path: Path) -> None:
-    """Write under another name and rename: the file is there whole or not at all, also with two processes at it."""
+    """Write under another name, then rename: so the file is there whole or not at all, even if two processes write it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Where a result may lie, and how it gets there whole or not at all."""
+"""Writes results whole or not at all: first to a temporary place, from which they are moved to where they belong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aepipe.errors import AepipeError
 
 
 def _nearest(folder: Path) -> Path:
-    """`folder` or the closest place above it that exists."""
+    """`folder` itself if it exists, else the closest place above it that exists."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
@@ -23,12 +23,12 @@ def _temporary(home: Path) -> Path:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a process that was killed while writing left this."""
+    """Whether this is a temporary file or folder that a process left when it was killed while writing."""
     return path.name.startswith(".aepipe-") and path.suffix == ".part"
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while writing left anywhere in `folder`."""
+    """Remove every leftover (see `is_leftover`) in `folder` and below it."""
     for path in list(filter(is_leftover, folder.rglob("*"))):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -38,7 +38,7 @@ def writing(path: object) -> Iterator[None]:
     """Turns an OSError of the block into an AepipeError that names `path`."""
     try:
         yield
-    except BrokenPipeError:  # the reader of stdout has gone on purpose: the command line ends quietly
+    except BrokenPipeError:  # whoever reads stdout has stopped on purpose, so that the command line ends quietly
         raise
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
@@ -50,19 +50,20 @@ def writing(path: object) -> Iterator[None]:
 
 
 class Staged:
-    """A temporary place that becomes `path` by commit().
+    """A temporary file or folder, which commit() moves to `path`.
 
-    It lies in the closest folder that exists, hence on the same file system; missing parents are made only at the end,
-    so that an abort leaves nothing.
+    It lies in the closest existing folder above `path`, which is on the same file system, so that moving it is a rename.
+    Missing folders are made only by commit(): a run that is aborted leaves none behind.
     """
 
     def __init__(self, path: str | os.PathLike[str], folder: bool = False):
         with writing(path):
-            self.path = Path(path).resolve()  # a link to a file stays a link
+            self.path = Path(path).resolve()  # if `path` is a link, the file it leads to is replaced and the link stays
             self.temporary = _temporary(_nearest(self.path if folder else self.path.parent))
 
     def commit(self) -> None:
-        if self.temporary.parent == self.path:  # an empty folder that was there may be a mount point: it stays
+        """Move the temporary file or folder to `path`."""
+        if self.temporary.parent == self.path:  # `path` is an empty folder, perhaps a mount point: it stays
             for child in list(self.temporary.iterdir()):
                 child.rename(self.path / child.name)
             self.temporary.rmdir()
@@ -71,7 +72,7 @@ class Staged:
             self.temporary.replace(self.path)
 
     def discard(self) -> None:
-        """Removes what has not been committed."""
+        """Remove the temporary file or folder if it has not been committed."""
         with contextlib.suppress(OSError):
             if self.temporary.is_dir():
                 shutil.rmtree(self.temporary, ignore_errors=True)
@@ -81,7 +82,7 @@ class Staged:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path to write a file to; it replaces `path` if the block succeeds. Raises AepipeError."""
+    """Yields a temporary path to write to, which replaces `path` if the block succeeds. Raises AepipeError if it cannot."""
     staged = Staged(path)
     try:
         with writing(path):

@@ -55,7 +55,7 @@ def _from_npz(archive: Any, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     for key in ["images"] if "images" in archive.files else archive.files:
         try:
             array = archive[key]
-        except ValueError as error:  # objects: no images
+        except ValueError as error:  # the array holds Python objects, which are no images
             if key == "images":
                 raise BadInput(f"'images' in {path} cannot be read: {error}", "save a numeric array") from None
             continue

@@ -31,7 +31,7 @@ class Images(Protocol):
 def channels_first(shape: tuple[int, ...], wanted: Shape | None, name: str) -> tuple[bool, Shape]:
     """Decide an array's layout: (True, CHW) for [N,H,W] and NCHW, (False, CHW) for NHWC.
 
-    With `wanted` the layout that gives it is taken, and BadInput names both shapes where none does.
+    With `wanted` the layout that gives this shape is chosen; if neither does, BadInput names both shapes.
     """
     if len(shape) not in (3, 4):
         raise BadInput(f"{name} has {len(shape)} dimensions: {list(shape)}", LAYOUTS)
@@ -95,7 +95,7 @@ class ArrayImages:
 
 
 def _as_slice(indices: np.ndarray) -> slice | np.ndarray:
-    """Consecutive indices as a slice: one straight copy."""
+    """Consecutive indices as a slice, because a slice is copied at once; other indices are returned as they are."""
     if len(indices) and (len(indices) == 1 or (np.diff(indices) == 1).all()):
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices

@@ -20,17 +20,17 @@ from .pixels import as_float
 if TYPE_CHECKING:
     from .source import Source
 
-CHUNK = 1 << 20  # bytes of float images that are read at once, or one batch if that is more
+CHUNK = 1 << 20  # about so many bytes of float images are read at once, but at least one batch
 
 T = TypeVar("T")
-Bad = tuple[int, BadInput]  # an image that cannot be read, by index
+Bad = tuple[int, BadInput]  # the index of an image that cannot be read, and the error
 
 
 class Batch(NamedTuple):
     """Some images and their indices in the source."""
 
     indices: np.ndarray  # int64 [n]
-    images: np.ndarray  # [n,C,H,W] float32 in 0..1, C-contiguous (raw_batches: uint8 where the source has that)
+    images: np.ndarray  # [n,C,H,W] float32 in 0..1, C-contiguous (from raw_batches also uint8)
 
 
 def in_parts(values: Array, size: int) -> Iterator[Array]:
@@ -49,8 +49,8 @@ def batches(
 ) -> Iterator[Batch]:
     """All images in order as float32 in 0..1, read ahead in a thread. Raises BadInput where an image cannot be read.
 
-    With `skip_bad` such images are left out and `on_bad(index, error)` is called for each, in the caller's thread; if
-    none at all can be read, that is an error. `part` reads these indices alone, and they may be none.
+    With `skip_bad` such images are left out, and `on_bad(index, error)` is called for each, in the caller's thread. With
+    `part` only the images of these indices are read. Without `part` it is an error if no image at all can be read.
     """
     return _read_ahead(source, batch_size, part, skip_bad, on_bad, as_float)
 
@@ -62,7 +62,7 @@ def raw_batches(
     skip_bad: bool = False,
     on_bad: Callable[[int, BadInput], None] | None = None,
 ) -> Iterator[Batch]:
-    """The same, with images as the source has them: uint8, or float32 in 0..1."""
+    """Like `batches`, but with images as the source has them: uint8, or float32 in 0..1."""
     return _read_ahead(source, batch_size, None, skip_bad, on_bad, np.ascontiguousarray)
 
 
@@ -94,13 +94,13 @@ def _read_ahead(
 def _read_chunks(
     source: Source, part: range, batch_size: int, skip_bad: bool, convert: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[Iterable[tuple[Batch, list[Bad]]]]:
-    """Batches, several at a time where they are small: to start a read and to hand it over costs more than small images do."""
+    """Yield batches, several at a time if they are small: starting a read and handing it over takes longer than the reading."""
     step = batch_size * max(1, CHUNK // (batch_size * 4 * math.prod(source.shape)))
     for start in part[::step]:
         own = range(start, min(start + step, part.stop))
         try:
             images = convert(source.read(np.arange(own.start, own.stop)))
-        except BadInput:  # once more, batch by batch: those before the bad image are good
+        except BadInput:  # read again, batch by batch: the batches before the bad image are good
             yield from ([batch] for batch in _read_batches(source, own, batch_size, skip_bad, convert))
         else:
             indices = np.arange(own.start, own.stop)
@@ -124,7 +124,7 @@ def _read_batches(
 
 
 def _read_good(source: Source, indices: np.ndarray, bad: list[Bad]) -> tuple[np.ndarray, np.ndarray]:
-    """Image by image; what cannot be read is added to `bad`."""
+    """Read image by image; those that cannot be read are added to `bad`."""
     good: list[int] = []
     images: list[np.ndarray] = []
     for index in indices:
@@ -137,7 +137,7 @@ def _read_good(source: Source, indices: np.ndarray, bad: list[Bad]) -> tuple[np.
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """The items in order, up to `depth` of them made ahead in a thread.
+    """Yield the items in order, while a thread makes up to `depth` of them ahead.
 
     An error of the iterator is raised here, after the items before it. The thread ends when the consumer stops early.
     """
@@ -150,7 +150,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
                 ready.put((True, next(iterator)))
         except StopIteration:
             ready.put((False, None))
-        except BaseException as error:  # whatever it is belongs to the consumer
+        except BaseException as error:  # every error, of whatever kind, goes to the consumer
             ready.put((False, error))
 
     thread = threading.Thread(target=work, name="aepipe-prefetch", daemon=True)

@@ -1,4 +1,4 @@
-"""Spoiling images, each with a generator of its own."""
+"""Spoils images, each with its own random generator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aepipe._types import Array, Corrupt
 
 
 def spoiled(corrupt: Corrupt, images: Array, indices: Array, seed: int) -> Array:
-    """Images [n, C, H, W], each spoiled with a generator of its own: what an image gets depends on the seed and its index
-    alone, not on the batch that it comes in."""
+    """Spoil images [n, C, H, W], each with its own generator, so that the result for an image depends on `seed` and its index
+    alone, and not on its batch."""
     parts = zip(images, indices, strict=True)
     return np.concatenate([corrupt(image[None], np.random.default_rng([seed, int(k)])) for image, k in parts])

@@ -19,15 +19,16 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 if features.check("avif"):
     ENDINGS.add(".avif")
 GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
-Wish = tuple[int | None, int | None, int | None]  # channels, height, width; None is left to the files
-TINY = 1024  # bytes of a file that decodes in less time than it takes to open
+Wish = tuple[int | None, int | None, int | None]  # channels, height, width; for None the files decide
+TINY = 1024  # a file of so few bytes is decoded in less time than it takes to open it
 SKIP = "repair or remove the file, or go on without it: --skip-bad"
 
 
 def find_images(root: Path) -> list[str]:
     """Paths of the image files below `root`, relative to it, '/'-separated and sorted.
 
-    Hidden files and folders are left out; links to folders are followed unless they lead back to where the search is.
+    Hidden files and folders are left out. Links to folders are followed, unless they lead back to a folder that is being
+    searched.
     """
     found = sorted(_walk(str(root), "", (os.path.realpath(root),)))
     if not found:
@@ -48,18 +49,18 @@ def _walk(folder: str, prefix: str, inside: tuple[str, ...]) -> Iterator[str]:
             if real not in inside:
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", (*inside, real))
         elif os.path.splitext(entry.name)[1].lower() in ENDINGS and (entry.is_symlink() or entry.is_file()):  # noqa: PTH122
-            yield prefix + entry.name  # a broken link too: reading it then says so
+            yield prefix + entry.name  # also a broken link: reading it reports the error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # the entry is a link to itself
         return False
 
 
 def open_files(root: Path, paths: list[str], wish: Wish) -> FileImages:
-    """Image files with the wished-for channels, height and width; what is None the first readable file decides."""
+    """Image files with the channels, height and width of `wish`; where it has None, the first readable file decides."""
     channels, height, width = wish
     if channels is None or height is None or width is None:
         own = _first_shape(root, paths)
@@ -73,7 +74,7 @@ def _first_shape(root: Path, paths: list[str]) -> tuple[int, int, int]:
     for path in paths:
         try:
             return channels_and_size(root / path)
-        except BadInput as error:  # the reading will name it, or skip it
+        except BadInput as error:  # reading the images reports this file later, or skips it
             errors.append(error)
     raise errors[0]
 
@@ -127,7 +128,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _useful_threads(files: list[Path]) -> int:
-    """Opening a file holds Python's lock, decoding does not: of tiny files more threads decode no more, they only queue."""
+    """How many threads help. Opening a file holds Python's lock and decoding does not, so tiny files need few threads."""
     try:
         size = files[len(files) // 2].stat().st_size
     except (OSError, IndexError):
@@ -139,10 +140,10 @@ def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> 
     """One image file as uint8 [C,H,W]; raises BadInput that names the file."""
     channels, height, width = shape
     try:
-        # An open file, not its path: pillow maps raw TIFF files into memory and then turns rotated ones wrongly.
+        # Pillow gets the open file, not its path: given a path, it maps raw TIFF files into memory and rotates them wrongly.
         with path.open("rb") as file:
             image: Image.Image = Image.open(file)
-            if resize:  # a JPEG is decoded at a fraction of its size where that is still twice what is needed
+            if resize:  # a large JPEG is decoded at a reduced size that is still at least twice what is needed
                 image.draft(None, (2 * max(height, width),) * 2)
             image.load()
             if image.info or image.format != "PNG":  # a PNG file without any metadata is upright
@@ -150,7 +151,7 @@ def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> 
             pixels = _plain(image, "L" if channels == 1 else "RGB")
     except BadInput as error:
         raise BadInput(f"{path}: {error.message}", error.hint) from None
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
+    except Exception as error:  # a damaged file makes decoders raise errors of many types
         raise _unreadable(path, error) from None
     if pixels.size != (width, height):
         if not resize:
@@ -162,7 +163,7 @@ def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> 
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """8 bits a channel, transparency over white, in mode L or RGB."""
+    """The image in mode L or RGB, with 8 bits per channel and with transparent parts over white."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(np.asarray(image))
     elif image.has_transparency_data:
@@ -172,7 +173,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _to_8_bit(pixels: np.ndarray) -> Image.Image:
-    """16-bit grey (0..65535), or floats in 0..1, scaled to 0..255: pillow's own conversion cuts off at 255."""
+    """Scale 16-bit grey (0..65535) or floats in 0..1 to 0..255; Pillow's own conversion would clip at 255 instead."""
     top = 1.0 if pixels.dtype.kind == "f" else 65535
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= top):
@@ -182,7 +183,7 @@ def _to_8_bit(pixels: np.ndarray) -> Image.Image:
 
 
 def channels_and_size(path: Path) -> tuple[int, int, int]:
-    """(C, H, W) that an image file has by itself: C is 1 for grey modes, else 3; H and W after EXIF orientation."""
+    """(C, H, W) of an image file as it is: C is 1 for grey modes, else 3; H and W are those after EXIF orientation."""
     try:
         with path.open("rb") as file, Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)

@@ -12,7 +12,7 @@ import numpy as np
 from aepipe._types import Array
 from aepipe.errors import BadInput
 
-TOLERANCE = 1e-6  # how far a float may lie outside 0..1 before it is an error and not rounding
+TOLERANCE = 1e-6  # a float this little outside 0..1 is taken for a rounding error; one farther outside is refused
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
@@ -27,7 +27,7 @@ def as_float(images: np.ndarray) -> np.ndarray:
 def checked_float(images: np.ndarray, indices: np.ndarray | None = None, name: str = "the array") -> np.ndarray:
     """Floats as float32 in 0..1; raises BadInput for NaN, infinity and values outside 0..1 (beyond 1e-6).
 
-    `indices` are the numbers by which the user knows these images, for the message.
+    The message names an image by its number in `indices`.
     """
     if images.dtype.kind != "f":
         raise BadInput(f"{name} holds {images.dtype} values", "give uint8 in 0..255 or floats in 0..1")

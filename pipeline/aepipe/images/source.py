@@ -22,7 +22,7 @@ class Source:
 
     name: str  # the spec or path as the user gave it, "array" for arrays
     images: Images
-    paths: list[str] | None = None  # of each image, '/'-separated and relative, where there are files
+    paths: list[str] | None = None  # if the images are files, the relative path of each, '/'-separated
     labels: np.ndarray | None = None
     single_file: bool = False  # the input was one image file
     dataset: dict[str, Any] | None = None  # record of the component, where it is a data set

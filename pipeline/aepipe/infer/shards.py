@@ -1,7 +1,8 @@
-"""One job on many machines: shard I of N takes its block of the input, and the parts join to what one run writes.
+"""Splits one job over many machines: shard I of N computes its block of the input, and the parts are joined afterwards.
 
-The shards of one job need nothing from one another. A folder OUT is shared: every shard adds its own images. Of any other
-OUT shard 3 of 8 writes a part, codes.3-of-8.npy, and `join` makes codes.npy of all eight.
+The shards do not need each other, and the joined result equals that of a single run. If OUT is a folder, all shards write
+their images into it. If OUT is a file such as codes.npy, shard 3 of 8 writes the part codes.3-of-8.npy, and `join` makes
+codes.npy from all eight parts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from aepipe.progress import say
 
 from .writers import ArrayWriter
 
-BLOCK = 1 << 20  # values drawn and thrown away at once, bytes copied at once
+BLOCK = 1 << 20  # so many random numbers are skipped at once, and so many bytes are copied at once
 
 
 class Shard(NamedTuple):
@@ -36,17 +37,17 @@ class Shard(NamedTuple):
     of: int
 
     def part(self, total: int) -> range:
-        """The block of `total` indices that is this shard's: contiguous, sizes differ by one at most, may be empty."""
+        """This shard's block of `total` indices. The sizes of the shards differ by at most one; a block may be empty."""
         return range(total * (self.number - 1) // self.of, total * self.number // self.of)
 
     def named(self, out: str) -> str:
-        """What this shard's part of a file OUT is called: codes.npy gives codes.3-of-8.npy; stdout stays."""
+        """The name of this shard's part of a file OUT: codes.npy gives codes.3-of-8.npy; "-", which is stdout, stays."""
         path = PurePath(out)
         return out if out == "-" else str(path.with_name(f"{path.stem}.{self.number}-of-{self.of}{path.suffix}"))
 
 
 def part_of(total: int, shard: Shard | None) -> range:
-    """The indices that a run takes: all, or its shard's."""
+    """The indices that a run computes: all of `total`, or the block of its shard."""
     return range(total) if shard is None else shard.part(total)
 
 
@@ -59,7 +60,10 @@ class Out(NamedTuple):
 
 
 def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out:
-    """Where this run writes. Raises BadInput for an OUT that cannot be written, or cannot be shared by several shards."""
+    """Where this run writes. A shard writes to OUT itself if that is a folder, and to a part of its own if it is a file.
+
+    Raises BadInput for an OUT that cannot be written, or cannot be split over shards.
+    """
     if shard is None or not out:
         return Out(out, output_kind(out, allowed), shard)
     ending = PurePath(out).suffix.lower()
@@ -67,7 +71,8 @@ def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out
         raise BadInput(f"{out} is one picture, which cannot be made in shards", "write a folder, .npy, .npz or .csv")
     is_folder = out != "-" and (out.endswith(("/", os.sep)) or not ending)
     if is_folder and "folder" in allowed:
-        # OUT may hold what other shards have written. What is asked about is a folder inside it, which is never made.
+        # output_kind refuses a folder that is not empty, but OUT may hold images of other shards already. So a new folder
+        # inside OUT is checked instead; it is never made.
         inside = Path(out, f"shard-{shard.number}-of-{shard.of}")
         return Out(out, output_kind(f"{inside}/", allowed), shard)
     path = out if is_folder else shard.named(out)
@@ -75,9 +80,10 @@ def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out
 
 
 class Shared(Staged):
-    """A folder that several shards write to: each adds its own files, and no image replaces a different one."""
+    """A folder that several shards write to. Each shard adds its files to those that are there."""
 
     def commit(self) -> None:
+        """Move the files into the folder; raises BadInput if it holds a file of the same name with other content."""
         files = [path.relative_to(self.temporary) for path in self.temporary.rglob("*") if path.is_file()]
         for file in files:
             there = self.path / file
@@ -91,9 +97,10 @@ class Shared(Staged):
 
 
 def drawn(seed: int, features: int, part: range, batch_size: int) -> Iterator[np.ndarray]:
-    """The rows `part` of the standard normal noise [N, features] that `seed` gives, float32, in batches.
+    """Yield the rows `part` of the standard normal noise [N, features] that `seed` gives, as float32, in batches.
 
-    What comes before them is drawn and thrown away: NumPy's normal generator takes a varying number of random bits each.
+    The rows before `part` are drawn and thrown away. The generator cannot jump over them, because NumPy takes a varying number
+    of random bits for each normal number.
     """
     rng = np.random.default_rng(seed)
     for start in range(0, part.start * features, BLOCK):
@@ -103,9 +110,9 @@ def drawn(seed: int, features: int, part: range, batch_size: int) -> Iterator[np
 
 
 def join(out: str) -> int:
-    """Write OUT (.npy, .npz or .csv) from the parts beside it, streamed; returns how many. The parts stay.
+    """Write OUT (.npy, .npz or .csv) from the parts beside it, block by block; returns how many parts there are.
 
-    Raises BadInput for a part that is missing, damaged or not of this job.
+    The parts are kept. Raises BadInput for a part that is missing, damaged or from another job.
     """
     ending = PurePath(out).suffix.lower()
     if ending not in (".npy", ".npz", ".csv"):
@@ -115,14 +122,14 @@ def join(out: str) -> int:
     parts = find_parts(Path(out))
     try:
         (_join_tables if ending == ".csv" else _join_arrays)(Path(out), parts)
-    except OSError as error:  # of reading: the writers name what they cannot write
+    except OSError as error:  # it is from reading: the writers report their own errors
         name = error.filename or "a part"
         raise BadInput(f"{name} cannot be read: {error.strerror or error}", "check its permissions") from None
     return len(parts)
 
 
 def find_parts(out: Path) -> list[Path]:
-    """All parts of OUT, in order; raises BadInput that names those that are missing or of another split."""
+    """All parts of OUT, in order; raises BadInput that names a part that is missing or belongs to another split."""
     pattern = re.compile(rf"{re.escape(out.stem)}\.(\d+)-of-(\d+){re.escape(out.suffix)}")
     listing = list(out.parent.iterdir()) if out.parent.is_dir() else []
     found = {Shard(int(m[1]), int(m[2])): path for path in listing if (m := pattern.fullmatch(path.name))}
@@ -142,7 +149,7 @@ def find_parts(out: Path) -> list[Path]:
 
 
 class Rows(NamedTuple):
-    """An open part: its rows follow in `file`."""
+    """An open part; the next bytes of `file` are its rows."""
 
     file: IO[bytes]
     name: str
@@ -152,7 +159,7 @@ class Rows(NamedTuple):
     dtype: np.dtype[Any]
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The rows, about a megabyte at a time."""
+        """Yield the rows, about a megabyte at a time."""
         size = max(1, math.prod(self.row) * self.dtype.itemsize)
         step = max(1, BLOCK // size)
         for start in range(0, self.length, step):
@@ -190,7 +197,7 @@ def _what(part: Rows) -> str:
 
 
 def _open_rows(path: Path, stack: ExitStack) -> Rows:
-    """A part that ArrayWriter wrote, up to its rows."""
+    """Open a part that ArrayWriter wrote, and read all that comes before its rows."""
     try:
         key = ""
         file: Any = stack.enter_context(path.open("rb"))
@@ -209,7 +216,7 @@ def _open_rows(path: Path, stack: ExitStack) -> Rows:
 
 
 def _join_tables(out: Path, paths: list[Path]) -> None:
-    """The header once, then all lines; the indices, the first column, must go on from part to part."""
+    """Write the header once, then the lines of all parts. The first column, the index, must grow from part to part."""
     header, last = b"", -1
     with replacing(out) as temporary, temporary.open("wb") as joined:
         for path in paths:

@@ -24,7 +24,7 @@ from aepipe.runtime.providers import FirstAvailable
 from .shards import Out, Shard, Shared, part_of
 from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
 
-SHEET = 48  # images on a contact sheet where --limit says nothing
+SHEET = 48  # so many images are on a contact sheet if --limit is not given
 
 Compute = Callable[[Batch], Array]
 
@@ -164,7 +164,7 @@ def collect(given: Input, what: str, compute: Compute) -> tuple[Array, Array]:
 
 
 def first_of(shown: int, total: int) -> str:
-    """What to say where a sheet does not show everything."""
+    """The remark that a sheet does not show all images; "" if it does."""
     return f", the first of {total}: --limit N shows more, a folder or .npy holds all" if shown < total else ""
 
 

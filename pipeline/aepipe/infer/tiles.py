@@ -162,7 +162,7 @@ def _compared(stages: list[Array], model: Model, note: str) -> Any:
 
 
 def _quality(ratios: list[tuple[float, float]]) -> str:
-    """The mean PSNR before and after, for messages; nothing where nothing was spoiled."""
+    """The mean PSNR before and after, as part of a message; "" if no image was spoiled."""
     if not ratios:
         return ""
     before, after = np.mean(ratios, 0)

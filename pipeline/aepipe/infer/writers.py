@@ -129,7 +129,7 @@ class FolderWriter:
         for name, image in jobs:
             path = self._staged.temporary / name
             try:
-                file = path.open("xb")  # never one result over another
+                file = path.open("xb")  # it fails if the file exists, so that no result replaces another
             except FileNotFoundError:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = path.open("xb")
@@ -165,7 +165,7 @@ class CsvWriter:
         return self
 
     def write(self, rows: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
-        """Appends rows: for each column the same number of values; float32 in its shortest exact digits."""
+        """Appends rows, given as columns of equal length; float32 is written with the fewest digits that are exact."""
         self._put(zip(*(rows[column] for column in self.columns), strict=True))
 
     def _put(self, lines: Any) -> None:

@@ -25,8 +25,8 @@ from aepipe.files.staged import replacing
 from aepipe.runtime.model import Model
 
 FORMAT = 1
-LEVELS = 1001  # quantiles that are kept of each score: every tenth of a percent
-TAIL = 0.95  # where the tail begins whose mean excess says how fast it falls
+LEVELS = 1001  # so many quantiles of each score are kept, one for every tenth of a percent
+TAIL = 0.95  # the tail begins at this quantile; the mean excess over it says how fast the tail falls
 COLUMNS = ("error", "log_density")
 
 AGAIN = "make it again with 'aepipe infer score BUNDLE --calibrate SPEC -o FILE.json'"
@@ -38,14 +38,14 @@ Scores = dict[str, Array]
 class Calibration:
     """The scores of normal images by one bundle, and where alarm begins."""
 
-    pair: str  # of the bundle, as its manifest has it
+    pair: str  # the entry `pair` of the bundle's manifest
     density: str
     precision: str
     data: str  # the normal images, as they were named
-    count: int  # how many they were
+    count: int  # the number of normal images
     false_alarm: float
-    threshold: float  # of T
-    quantiles: dict[str, list[float]]  # of `error` and `log_density`, LEVELS each, ascending
+    threshold: float  # an image with a larger T alarms
+    quantiles: dict[str, list[float]]  # LEVELS ascending quantiles of `error` and of `log_density`
 
     def judge(self, scores: Scores) -> Scores:
         """`anomaly`, Fisher's T [N] (0 is the most usual), and `alarm` [N], 1 where T exceeds the threshold, of `error` and

@@ -1,8 +1,8 @@
-"""How far apart two sets of points are, in the features of a judge: five instruments, in float64, with NumPy alone.
+"""Five measures of how far apart two sets of points are, in float64 with NumPy alone. A point is the features of an image.
 
-Each is blind to something: the Fréchet distance sees means and covariances only, the kernel distance all moments but not
-single points, precision says nothing of what is missing, recall nothing of what is bad, and copies of the real points are
-perfect to all of them but the two-sample test. Points are [N, F] and [M, F]; sets of equal size are compared most fairly.
+None of them sees everything. The Fréchet distance sees only means and covariances; the kernel distance sees moments up to the
+third, but no single points. Precision does not see what is missing, and recall does not see what is bad. Copies of the real
+points look perfect to all but the two-sample test. Points are [N, F] and [M, F]; the comparison is fairest if N = M.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 from aepipe._types import Array
 from aepipe.errors import BadInput
 
-CHUNK = 1 << 22  # distances that are in memory at once: 32 MiB
+CHUNK = 1 << 22  # so many distances are in memory at once; they take 32 MiB
 
 
 def frechet(a: Array, b: Array) -> float:
     """The Fréchet distance of two normal distributions with the means and covariances of the points (Dowson and Landau, 1982).
 
-    |m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), 0 for equal ones. In a classifier's features it is what Heusel et al. (2017)
-    do in Inception's: figures of different judges cannot be compared. It is biased upwards for few points.
+    It is |m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), which is 0 for equal distributions. Heusel et al. (2017) compute it in
+    the features of the Inception network; here the features are those of the judge, so that distances by different judges
+    cannot be compared. With few points the distance is biased upwards.
     """
     a, b = _pair(a, b)
     first, second = (np.atleast_2d(np.cov(points, rowvar=False)) for points in (a, b))
@@ -36,8 +37,8 @@ def frechet(a: Array, b: Array) -> float:
 def kernel_distance(a: Array, b: Array, *, block: int = 1000, seed: int = 0) -> float:
     """The squared maximum mean discrepancy under the kernel (x·y / F + 1)³, unbiased (Binkowski et al., 2018).
 
-    The mean over blocks of `block` points of each set, drawn without repetition. Equal distributions give 0 on average,
-    and single results below 0.
+    It is the mean over blocks with about `block` points of each set, drawn without repetition. For equal distributions its
+    expected value is 0, so that a single result may be below 0.
     """
     a, b = _pair(a, b)
     rng = np.random.default_rng(seed)
@@ -60,14 +61,15 @@ def _discrepancy(a: Array, b: Array) -> float:
 def neighbours(real: Array, made: Array, *, k: int = 3, chunk: int = CHUNK) -> dict[str, float]:
     """`precision`, `recall` and `two_sample`, from the distances of nearest neighbours.
 
-    precision: share of made points within the distance of some real point to its k-th neighbour among the real ones; recall:
-    the same with the sets exchanged (Kynkäänniemi et al., 2019). two_sample: how often the nearest other point, of either
-    set, is of a point's own set (the one-nearest-neighbour test of Lopez-Paz and Oquab, 2017; ties count half): 0.5 where the
-    sets cannot be told apart, 1 where they are apart, below 0.5 where one set holds copies of the other's points.
+    precision: share of the made points that lie in the ball around some real point whose radius is the distance from that
+    real point to its k-th nearest real neighbour; recall: the same with the sets exchanged (Kynkäänniemi et al., 2019).
+    two_sample: how often the nearest neighbour of a point, among all other points of both sets, belongs to the point's own set
+    (the one-nearest-neighbour test of Lopez-Paz and Oquab, 2017; ties count half). It is 0.5 if the sets cannot be told apart,
+    1 if they lie apart, and below 0.5 if one set holds copies of the other's points.
     At most `chunk` distances are in memory at once. Raises BadInput for sets of k points or fewer.
     """
     real, made = _pair(real, made, least=k + 1)
-    centre = real.mean(0)  # distances of points around 0 lose the least to rounding
+    centre = real.mean(0)  # the distances lose least to rounding if the points lie around 0
     real, made = real - centre, made - centre
     nearest_real, radius_real = _within(real, k, chunk)
     nearest_made, radius_made = _within(made, k, chunk)
@@ -85,12 +87,12 @@ def neighbours(real: Array, made: Array, *, k: int = 3, chunk: int = CHUNK) -> d
 
 
 def _nearer(own: Array, other: Array) -> float:
-    """How often the first distance is the smaller one; ties count half."""
+    """How often the distance in `own` is smaller than the one in `other`; ties count half."""
     return float(((own < other) + 0.5 * (own == other)).mean())
 
 
 def _within(points: Array, k: int, chunk: int) -> tuple[Array, Array]:
-    """Squared distance of each point to its nearest and to its k-th nearest other one."""
+    """The squared distances from each point to its nearest and to its k-th nearest other point."""
     nearest, kth = np.empty(len(points)), np.empty(len(points))
     for rows, distances in _distances(points, points, chunk):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
@@ -100,7 +102,7 @@ def _within(points: Array, k: int, chunk: int) -> tuple[Array, Array]:
 
 
 def _distances(a: Array, b: Array, chunk: int) -> Iterator[tuple[slice, Array]]:
-    """Squared distances of some points of `a` to all of `b`, until all were had."""
+    """Yield the squared distances from some points of `a`, given as a slice, to all of `b`, until all of `a` had its turn."""
     size = max(1, chunk // len(b))
     lengths_a, lengths_b = np.square(a).sum(1), np.square(b).sum(1)
     for start in range(0, len(a), size):
@@ -123,7 +125,7 @@ def auroc(scores: Array, labels: Array) -> float:
         message = f"scores {list(scores.shape)} with {positives} positives and {negatives} negatives have no ROC curve"
         raise BadInput(message, "give one score and one label each, and both kinds")
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # from 1, the mean of those that tie
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # ranks begin at 1; equal scores get their mean rank
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

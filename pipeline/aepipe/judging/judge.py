@@ -1,6 +1,6 @@
 """A judge: an ONNX graph from images to the features in which sets of images are compared.
 
-A judge is a classifier, frozen after training; where two sets of images lie alike in its features, they look alike to it.
+A judge is a classifier that is frozen after training. Two sets of images look alike to it if they lie alike in its features.
 `python -m aepipe_builtins.train_judge` makes one from any data set with labels. One for MNIST ships with aepipe.
 """
 
@@ -18,7 +18,7 @@ from aepipe.bundle.onnx_file import read_onnx
 from aepipe.errors import AepipeError, BadInput, ProviderUnavailable, foreign
 from aepipe.runtime.providers import Provider, brief
 
-FEATURES = "features"  # the output that is used, in a graph with several
+FEATURES = "features"  # the output that is used if the graph has several
 SHIPPED = {"mnist": "72c0fc54bccbd303816ce191217200accb21666476fe6888ef53f19a34df7521"}  # SHA-256 of the released files
 TRAIN_ONE = "train one with 'python -m aepipe_builtins.train_judge --data SPEC -o FILE.onnx'"
 
@@ -27,7 +27,7 @@ class Judge:
     """An opened judge.
 
     The graph has one input, float32 images [N, C, H, W] in 0..1, and an output `features` [N, F], or one output of any
-    name. Raises BadInput for a file that is no such graph, or takes images of another shape than `shape` (C, H, W).
+    name. Raises BadInput if the file is no such graph, or if it takes images of another shape than `shape` (C, H, W).
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], provider: Provider, *, threads: int | None = None):
@@ -39,7 +39,7 @@ class Judge:
             self._session = provider.open(path, threads=threads)
         except ProviderUnavailable:
             raise
-        except AepipeError as error:  # whose hints are about bundles
+        except AepipeError as error:  # its hint is about bundles, not about judges
             raise BadInput(error.message, TRAIN_ONE) from error
         self.path, self.note = path, _note(found.notes.get("judge", ""))
         (self._input,) = found.inputs
@@ -55,7 +55,7 @@ class Judge:
         return features
 
     def as_json(self) -> dict[str, Any]:
-        """Which judge it was, so that figures are compared with those of the same one only."""
+        """Which judge this is; only figures by the same judge can be compared."""
         return {"file": self.path.name, "sha256": sha256(self.path), **self.note}
 
 
@@ -76,7 +76,7 @@ def shipped(name: str) -> Path:
 
 
 def _note(text: str) -> dict[str, Any]:
-    """What `train_judge` noted in the graph; another maker's graph has no such note, or not of this kind."""
+    """What `train_judge` noted in the graph; a graph from elsewhere may have no note, or one without these entries."""
     try:
         note = json.loads(text)
     except ValueError:

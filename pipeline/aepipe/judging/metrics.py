@@ -20,15 +20,15 @@ def psnr(mse: float) -> float:
 
 
 def psnr_between(images: Array, clean: Array) -> float:
-    """PSNR in dB of the mean squared error of all images together, arrays of one shape in 0..1."""
+    """PSNR in dB, from the mean squared error over all images together; both arrays have one shape and values in 0..1."""
     return psnr(float(np.square(images - clean).mean()))
 
 
 def ssim(a: Array, b: Array) -> Array:
     """Structural similarity [N] of images [N, C, H, W] in 0..1, averaged over channels and valid positions.
 
-    Gaussian window of 11 pixels and standard deviation 1.5 (Wang, Bovik, Sheikh and Simoncelli, 2004); images smaller
-    than the window get the largest odd window that fits.
+    The window is a Gaussian of 11 pixels and standard deviation 1.5 (Wang, Bovik, Sheikh and Simoncelli, 2004). For images
+    smaller than the window, the largest odd window that fits is used.
     """
     size = min(11, *(side - (side + 1) % 2 for side in a.shape[2:]))
     offsets = np.arange(size) - size // 2
@@ -50,7 +50,7 @@ def ssim(a: Array, b: Array) -> Array:
 
 
 def _sliding(side: int, window: Array) -> Array:
-    """The matrix [side, valid] that slides a window over a line of pixels: products are faster than shifted sums."""
+    """The matrix [side, valid] that slides a window over a line of pixels; a product is faster than a sum of shifted images."""
     valid = side - len(window) + 1
     matrix = np.zeros((side, valid))
     for offset, weight in enumerate(window):
@@ -68,9 +68,10 @@ def evaluate(
     on_batch: Callable[[int], Any] = lambda count: None,
     **reading: Any,
 ) -> dict[str, Any]:
-    """Reconstruct every image of `source`; returns mse, psnr, ssim and count, and mse_input when `corrupt` spoils first.
+    """Reconstruct every image of `source`; returns mse, psnr, ssim and count, and with `corrupt` also mse_input.
 
-    The target is always the clean image. `reading` goes to `aepipe.images.batches.batches` (skip_bad, on_bad).
+    `corrupt` spoils the images first, and mse_input is the error of the spoiled images. The target is always the clean image.
+    `reading` goes to `aepipe.images.batches.batches` (skip_bad, on_bad).
     """
     total = similarity = total_before = 0.0
     count = 0

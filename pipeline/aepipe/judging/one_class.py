@@ -1,4 +1,4 @@
-"""How well a bundle that was trained on one class tells it from the others: the usual test of anomaly detectors."""
+"""How well a bundle that was trained on one class tells this class from the others: the usual test of anomaly detectors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .distances import auroc
 def one_class(
     model: Model, test: Source, train: Source | None, normal: int, density: str | None = None
 ) -> dict[str, Any]:
-    """Areas under the ROC curve (0.5 is chance, 1 is perfect) of telling test images of the class `normal` from the others.
+    """How well test images of the class `normal` are told from the others: areas under the ROC curve (0.5 chance, 1 perfect).
 
-    `error` by the reconstruction error, `log_density` by the code's density, `combined` by both as anomaly.py combines them,
-    calibrated on the training images of that class; None where there are none. Raises BadInput for data without labels, or
-    with none of that class.
+    There is one area for each score: `error`, the reconstruction error; `log_density`, the log-density of the code; and
+    `combined`, both together as anomaly.py combines them, calibrated on the training images of the class (None without such
+    images). Raises BadInput if the data have no labels, or no image of the class.
     """
     name = model.bundle.density_name(density)
     if test.labels is None:

@@ -1,4 +1,4 @@
-"""How good the samples of a bundle are, by a judge: distances to test images, beside those of sets that we know more about."""
+"""Judges the samples of a bundle: their distances to test images, beside the distances of other sets for comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aepipe.runtime.model import Model, between
 from .distances import frechet, kernel_distance, neighbours
 from .judge import Judge
 
-LEAST = 10  # images in a set
+LEAST = 10  # the fewest images that a set may have
 
 
 def judged(
@@ -31,17 +31,23 @@ def judged(
     seed: int = 0,
     **reading: Any,
 ) -> dict[str, Any]:
-    """What the judge says of `count` samples, and of as many mid-points, reconstructions and training images.
+    """Judge `count` samples, and as many mid-points, reconstructions and training images.
 
-    Every set is compared with the same test images, by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
-    distances.py): samples of `density`; midpoints, the decoded middles of straight lines between the codes of two test
-    images, and those of the other paths of paths.py; reconstructions of the test images themselves, which show what
-    decoder and code cost; train, real images and so the floor, None where the data has no training split. `log_likelihood`
-    is the mean log-density (natural logarithm) of the test images' codes, and at "train" that of the training images'
-    codes: higher there means that the density learned its codes by heart.
+    Every set is compared with the same test images by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
+    distances.py). The sets are:
 
-    All sets have one size, for the distances depend on it: `count`, or the smaller of the data's splits. Images are chosen
-    and samples drawn by `seed`; `reading` goes to `aepipe.images.batches.batches`. Raises BadInput for fewer than 10 images.
+    - samples: codes drawn from `density`, decoded;
+    - midpoints: the middles of straight lines between the codes of two test images, decoded; midpoints_slerp and
+      midpoints_density (if the density has an inverse) are the middles of the other paths (see runtime/interpolation.py);
+    - reconstructions: the test images encoded and decoded, which shows how much code and decoder lose;
+    - train: training images. They are real, so that no set can be expected to do better. None without a training split.
+
+    `log_likelihood` of the samples is the mean log-density (natural logarithm) of the test images' codes, and `log_likelihood`
+    of "train" that of the training images' codes. If the latter is higher, the density has learned its codes by heart.
+
+    All sets have the same size, because the distances depend on it: `count`, or the size of the smallest split if that is
+    less. `seed` determines which images are chosen and which samples are drawn; `reading` goes to
+    `aepipe.images.batches.batches`. Raises BadInput for fewer than 10 images.
     """
     name = model.bundle.density_name(density)
     return judged_each(model, judge, test, train, [name], count=count, seed=seed, **reading)[name]
@@ -58,7 +64,7 @@ def judged_each(
     seed: int = 0,
     **reading: Any,
 ) -> dict[str, dict[str, Any]]:
-    """`judged` of several densities, by name: what does not depend on the density is computed once."""
+    """What `judged` returns, for each of several densities by name; what no density changes is computed only once."""
     sizes = [count, len(test)] + ([] if train is None else [len(train)])
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:
@@ -67,7 +73,7 @@ def judged_each(
     decoded = 3 + len(densities) + len(inverses)
     with progress("judging", count * (1 + decoded + (train is not None))) as advance:
         real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
-        # Each code and another one: a ring in random order, so that each is an end twice.
+        # The codes form a ring in random order, and neighbours are joined: so every code is an end of two lines.
         ring = rng.permutation(len(codes))
         ends = codes[ring], codes[np.roll(ring, 1)]
 
@@ -110,7 +116,7 @@ def judged_each(
 
 
 def _drawn(source: Source, count: int, rng: np.random.Generator) -> Source:
-    """Some of the images, chosen from all: the first ones may be of one class."""
+    """`count` images, chosen at random, because the first ones may all be of one class."""
     return source.pick(np.sort(rng.permutation(len(source))[:count]))
 
 

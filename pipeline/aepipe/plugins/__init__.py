@@ -1,6 +1,6 @@
 """Plugins and what they bring: discovery, look-up of components by name, spec strings.
 
-Public: the names below. The modules of this room are private.
+The names below are public; the modules of this room are private.
 """
 
 from __future__ import annotations

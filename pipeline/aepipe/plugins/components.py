@@ -21,7 +21,7 @@ class Plugin:
     hooks: list[str] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth knowing, and no fault
+    notes: list[str] = field(default_factory=list)  # facts that are worth knowing but are no errors
 
     @contextmanager
     def noting(self, failing: str) -> Iterator[None]:
@@ -61,19 +61,19 @@ class Component:
 
 @dataclass(frozen=True)
 class Choice:
-    """A component with every option settled: what a spec string means."""
+    """A component with a value for every option; this is what a spec string stands for."""
 
     component: Component
     options: dict[str, Any]
     label: str
 
     def record(self) -> dict[str, Any]:
-        """What a run or a bundle remembers: never pickled code."""
+        """What a run or a bundle stores of this choice: names and values, never pickled code."""
         c = self.component
         return {"name": c.name, "options": self.options, "plugin": c.plugin, "version": c.version}
 
     def make(self, *arguments: Any) -> Any:
-        """Call the factory. ValueError from it is bad input; any other error is reported as the plugin's."""
+        """Call the factory. Its ValueError becomes BadInput; other errors become an AepipeError that names the plugin."""
         c = self.component
         see = f"see 'aepipe list {c.kind} {c.name}'"
         with foreign(f"{c} of {c.plugin} {c.version} failed", c.report, refusing=str(c), way_out=see):

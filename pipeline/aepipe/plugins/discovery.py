@@ -1,7 +1,7 @@
-"""Which distributions registered with aepipe: their entry points, read from the folders beside the installed packages.
+"""Finds the distributions that register with aepipe: their entry points stand in folders beside the installed packages.
 
-importlib.metadata gives the same, but importing it and parsing every METADATA file would cost more than everything else that
-`aepipe --help` does. It still reads what is not a folder: a zip file on the path, or an unusual finder.
+importlib.metadata would find the same, but importing it and parsing every METADATA file would take longer than everything
+else that `aepipe --help` does. It is used only for a place on sys.path that is not a folder, such as a zip file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def normal_name(distribution: str) -> str:
 def entries() -> list[Entry]:
     """All entry points, aepipe's own first, in a fixed order; AEPIPE_LOAD_PLUGINS restricts the others.
 
-    Where a distribution is on the path more than once, Python imports the first, and so its entries come first.
+    If a distribution is on sys.path more than once, Python imports the first one, so its entries come first here too.
     """
     allowed = os.environ.get("AEPIPE_LOAD_PLUGINS")
     wanted = None if allowed is None else {normal_name(name) for name in allowed.split(",")}
@@ -75,7 +75,7 @@ def _entries_in(place: str) -> Iterator[Entry]:
 
 
 def _group(text: str) -> Iterator[tuple[str, str]]:
-    """Name and value of the lines of our group in an entry_points.txt."""
+    """Yield name and value of each line in aepipe's group of an entry_points.txt."""
     inside = False
     for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
@@ -86,7 +86,7 @@ def _group(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _version_of(path: str) -> str:
-    """Of a folder without a version in its name, as `setup.py develop` leaves it beside the sources."""
+    """The version in a PKG-INFO: the folder that `setup.py develop` leaves beside the sources has none in its name."""
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             return next((line[9:].strip() for line in file if line.startswith("Version: ")), "0")

@@ -1,4 +1,4 @@
-"""What plugins are told at the end of each epoch."""
+"""The report that plugins get at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class EpochReport:
-    """What `epoch_finished` is called with; setting `stop` ends training after this epoch."""
+    """The argument of the hook `epoch_finished`; setting `stop` to True ends training after this epoch."""
 
     epoch: int
     metrics: dict[str, Any]

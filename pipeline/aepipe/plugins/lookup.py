@@ -1,7 +1,7 @@
 """Discovery of plugins and look-up of components by name.
 
-Everything a user can name is a component, found through the entry-point group `aepipe`. One bad plugin never stops the
-rest: what goes wrong is kept in `Plugin.errors` and shown by `aepipe plugins`.
+Everything that a user can name is a component, which is found through the entry-point group `aepipe`. A broken plugin never
+stops the others: its errors are kept in `Plugin.errors`, and `aepipe plugins` shows them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function,
 
 
 class _Manager(pluggy.PluginManager):
-    """Looks for hooks among a module's functions only: with fifty plugins, looking at every name costs more than loading."""
+    """Looks for hooks only among a module's functions. With fifty plugins, looking at all names takes longer than loading."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         if isinstance(plugin, ModuleType) and type(vars(plugin).get(name)) not in (FunctionType, MethodType):
@@ -109,14 +109,14 @@ class Registry:
                 plugin.errors.append(f"there is no hook {name!r}: {closest(name, HOOKS)}")
 
     def implementations(self, hook: str) -> Iterator[tuple[Plugin, Callable[..., Any]]]:
-        """Each plugin's own function for a hook, those that ship with aepipe first."""
-        order = list(self._of_module)  # not pluggy's, where a stranger may ask to be the first
+        """Yield each plugin with its function for a hook; the plugins that ship with aepipe come first."""
+        order = list(self._of_module)  # pluggy's own order is not used: there any plugin may ask to be the first
         found = [i for i in getattr(self.manager.hook, hook).get_hookimpls() if i.plugin_name in order]
         for implementation in sorted(found, key=lambda i: order.index(i.plugin_name)):
             yield self._of_module[implementation.plugin_name], implementation.function
 
     def call(self, hook: str, *arguments: Any) -> None:
-        """Call a hook's implementations one by one; one that raises is noted and stops no other."""
+        """Call a hook's implementations one by one. If one raises, its error is noted and the others still run."""
         for plugin, function in self.implementations(hook):
             known = len(plugin.errors)
             with plugin.noting(f"{hook} raised"):
@@ -125,7 +125,7 @@ class Registry:
                 say(f"warning: plugin {plugin.name} ({plugin.distribution}): {error}")
 
     def components(self, kind: str) -> dict[str, list[Component]]:
-        """Name to the components that claim it: one, or more where strangers collide."""
+        """Map each name to the components that claim it; there are several if two distributions use the same name."""
         if kind not in self._components:
             self._components[kind] = {}
             self._collect(kind)
@@ -157,7 +157,7 @@ class Registry:
 
 
 def _registrar(kind: str, plugin: Plugin, found: dict[str, list[Component]]) -> Callable[..., Any]:
-    """The `register` that a plugin's hook is called with."""
+    """Make the function `register` that a plugin's hook is called with."""
 
     def register(factory: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
         name = name or str(getattr(factory, "__name__", ""))
@@ -193,7 +193,7 @@ def names(kind: str) -> list[str]:
 def choose(kind: str, what: str | Spec | Mapping[str, Any]) -> Choice:
     """Settle a spec string, a parsed spec or a saved record into a component with all its options.
 
-    Raises BadInput for unknown names and options; for a record whose plugin is gone the hint says what to install.
+    Raises BadInput for unknown names and options. If the plugin of a record is gone, the hint says what to install.
     """
     if isinstance(what, Mapping):
         spec = Spec(what["name"], dict(what["options"]), what.get("label"))
@@ -206,7 +206,7 @@ def choose(kind: str, what: str | Spec | Mapping[str, Any]) -> Choice:
 
 
 def _recorded(kind: str, record: Mapping[str, Any]) -> Component:
-    """The component that a run was made with: the same name from the same distribution, else BadInput says what to install."""
+    """The component that a run was made with, by name and distribution; raises BadInput that says what to install."""
     origin, owner = f"{record['plugin']}=={record['version']}", normal_name(record["plugin"])
     needed, install = f"{kind} {record['name']!r} of {origin} is needed", f"pip install {origin!r}"
     claims = registry().components(kind).get(record["name"], [])

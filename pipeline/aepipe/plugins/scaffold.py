@@ -21,8 +21,8 @@ RULE = "a name is lower-case letters, digits and single hyphens, and begins with
 def new_plugin(name: str, parent: str | Path = ".") -> Path:
     """Write the distribution aepipe-NAME into `parent`; returns its folder.
 
-    NAME may come with or without `aepipe-`. Raises BadInput for a name that cannot be a distribution, a module and a component
-    all at once, or that is taken, and for a folder that exists.
+    `name` may begin with `aepipe-` or not. Raises BadInput if it cannot name a distribution, a module and a component at
+    once, if it is taken, or if the folder exists.
     """
     name = name.removeprefix("aepipe-")
     _check(name)
@@ -54,7 +54,7 @@ def _check(name: str) -> None:
 
 
 def _files(folder: Traversable, path: str = "") -> Iterator[tuple[Traversable, str]]:
-    """Templates below a folder, with the path that each is written to; `.txt` keeps tools from taking them for code."""
+    """Yield each template below a folder and the path to write it to; they end in `.txt`, so that no tool reads them as code."""
     for each in folder.iterdir():
         if each.is_dir():
             yield from _files(each, f"{path}{each.name}/")

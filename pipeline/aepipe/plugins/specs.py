@@ -124,11 +124,11 @@ def options_of(factory: Callable[..., Any]) -> list[Option]:
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # written in C, without a signature
+    except (TypeError, ValueError):  # a factory that is written in C may have no signature
         return []
     try:
         hints = typing.get_type_hints(target)
-    except Exception:  # an annotation that only a type checker can resolve: the default's type then decides
+    except Exception:  # only a type checker can resolve some annotations; then the type of the default is used
         hints = {}
     documented = dict(re.findall(r"^\s*(\w+): (.+)$", inspect.getdoc(factory) or "", re.MULTILINE))
     found = []
@@ -141,7 +141,7 @@ def options_of(factory: Callable[..., Any]) -> list[Option]:
 
 
 def convert_options(factory: Callable[..., Any], what: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of `factory`, given values converted to their annotated types, the rest at their defaults.
+    """A value for every option of `factory`: the given ones, converted to the annotated types, and else the defaults.
 
     `what` names the component in errors, for instance "encoder 'conv'". Raises BadInput for an unknown or missing option
     and for a value of the wrong type.

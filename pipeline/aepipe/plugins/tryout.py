@@ -1,4 +1,4 @@
-"""Calling every stranger's factories once, so that `aepipe plugins` says which of them do not work."""
+"""Calls each factory that is not aepipe's own once, so that `aepipe plugins` can say which of them do not work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .specs import options_of
 
 
 def try_factories(registry: Registry) -> None:
-    """Call each factory that is not aepipe's own with its defaults; what it says goes into its plugin's errors or notes.
+    """Call each factory that is not aepipe's own with its defaults, and add its errors to the plugin's errors or notes.
 
-    Without torch, factories of modules are left alone.
+    Without torch, the factories of torch modules are not called.
     """
     for plugin, component in _strangers(registry):
         if KINDS[component.kind].needs_torch and find_spec("torch") is None:

@@ -1,6 +1,6 @@
-"""Running a bundle with NumPy and ONNX Runtime alone, never torch.
+"""Runs a bundle with NumPy and ONNX Runtime alone, never with torch.
 
-Public: the names below, which a plugin that brings a provider builds on. The modules of this room are private.
+The names below are public: a plugin that brings a provider may build on them. The modules of this room are private.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A session bound to buffers on its device: nothing is allocated per call, and every call has the same shape."""
+"""A session with fixed buffers on its device: a call allocates nothing there, and all calls have the same shape."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 
 class BoundSession:
-    """A graph of one input and one output at one batch size, by ONNX Runtime's IOBinding.
+    """Runs a graph with one input and one output at one batch size, through ONNX Runtime's IOBinding.
 
-    A smaller batch is padded with zeros and cut again: cuDNN looks for its algorithms once, not for every shape, and a CUDA
-    graph can be replayed, which needs the same shapes at the same addresses. What a call returns is the caller's own.
+    A smaller batch is padded with zeros, and its result is cut to size. So cuDNN searches its algorithms once instead of for
+    every shape, and a CUDA graph can be replayed, which needs the same shapes at the same addresses. A larger batch runs
+    without the buffers. The returned arrays are copies, which later calls do not change.
     """
 
     def __init__(self, session: Any, name: str, batch: int, *, device: str, device_id: int = 0):
@@ -50,7 +51,7 @@ class BoundSession:
 
 
 def can_be_bound(session: Any) -> bool:
-    """Whether a graph has one float input and one float output whose sizes, but for the batch, are constants."""
+    """Whether a graph has one float input and one float output, with constant sizes except for the batch."""
     tensors = [*session.get_inputs(), *session.get_outputs()]
     plain = all(each.type == "tensor(float)" and all(isinstance(n, int) for n in each.shape[1:]) for each in tensors)
     return plain and len(session.get_inputs()) == len(session.get_outputs()) == 1

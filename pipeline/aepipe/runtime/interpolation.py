@@ -1,4 +1,4 @@
-"""Paths between codes: what an interpolation decodes."""
+"""Paths between two codes; an interpolation decodes the codes on a path."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ PATHS = {
 
 
 def path_density(bundle: Bundle, path: str, density: str | None) -> str | None:
-    """The density whose noise a path runs through: the named one, else the last that has an inverse; None where the path
-    runs through no density. Raises BadInput for an unknown path and for a density that cannot serve."""
+    """The density whose noise a path runs through: the named one, else the bundle's last one that has an inverse.
+
+    None if the path needs no density. Raises BadInput for an unknown path, for a density without an inverse, and for a
+    density that the path does not take.
+    """
     if path not in PATHS:
         raise BadInput(f"there is no path {path!r} between codes", closest(path, list(PATHS)))
     if path != "density":
@@ -40,10 +43,10 @@ def line(start: Array, end: Array, steps: int) -> Array:
 
 
 def arc(start: Array, end: Array, steps: int, about: Array | float = 0.0) -> Array:
-    """Spherical interpolation [N, steps, d] about a centre (Shoemake, 1985): the direction turns evenly from that of
-    `start` to that of `end`, both [N, d], and the distance from the centre changes evenly.
+    """Spherical interpolation [N, steps, d] about a centre (Shoemake, 1985) between `start` and `end`, both [N, d].
 
-    Ends in one direction, in opposite ones or at the centre have no single arc: they are joined by the straight line.
+    Seen from the centre, the direction turns evenly and the distance changes evenly. The arc is not unique if both ends lie in
+    the same or in opposite directions, or one at the centre: a straight line joins such ends.
     """
     a, b = (np.asarray(ends, np.float64) - about for ends in (start, end))
     lengths = [np.linalg.norm(ends, axis=1)[:, None, None] for ends in (a, b)]
@@ -53,5 +56,5 @@ def arc(start: Array, end: Array, steps: int, about: Array | float = 0.0) -> Arr
         alpha = np.linspace(0, 1, steps)[:, None]
         turned = (np.sin((1 - alpha) * angle) * u + np.sin(alpha * angle) * v) / np.sin(angle)
         arcs = about + ((1 - alpha) * lengths[0] + alpha * lengths[1]) * turned
-        single = np.sin(angle) > 1e-6  # NaN, of an end at the centre, is not
+        single = np.sin(angle) > 1e-6  # an end at the centre gives NaN, which is not greater
     return np.where(single, arcs, line(start, end, steps)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One ONNX graph on one provider: strict about where it runs, quiet about how."""
+"""Opens an ONNX graph on a provider. It runs there or not at all, and ONNX Runtime's own messages are silenced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aepipe.progress import say
 from .bound_session import BoundSession, can_be_bound
 
 DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime")
-QUIET = 4  # fatal errors only: what else ONNX Runtime logs says less than our one sentence
+QUIET = 4  # ONNX Runtime logs fatal errors only, because our own messages say the rest more clearly
 NVIDIA = ("cuda", "tensorrt", "nvtensorrtrtx")
 DRIVERS = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 
@@ -35,17 +35,17 @@ class Session(Protocol):
 
 
 class Provider(Protocol):
-    """What a provider factory returns; `open` raises ProviderUnavailable when it cannot run here."""
+    """What a provider factory returns; `open` raises ProviderUnavailable if the provider cannot run here."""
 
     def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> Session: ...
 
 
 def onnxruntime() -> Any:
-    """Import ONNX Runtime, quiet; raises AepipeError that names both distributions when it cannot be imported."""
+    """Import ONNX Runtime and silence it; raises AepipeError that names both distributions if it cannot be imported."""
     try:
         import onnxruntime as ort
 
-        ort.set_default_logger_severity(QUIET)  # a session's own severity does not reach the providers' loader
+        ort.set_default_logger_severity(QUIET)  # the loader of the providers ignores a session's setting
         return ort
     except (ImportError, AttributeError, OSError) as error:
         names = installed_runtimes()
@@ -54,7 +54,7 @@ def onnxruntime() -> Any:
 
 
 def installed_runtimes() -> list[str]:
-    """Which distributions of ONNX Runtime are installed, with versions; two overwrite one another."""
+    """The installed distributions of ONNX Runtime with their versions; if both are installed, they overwrite each other."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = []
@@ -72,7 +72,7 @@ def runtime_fix() -> str:
 
 
 class OnnxRuntime:
-    """One execution provider of ONNX Runtime, and nothing beside it: no silent fall-back."""
+    """One execution provider of ONNX Runtime, which never falls back to another one silently."""
 
     def __init__(self, execution_provider: str, options: Mapping[str, str]):
         self.execution_provider, self.options = execution_provider, dict(options)
@@ -91,24 +91,24 @@ class OnnxRuntime:
         if self.name in NVIDIA:
             if not _loads(*DRIVERS):
                 raise self._unavailable("no NVIDIA driver (libcuda does not load)")
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find; _missing_library finds out
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find, as our message does
                 ort.preload_dlls()
         settings = ort.SessionOptions()
         settings.log_severity_level = QUIET
         settings.intra_op_num_threads = threads or 0
-        # Threads spin within a call, which saves waking them for every operator, and never between calls, where they would take
-        # the cores from reading and writing.
+        # Threads may spin (wait without sleeping) within a call, so that no operator has to wake them. They must not spin between
+        # calls, because reading and writing need the cores then.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             providers = [(self.execution_provider, self.options)]
             session = ort.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
             active = session.get_providers()
-        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             if self.name == "cpu":
                 message = f"ONNX Runtime cannot load {path}: {brief(error)}"
                 raise AepipeError(message, "export the bundle again") from error
             raise self._unavailable(self._missing_library() or _cause(error)) from error
-        if active[0] != self.execution_provider:  # what ONNX Runtime does where the provider's library does not load
+        if active[0] != self.execution_provider:  # ONNX Runtime skips a provider whose library does not load
             raise self._unavailable(self._missing_library() or "its library does not load")
         if self.name == "cuda" and batch and can_be_bound(session):
             return BoundSession(
@@ -117,7 +117,7 @@ class OnnxRuntime:
         return OnnxSession(session, self.name)
 
     def _missing_library(self) -> str:
-        """What the system's loader says of the provider's own library; "" if it finds all that it needs."""
+        """Name the library that the system's loader misses when it loads the provider's own one; "" if it misses none."""
         import ctypes
 
         folder = Path(onnxruntime().__file__).parent / "capi"
@@ -149,7 +149,7 @@ class OnnxSession:
 
 
 class FirstAvailable:
-    """The first of several providers that really starts, said once in one line."""
+    """Opens graphs on the first of several providers that really starts, and says once in one line which one that is."""
 
     def __init__(self, providers: list[Any]):
         self.providers = providers
@@ -175,7 +175,7 @@ class FirstAvailable:
 
 
 def provider(what: str) -> Provider:
-    """A provider by spec string: a plugin's, or any that the installed ONNX Runtime names."""
+    """A provider by spec string: one that a plugin registers, or any other that the installed ONNX Runtime has."""
     spec = parse_spec(what)
     if spec.name in plugins.registry().components("provider"):
         return plugins.create("provider", spec)
@@ -192,12 +192,12 @@ def _native(spec: Spec) -> OnnxRuntime:
 
 
 def onnxruntime_providers() -> dict[str, str]:
-    """Short name to name of every provider that ONNX Runtime knows of on some platform it was built for."""
+    """Map the short name to the full name of every provider that the installed ONNX Runtime was built with."""
     return {short_name(name): name for name in onnxruntime().get_available_providers()}
 
 
 def short_name(execution_provider: str) -> str:
-    """CUDAExecutionProvider is cuda."""
+    """The name that users type: cuda for CUDAExecutionProvider."""
     return execution_provider.removesuffix("ExecutionProvider").lower()
 
 
@@ -220,7 +220,7 @@ def _loads(*libraries: str) -> bool:
 
 
 def _cause(error: Exception) -> str:
-    """The one part of ONNX Runtime's message that a person can use."""
+    """The part of ONNX Runtime's message that helps a user."""
     text = brief(error)
     for marker, cause in (
         ("no CUDA-capable device", "there is no CUDA device"),

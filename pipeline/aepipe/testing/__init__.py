@@ -5,10 +5,10 @@
     def test_wavelet():
         check_encoder(wavelet)                # or check_encoder(wavelet, levels=2)
 
-Each `check_*` takes a factory and the options to give it (the others stay at their defaults), runs every check of its kind
+Each `check_*` takes a factory and some of its options (the others stay at their defaults), runs every check of its kind
 and raises one `ConformanceError` that lists all findings, each as `check: what is wrong; what to change`.
 
-The same checks as test items, one by one, for all that an installed distribution registers:
+pytest can run the same checks one by one, as test items, for all that an installed distribution registers:
 
     pytest --aepipe-conformance aepipe-wavelet
     pytest --aepipe-conformance aepipe-wavelet --aepipe-spec encoder:wavelet:levels=2     # with other options

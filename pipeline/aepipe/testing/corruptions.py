@@ -1,4 +1,4 @@
-"""Checks of corruptions. NumPy alone, as corruptions are."""
+"""Checks of corruptions. Like corruptions, they need NumPy alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHAPES = ((1, 1, 28, 28), (5, 3, 16, 24), (2, 1, 7, 5), (3, 3, 3, 3))
 
 
 def images(shape: tuple[int, ...] = (6, 3, 16, 16)) -> Array:
-    """float32 in 0..1, the limits included."""
+    """Images, float32 in 0..1, that contain exact zeros and ones."""
     values = np.random.default_rng(7).random(shape, dtype=np.float32)
     values[0, 0, 0, :2] = 0, 1
     return values
@@ -27,7 +27,7 @@ def apply(corrupt: Any, given: Array, seed: int = 0) -> Array:
 
 
 def keeps_shape_type_and_range(subject: Subject) -> None:
-    """float32 of the same shape in 0..1, for one and three channels, odd sizes and a batch of one."""
+    """The result is float32 of the same shape in 0..1, for one and three channels, odd sizes and a batch of one."""
     corrupt = subject.make()
     extremes = [np.zeros((2, 1, 8, 8), np.float32), np.ones((2, 1, 8, 8), np.float32)]
     for given in [*map(images, SHAPES), *extremes]:
@@ -51,7 +51,7 @@ def keeps_shape_type_and_range(subject: Subject) -> None:
 
 
 def leaves_its_input(subject: Subject) -> None:
-    """The clean images are the target of training: they stay as they are."""
+    """The images that are passed in stay as they are, because the clean images are the target of training."""
     corrupt, given = subject.make(), images()
     before = given.copy()
     corrupt(given, np.random.default_rng(0))
@@ -61,9 +61,9 @@ def leaves_its_input(subject: Subject) -> None:
 
 
 def follows_the_generator(subject: Subject) -> None:
-    """The same generator state gives the same images, whatever else is random; another state gives others."""
+    """Equal generator states give equal images, whatever the other generators do; another state gives other images."""
     corrupt, given = subject.make(), images()
-    given[1] = given[0]  # twins: what treats them differently is random
+    given[1] = given[0]  # two equal images: a corruption that treats them differently is random
     results = []
     for other in (1, 2):
         before = _seed_the_rest(other)

@@ -1,4 +1,4 @@
-"""Checks of data sets. NumPy alone; the data must be there, or in reach."""
+"""Checks of data sets. They need NumPy alone; the data must be there, or loadable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOME = 64
 
 
 def loaded(subject: Subject, split: str) -> Images:
-    """A split as aepipe reads it; the check `loads_both_splits` reports where that fails."""
+    """A split as aepipe reads it; if that fails, the check `loads_both_splits` reports it."""
 
     def load() -> Images:
         images = subject.make().load(split)
@@ -64,7 +64,7 @@ def loads_both_splits(subject: Subject) -> None:
 
 
 def reads_right_values(subject: Subject) -> None:
-    """read gives [n, C, H, W], uint8 or float32 in 0..1, not all alike."""
+    """read gives images [n, C, H, W], uint8 or float32 in 0..1, which are not all equal."""
     for split in SPLITS:
         images = loaded(subject, split)
         what = f"read of load({split!r})"
@@ -89,7 +89,7 @@ def reads_right_values(subject: Subject) -> None:
 
 
 def reads_in_any_order(subject: Subject) -> None:
-    """read gives the images that were asked for: backwards, repeated, a single one."""
+    """read gives the images that were asked for, also backwards, repeated, or a single one."""
     for split in SPLITS:
         images = loaded(subject, split)
         last = len(images) - 1
@@ -106,7 +106,7 @@ def reads_in_any_order(subject: Subject) -> None:
 
 
 def has_fitting_labels(subject: Subject) -> None:
-    """labels(split), where there is one, gives as many labels as there are images."""
+    """labels(split), if the data set has it, gives as many labels as there are images."""
     dataset = subject.make()
     if not hasattr(dataset, "labels"):
         raise NotApplicable("it has no labels")
@@ -136,7 +136,7 @@ def has_two_splits(subject: Subject) -> None:
 
 
 def refuses_unknown_splits(subject: Subject) -> None:
-    """A split that does not exist is an error of the caller: ValueError, or one of aepipe's."""
+    """A split that does not exist is the caller's mistake: load raises ValueError or one of aepipe's errors."""
     change = f"raise ValueError for a split other than {SPLITS[0]!r} and {SPLITS[1]!r}"
     try:
         subject.make().load(UNKNOWN)
@@ -148,7 +148,7 @@ def refuses_unknown_splits(subject: Subject) -> None:
 
 
 def is_the_same_each_time(subject: Subject) -> None:
-    """Made and loaded again it gives the same images in the same order, and the same labels."""
+    """A data set that is made and loaded again gives the same images in the same order, and the same labels."""
     dataset = subject.make()
     change = "fix the order, and seed whatever is drawn"
     for split in SPLITS:
@@ -170,7 +170,7 @@ def works_without_torch(subject: Subject) -> None:
     def load() -> Any:
         try:
             return subject.make().load("test")
-        except BadInput:  # says what is missing, and the user knows
+        except BadInput:  # this error tells the user what is missing
             return None
 
     with without_torch(), trying("without torch", "read with NumPy and Pillow: the runtime has no torch"):

@@ -1,4 +1,4 @@
-"""Checks of densities as modules: fitting, shapes, saving, export. Imported by the kit only, so it may import torch."""
+"""Checks of densities as modules: fitting, shapes, saving, export. Only the kit imports this file, so it may import torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .modules import check_rows, check_state_file, check_untouched, make_module,
 from .pairs import example
 from .report import Finding, NotApplicable, Refused, Subject, require
 
-FAR = 30  # standard deviations: an image unlike any that trained
+FAR = 30  # in standard deviations; the code of an image unlike all training images may lie so far away
 
 
 def says_how_much_noise(subject: Subject) -> None:
@@ -33,7 +33,7 @@ def says_how_much_noise(subject: Subject) -> None:
 
 
 def gives_the_right_shape(subject: Subject) -> None:
-    """float32: sample [N, latent], log_prob [N], noise [N, k], for codes of several sizes and batches of one."""
+    """sample gives [N, latent], log_prob [N], noise [N, k], all float32, for several code sizes and a batch of one."""
     for latent in (1, 2, 3, 8):
         try:
             density = fit(subject, example(200, latent))
@@ -48,7 +48,7 @@ def gives_the_right_shape(subject: Subject) -> None:
 
 
 def treats_samples_alone(subject: Subject) -> None:
-    """One row of noise gives one code, one code one log-density, whatever else is in the batch."""
+    """A row of noise always gives the same code, and a code the same log-density, whatever else is in the batch."""
     density = fitted(subject)
     check_rows("sample", density.sample, noise_for(density, 4))
     check_rows("log_prob", density.log_prob, correlated_codes(usual_latent(subject), 4))
@@ -69,7 +69,7 @@ def leaves_its_input(subject: Subject) -> None:
 
 
 def follows_the_seed(subject: Subject) -> None:
-    """Fitted twice under one seed it is the same density, and it draws nothing at random beside the noise it is given."""
+    """Two fits under one seed give the same density, and the only random numbers it uses are those in `noise`."""
     first, second, codes = (
         fitted(subject),
         fit(subject, correlated_codes(usual_latent(subject))),
@@ -88,7 +88,7 @@ def follows_the_seed(subject: Subject) -> None:
 
 
 def bears_dead_directions(subject: Subject) -> None:
-    """Codes that do not vary in a direction, or not at all, leave everything finite (or fit refuses them with ValueError)."""
+    """If codes are constant in one direction or in all, everything stays finite, or fit refuses them with ValueError."""
     dead = correlated_codes(usual_latent(subject), 500)
     dead[:, 1] = 0.7
     change = "give every direction a least variance, for instance 1e-6 of the largest"
@@ -115,7 +115,7 @@ def _finite_or_refused(subject: Subject, codes: Tensor, what: str, change: str) 
 
 
 def bears_far_codes(subject: Subject) -> None:
-    """The log-density of a code far from all others is low, not NaN: that is what scores of unusual images are."""
+    """The log-density of a code far from all others is low, not NaN: the score of an unusual image is such a value."""
     density, codes = fitted(subject), correlated_codes(usual_latent(subject), 500)
     axes = torch.eye(codes.shape[1])
     far = codes.mean(0) + FAR * codes.std(0) * torch.cat([axes, -axes])
@@ -131,7 +131,7 @@ def bears_far_codes(subject: Subject) -> None:
 
 
 def survives_saving(subject: Subject) -> None:
-    """Fitted, saved and loaded into a new module it is the same density; buffers may have changed shape in fit."""
+    """A density that is fitted, saved and loaded into a new module stays the same; fit may change the shapes of buffers."""
     codes = correlated_codes(usual_latent(subject), 5)
     check_state_file(
         fitted(subject), make_module(subject, usual_latent(subject), seed=2), lambda each: outputs(each, codes)

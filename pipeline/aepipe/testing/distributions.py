@@ -1,4 +1,4 @@
-"""Checks of densities as distributions: sample and log_prob must be the same one, and the one that was fitted."""
+"""Checks of densities as distributions: sample and log_prob must belong to one distribution, which fits the codes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from .pairs import example
 from .report import NotApplicable, Refused, Subject, require
 
 DRAWS = 20_000
-MEAN_TOLERANCE, SPREAD_TOLERANCE = (
-    0.1,
-    0.1,
-)  # of a standard deviation: sampling error, and room for what is fitted by gradient
-REACH, CELLS, BINS = 9.0, 360, 10  # the grid: standard deviations to each side, cells and bins per direction
+# In standard deviations. They allow for the sampling error, and for densities that are fitted by gradient.
+MEAN_TOLERANCE, SPREAD_TOLERANCE = 0.1, 0.1
+# The grid reaches REACH standard deviations to each side and has CELLS cells per direction. Masses are compared in BINS bins.
+REACH, CELLS, BINS = 9.0, 360, 10
 WRONG_LOG_PROB = "check the normalising constant and the log-determinant of log_prob against sample"
 
 
@@ -42,7 +41,7 @@ def has_the_right_moments(subject: Subject) -> None:
         "check that sample scales by standard deviations, not variances, and applies axes as fit found them",
     )
     ours, theirs = torch.corrcoef(drawn.T), torch.corrcoef(codes.T)
-    # A simple density may leave a correlation out, wholly or in part; none may turn one round or invent one.
+    # A simple density may leave out a correlation, wholly or in part. No density may reverse one or invent one.
     excess = torch.maximum(ours * theirs.sign() - theirs.abs(), -ours * theirs.sign())
     require(
         float(excess.max()) <= 0.1,
@@ -58,7 +57,7 @@ def _upper(matrix: Tensor) -> list[float]:
 
 @torch.no_grad()
 def samples_what_it_scores(subject: Subject) -> None:
-    """The distribution of `sample` is that of `log_prob`: on a grid in one and two dimensions, by weights in three."""
+    """`sample` and `log_prob` belong to the same distribution: shown on a grid in 1 and 2 dimensions, by weights in 3."""
     _weigh(fitted(subject), subject)
     for latent, density in _small(subject):
         points, cell = _grid(density, latent)
@@ -76,7 +75,10 @@ def samples_what_it_scores(subject: Subject) -> None:
 
 
 def _weigh(density: Any, subject: Subject) -> None:
-    """Two identities that hold for every p: the mean of q/p over samples of p and that of p/q over samples of q are one."""
+    """Check two means that are 1 for every p and q: of q/p over samples of p, and of p/q over samples of q.
+
+    p is the density, and q is a Gaussian: a narrower one for the first mean, a broader one for the second.
+    """
     drawn = draw(density, DRAWS)
     centre, root = drawn.mean(0), torch.linalg.cholesky(torch.cov(drawn.T))
     for how, spread in (("narrower", 0.6), ("broader", 1.4)):
@@ -111,7 +113,7 @@ def integrates_to_one(subject: Subject) -> None:
 
 
 def _small(subject: Subject) -> list[tuple[int, Any]]:
-    """The density fitted to two clusters in one and two dimensions, as far as it accepts them."""
+    """The density, fitted to two clusters in one and in two dimensions, if it accepts these sizes."""
 
     def make() -> list[tuple[int, Any]]:
         found = []
@@ -126,7 +128,7 @@ def _small(subject: Subject) -> list[tuple[int, Any]]:
 
 
 def _grid(density: Any, latent: int) -> tuple[Tensor, float]:
-    """Centres of cells [n, latent] around the samples, and the volume of a cell."""
+    """The centres [n, latent] of the grid's cells around the samples, and the volume of a cell."""
     drawn = draw(density, 2000)
     half = REACH * drawn.std(0)
     steps = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
@@ -140,14 +142,14 @@ def _mass(density: Any, points: Tensor, cell: float) -> Tensor:
 
 
 def _bins(points: Tensor, centre: Tensor, std: Tensor) -> Tensor:
-    """The number of the bin of each point: BINS to each direction over six standard deviations, the outer ones open."""
+    """The bin of each point. A direction has BINS bins over six standard deviations; the outer bins are open."""
     index = ((points - centre) / (6 * std) * BINS + BINS / 2).floor().clamp(0, BINS - 1).long()
     return (index * BINS ** torch.arange(points.shape[1])).sum(1)
 
 
 @torch.no_grad()
 def inverts_its_samples(subject: Subject) -> None:
-    """`noise`, where there is one, leads back: sample(noise(codes)) is codes, and the noise of samples is standard normal."""
+    """`noise`, if the density has it, is the inverse: sample(noise(codes)) is codes, and samples give standard normal noise."""
     density = fitted(subject)
     if not hasattr(density, "noise"):
         raise NotApplicable("it has no noise")

@@ -1,4 +1,4 @@
-"""A method of a module as an ONNX graph, compared with torch at several batch sizes. Imported by the checks only."""
+"""Exports a method of a module and compares the ONNX graph with torch at several batch sizes. Only the checks import this."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = sum(BATCHES)
 def check_graphs(module: nn.Module, calls: dict[str, Tensor], *, images: bool = False) -> None:
     """Export methods of a module and compare each with torch on its values [ROWS, …] at each batch size of the parity gate.
 
-    `images`: the tolerance is absolute, on 0..1; elsewhere it is relative to max(1, |value|). Raises Finding.
+    With `images` the tolerance is absolute, for values in 0..1; without it is relative to max(1, |value|). Raises Finding.
     """
     module.eval()
     expected = {method: getattr(module, method)(values.clone()) for method, values in calls.items()}
@@ -52,7 +52,7 @@ def _run_at_all_sizes(job: Job, folder: Path, values: Array, expected: Array, im
         part = slice(start, start := start + count)
         try:
             (got,) = session.run({"value": values[part]}).values()
-        except Exception as error:  # ONNX Runtime's own errors derive from nothing common
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             wrong = f"the graph of {job.method}, exported at batch 2, fails at batch {count}: {str(error)[-200:]}"
             raise Finding(wrong, "take no size from the batch: write flatten(1), or -1 for the first size") from error
         _compare(f"the graph of {job.method} at batch {count}", got, expected[part], images)

@@ -1,4 +1,4 @@
-"""Checks of the factory itself, the same for every kind: its signature, its options, its module, that it builds."""
+"""Checks of the factory itself, the same for every kind: of its signature, its options and its module, and that it builds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 T = typing.TypeVar("T")
 SUPPORTED = "int, float, bool, str, Literal, X | None and tuple[X, ...]"
 HEAVY = ("torch", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "matplotlib", "safetensors")
-IMPORT_SECONDS = 0.3  # of CPU time: a busy machine must not look like a slow module
+IMPORT_SECONDS = 0.3  # seconds of CPU time, so that a busy machine does not make a module look slow
 
-# Notes what a module asks for and refuses it, so that nothing heavy is really imported.
+# This program imports a module. It notes which heavy packages the module asks for, and refuses to import them.
 IMPORTER = """
 import importlib, json, sys, time
 name, path, heavy = json.loads(sys.argv[1])
@@ -46,7 +46,7 @@ print(json.dumps([asked, error, time.process_time() - started]))
 
 
 def first_accepted(subject: Subject, key: str, candidates: Sequence[T], build: Callable[[T], object]) -> T:
-    """The first candidate that `build` is not refused with, remembered under `key`; raises Refused when all are."""
+    """The first candidate that `build` accepts, remembered under `key`; raises Refused if all are refused."""
 
     def find() -> T:
         for candidate in candidates:
@@ -61,7 +61,7 @@ def first_accepted(subject: Subject, key: str, candidates: Sequence[T], build: C
 
 
 def builds(subject: Subject) -> None:
-    """The factory gives something for a common size, and refuses others with ValueError only."""
+    """The factory accepts at least one common size, and refuses the others with ValueError only."""
     refusals = []
     for arguments in KINDS[subject.kind].examples:
         try:
@@ -96,7 +96,7 @@ def takes_the_right_arguments(subject: Subject) -> None:
 
 
 def documents_options(subject: Subject) -> None:
-    """A first docstring line, and for each option an annotation of a supported type, a default and a line of help."""
+    """There is a first docstring line, and each option has a supported annotation, a default and a line of help."""
     text = (subject.factory.__doc__ or "").strip()
     require(text, "it has no docstring", f"its first line is what 'aepipe list {subject.kind}' shows")
     parameters = inspect.signature(subject.factory).parameters
@@ -149,7 +149,7 @@ def _as_text(value: Any) -> str:
 
 
 def refuses_with_value_error(subject: Subject) -> None:
-    """A negative number builds, or is refused with ValueError: the user's mistake is not the plugin's failure."""
+    """A negative number is accepted, or refused with ValueError: a user's mistake must not look like the plugin's error."""
     for option in options_of(subject.factory):
         wrong = _negative(option)
         if wrong is None:
@@ -172,7 +172,7 @@ def _negative(option: Option) -> Any:
 
 
 def imports_light(subject: Subject) -> None:
-    """The factory's module asks for nothing heavy and is imported in no time."""
+    """The factory's module imports nothing heavy and is imported quickly."""
     factory = subject.factory
     while isinstance(factory, partial):
         factory = factory.func
@@ -180,7 +180,7 @@ def imports_light(subject: Subject) -> None:
 
 
 def imports_light_module(name: str) -> None:
-    """Import a module in a process of its own where heavy packages are refused; raises Finding."""
+    """Import a module in its own process, in which heavy packages are refused; raises Finding."""
     asked, error, seconds = _import_alone(name)
     if name == "__main__" or error.startswith(f"ModuleNotFoundError: No module named {name.partition('.')[0]!r}"):
         raise NotApplicable(f"the module {name} is not importable by its name")
@@ -190,7 +190,7 @@ def imports_light_module(name: str) -> None:
         "import it inside the factory, or in a second file that only the factory imports",
     )
     require(not error, f"the module {name} cannot be imported alone: {error}", "import all that it needs in it")
-    if seconds > IMPORT_SECONDS:  # measured again: something else may have been going on
+    if seconds > IMPORT_SECONDS:  # measure again: other work may have disturbed it
         seconds = min(seconds, *(_import_alone.__wrapped__(name)[2] for _ in range(2)))
     require(
         seconds <= IMPORT_SECONDS,

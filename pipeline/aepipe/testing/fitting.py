@@ -1,4 +1,4 @@
-"""Codes to fit densities to, and fitted densities that the checks share. Imported by the kit only."""
+"""Codes to fit densities to, and fitted densities that the checks share. Only the kit imports this file."""
 
 from __future__ import annotations
 
@@ -60,6 +60,6 @@ def draw(density: Any, count: int) -> Tensor:
 
 
 def outputs(density: Any, codes: Tensor) -> list[Tensor]:
-    """What sample, log_prob and, where there is one, noise give."""
+    """The results of sample, log_prob and, if the density has it, noise."""
     values = [density.sample(noise_for(density, len(codes))), density.log_prob(codes.clone())]
     return [*values, density.noise(codes.clone())] if hasattr(density, "noise") else values

@@ -1,4 +1,4 @@
-"""What the checks of every kind of torch module share. Imported by the checks only."""
+"""What the checks of all kinds of torch modules share. Only the checks import this file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ USE_SEED = "draw from torch's generator only, which aepipe seeds"
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block with torch's generator seeded; the caller's generator is left as it was."""
+    """A block in which torch's generator is seeded; afterwards the generator is as it was before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def make_module(subject: Subject, *arguments: Any, seed: int = 0) -> Any:
-    """The factory's module, built under a seed; Any, because its methods are the hook's."""
+    """The factory's module, built under a seed. Its type is Any, because it has the methods of its kind's hook."""
     with seeded(seed):
         module = subject.make(*arguments)
     require(
@@ -41,7 +41,7 @@ def make_module(subject: Subject, *arguments: Any, seed: int = 0) -> Any:
 
 
 def require_tensor(what: str, value: Any, shape: tuple[int, ...]) -> Tensor:
-    """A finite float32 tensor of that shape, or a Finding."""
+    """Return `value`; raises Finding unless it is a finite float32 tensor of that shape."""
     require(isinstance(value, Tensor), f"{what} is {type(value).__name__}", "return one tensor")
     require(
         tuple(value.shape) == shape,
@@ -60,7 +60,7 @@ def require_tensor(what: str, value: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def require_same_state(first: nn.Module, second: nn.Module) -> None:
-    """Two builds under one seed hold the same tensors, or a Finding."""
+    """Raise Finding unless two builds under one seed hold the same tensors."""
     ours, theirs = first.state_dict(), second.state_dict()
     for name in ours:
         same = name in theirs and torch.equal(ours[name], theirs[name])
@@ -68,12 +68,12 @@ def require_same_state(first: nn.Module, second: nn.Module) -> None:
 
 
 def require_equal(first: Tensor, second: Tensor, wrong: str, change: str) -> None:
-    """Equal bit for bit, or a Finding."""
+    """Raise Finding unless the tensors are equal bit for bit."""
     require(torch.equal(first, second), wrong, change)
 
 
 def require_close(first: Tensor, second: Tensor, tolerance: float, wrong: str, change: str) -> None:
-    """|a - b| <= tolerance * max(1, |b|), or a Finding that says by how much they differ."""
+    """Raise a Finding that says by how much they differ, unless |a - b| <= tolerance * max(1, |b|)."""
     worst = float(((first - second).abs() / second.abs().clamp(min=1)).max())
     require(worst <= tolerance, f"{wrong} (by {worst:.2g}, the tolerance is {tolerance:.0e})", change)
 
@@ -81,7 +81,7 @@ def require_close(first: Tensor, second: Tensor, tolerance: float, wrong: str, c
 @torch.no_grad()
 def check_rows(method: str, call: Callable[[Tensor], Tensor], values: Tensor) -> None:
     """Each row of the result depends on its own row of `values` alone, also in a batch of one."""
-    whole = call(values.clone())  # a clone each time: that inputs are changed is another check's finding
+    whole = call(values.clone())  # each call gets a clone: another check finds changed inputs
     others = torch.cat([values[:1], -2 * values[1:]])
     change = "in evaluation mode no sample may depend on the others: no statistics over the batch, no mixing of rows"
     with trying(f"{method} of one sample", "a batch of one is normal: no squeeze(), no statistics over the batch"):
@@ -110,7 +110,7 @@ def check_untouched(method: str, call: Callable[[Tensor], Any], values: Tensor) 
 
 @torch.no_grad()
 def check_state_file(trained: nn.Module, fresh: nn.Module, outputs: Callable[[Any], list[Tensor]]) -> None:
-    """Save one module, load it into another: both compute the same."""
+    """Save one module and load it into another; raises Finding unless both compute the same."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         with trying("saving its state_dict", "hold every tensor in one place of the module only"):
@@ -137,9 +137,9 @@ Step = Callable[[], dict[str, Any]]
 def train_steps(
     losses: Step, parameters: list[nn.Parameter], modules: dict[str, nn.Module], count: int = 3
 ) -> set[str]:
-    """A few steps of Adam on what `losses()["loss"]` is; returns the names of the parameters that had a gradient.
+    """Make a few steps of Adam on `losses()["loss"]`; returns the names of the parameters that had a gradient.
 
-    A parameter counts if its gradient was not zero in some step: layers may start at zero. Raises Finding for a loss that is
+    A gradient counts if it was not zero in at least one step, because layers may start at zero. Raises Finding if a loss is
     not finite.
     """
     optimiser = torch.optim.Adam(parameters, lr=1e-3) if parameters else None

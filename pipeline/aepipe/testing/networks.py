@@ -1,4 +1,4 @@
-"""Checks of encoders and decoders. Imported by the kit only, so it may import torch."""
+"""Checks of encoders and decoders. Only the kit imports this file, so it may import torch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def treats_samples_alone(subject: Subject) -> None:
 
 
 def leaves_its_input(subject: Subject) -> None:
-    """forward does not change what it is given, in training and in evaluation."""
+    """forward does not change its input, neither in training nor in evaluation mode."""
     shape = usual_shape(subject)
     net = build(subject, shape)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def follows_the_seed(subject: Subject) -> None:
 
 
 def passes_gradients(subject: Subject) -> None:
-    """The gradient of the objective `mse` reaches every parameter, and through a decoder the encoder."""
+    """The gradient of the objective `mse` reaches every parameter; through a decoder it also reaches the encoder."""
     shape = usual_shape(subject)
     model = trainable(subject, shape)
     names = {"encoder": model.encoder, "decoder": model.decoder}
@@ -97,7 +97,7 @@ def passes_gradients(subject: Subject) -> None:
 def trains_in_channels_last(subject: Subject) -> None:
     """Images and weights may lie in the channels-last layout, the faster one for convolutions."""
     try:
-        shape = COLOUR_SHAPE  # one channel lies the same in both layouts
+        shape = COLOUR_SHAPE  # with one channel both layouts would be the same
         model = trainable(subject, shape)
     except Refused:
         shape = usual_shape(subject)
@@ -124,7 +124,7 @@ def trains_on_one_image(subject: Subject) -> None:
 
 
 def survives_saving(subject: Subject) -> None:
-    """Trained or fitted, saved and loaded into a new module, it computes the same."""
+    """A network that is trained or fitted, saved and loaded into a new module computes the same."""
     shape = usual_shape(subject)
     model = pair(subject, shape, seed=1)
     with training("training"):
@@ -134,7 +134,7 @@ def survives_saving(subject: Subject) -> None:
 
 
 def fits_in_closed_form(subject: Subject) -> None:
-    """A `fit` reads batches, and a fitted decoder does better than the mean image."""
+    """A `fit` can read batches, and a fitted decoder has a smaller error than the mean image."""
     shape = usual_shape(subject)
     net = build(subject, shape)
     if not hasattr(net, "fit"):

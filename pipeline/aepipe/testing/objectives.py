@@ -1,4 +1,4 @@
-"""Checks of objectives. Imported by the kit only, so it may import torch."""
+"""Checks of objectives. Only the kit imports this file, so it may import torch."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def says_how_many_features(subject: Subject) -> None:
 
 
 def gives_codes(subject: Subject) -> None:
-    """`code` turns features [N, latent * features_per_latent] into codes [N, latent], the same each time, sample by sample."""
+    """`code` turns features [N, latent * features_per_latent] into codes [N, latent], without randomness, each row alone."""
     objective, latent = build(subject)
     objective.eval()
     with torch.no_grad():
@@ -90,7 +90,7 @@ def gives_codes(subject: Subject) -> None:
 
 
 def loss_of(objective: Any, features: Tensor, decoder: Decoder, target: Tensor) -> Tensor:
-    """The loss under a seed; the check `gives_losses` reports where there is none."""
+    """The loss under a seed; if there is none, the check `gives_losses` reports it."""
     with seeded(0):
         losses = objective.losses(features, decoder, target)
     if not (isinstance(losses, dict) and isinstance(losses.get("loss"), Tensor)):
@@ -144,7 +144,7 @@ def uses_decode(subject: Subject) -> None:
 
 
 def uses_target(subject: Subject) -> None:
-    """A target that is the decoder's own output costs less than one far from it."""
+    """A target equal to the decoder's output has a smaller loss than a target far from it."""
     objective, latent = build(subject)
     features, decoder = features_for(objective, latent, 5), Decoder(latent, SHAPES[0])
     with torch.no_grad():
@@ -199,7 +199,7 @@ def trains_in_bf16(subject: Subject) -> None:
 
 
 def survives_saving(subject: Subject) -> None:
-    """Trained, saved and loaded, it computes the same."""
+    """An objective that is trained, saved and loaded computes the same."""
     objective, latent = build(subject, seed=1)
     _train(objective, latent)
     features, target, decoder = features_for(objective, latent, 5), example(5, *SHAPES[0]), Decoder(latent, SHAPES[0])

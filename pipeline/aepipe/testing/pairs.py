@@ -1,4 +1,4 @@
-"""An encoder or a decoder beside a plain partner: what is trained, fitted and exported in its checks. Imported by the kit only."""
+"""Puts an encoder or a decoder beside a plain partner, to train, fit and export them in checks. Only the kit imports this file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .report import NotApplicable, Subject
 
 
 class Batches:
-    """What `fit` is given: an iterable of batches and nothing more, in a fixed order, as often as asked."""
+    """The argument of `fit`: an iterable and nothing more, which yields the same batches in each iteration."""
 
     def __init__(self, images: Tensor):
         self._images = images
@@ -44,11 +44,11 @@ def output_shape(subject: Subject, shape: Shape, count: int, size: int = SIZE) -
 
 
 def build(subject: Subject, shape: Shape, size: int = SIZE, seed: int = 0) -> Any:
-    """The module, run once as aepipe does after building it: that is when lazy layers take their sizes."""
+    """The module, which was run once, as aepipe does after building it: then lazy layers get their sizes."""
     arguments = (shape, size) if subject.kind == "encoder" else (size, shape)
     with seeded(seed):
         module = make_module(subject, *arguments, seed=seed)
-        with torch.no_grad(), suppress(Exception):  # what fails here is found by gives_the_right_shape
+        with torch.no_grad(), suppress(Exception):  # gives_the_right_shape reports such errors
             module.eval()(inputs(subject, shape, 2, size))
     return module.train()
 
@@ -59,7 +59,7 @@ def usual_shape(subject: Subject) -> Shape:
 
 
 def pair(subject: Subject, shape: Shape, seed: int = 0) -> Autoencoder:
-    """The component beside a linear partner, with the objective `mse`; what has a closed form is fitted."""
+    """The component beside a linear partner, with the objective `mse`; networks with a closed form are fitted."""
     net = build(subject, shape, seed=seed)
     with seeded(seed):
         if subject.kind == "encoder":

@@ -1,4 +1,4 @@
-"""Checks of providers: the same numbers as ONNX Runtime on the CPU, and errors that a user can read."""
+"""Checks of providers: they give the same numbers as ONNX Runtime on the CPU, and errors that a user understands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def graph_file(content: bytes) -> Iterator[Path]:
 
 
 def small_network() -> bytes:
-    """image [N, 1, 8, 8] to latent [N, 4]: convolution, ReLU, linear layer; opset 18, IR 10."""
+    """A graph from image [N, 1, 8, 8] to latent [N, 4]: convolution, ReLU, linear layer; opset 18, IR 10."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def small_network() -> bytes:
 
 @contextmanager
 def opened(subject: Subject, content: bytes, **options: Any) -> Iterator[Any]:
-    """A session, closed at the end; where the provider is not available, or fails to open, there is nothing to look at."""
+    """A session, which is closed at the end; raises NotApplicable if the provider is not available or does not open."""
     with graph_file(content) as path:
         try:
             session = subject.make().open(path, **{"threads": 1, **options})
@@ -93,7 +93,7 @@ def opens(subject: Subject) -> None:
 
 
 def computes_what_onnxruntime_computes(subject: Subject) -> None:
-    """Results equal those of ONNX Runtime on the CPU within 1e-4, at batch 1 and 5 and 1 again."""
+    """Results equal those of ONNX Runtime on the CPU within 1e-4, for batches of 1, of 5, and of 1 again."""
     image = np.random.default_rng(1).random((5, 1, 8, 8), dtype=np.float32)
     network = small_network()
     with graph_file(network) as path:
@@ -131,7 +131,7 @@ def _compare(results: Any, name: str, expected: Array) -> None:
 
 
 def gives_results_that_stay(subject: Subject) -> None:
-    """A result is not overwritten by the next run: pipelines hold several."""
+    """A run does not overwrite an earlier result, because pipelines keep several results."""
     values = np.array([1.5], np.float32)
     with opened(subject, PROBE) as session:
         first = session.run({"x": values})["y"]
@@ -165,7 +165,7 @@ def closes(subject: Subject) -> None:
 
 
 def refuses_bad_files(subject: Subject) -> None:
-    """A file that is missing or no graph raises AepipeError."""
+    """open raises AepipeError for a file that is missing or is no graph."""
     change = "catch the runtime's own errors in open and raise AepipeError(message, hint)"
     with graph_file(b"no graph") as path:
         for what, place in (("a missing file", path.with_name("missing.onnx")), ("a file that is no graph", path)):

@@ -1,4 +1,4 @@
-"""What is checked, what a check can say, and how it is run."""
+"""The subject of a check, the results that a check can have, and how a check is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aepipe.plugins.specs import convert_options, options_of
 
 
 class ConformanceError(AssertionError):
-    """A component breaks the contract of its hook; `findings` are the lines of the text."""
+    """A component breaks the contract of its hook; `findings` holds a line for each finding."""
 
     def __init__(self, title: str, findings: list[str]):
         super().__init__(f"{title} does not conform:\n" + "\n".join(f"- {finding}" for finding in findings))
@@ -30,15 +30,15 @@ class Finding(AssertionError):
 
 
 class NotApplicable(Exception):
-    """A check has nothing to look at, and why; no finding."""
+    """A check does not apply to this component, for the reason given; this is no finding."""
 
 
 class Unbuilt(NotApplicable):
-    """The factory fails: the check `builds` reports it, the others have nothing to look at."""
+    """The factory fails. The check `builds` reports this, and the other checks do not apply."""
 
 
 class Refused(NotApplicable):
-    """The factory refuses these arguments with ValueError, as it may."""
+    """The factory refuses these arguments with ValueError, which it is allowed to do."""
 
 
 Check = Callable[["Subject"], None]
@@ -46,7 +46,7 @@ Check = Callable[["Subject"], None]
 
 @dataclass(eq=False)
 class Subject:
-    """A factory of one kind with the options that it is checked with."""
+    """The factory that is checked, its kind, and the options that it is checked with."""
 
     kind: str
     factory: Callable[..., Any]
@@ -78,7 +78,7 @@ class Subject:
             raise Unbuilt(one_line(error)) from error
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives or raises, computed by the first check that needs it."""
+        """Return or raise what `make` does; it is called only by the first check that needs `key`."""
         if key not in self._kept:
             try:
                 self._kept[key] = make()
@@ -97,7 +97,7 @@ def require(condition: object, wrong: str, change: str) -> None:
 
 @contextmanager
 def trying(what: str, change: str) -> Iterator[None]:
-    """Turn an error of the block into a Finding: `what` fails, and what to change."""
+    """Turn an error of the block into a Finding that says that `what` fails, and what to change."""
     try:
         yield
     except (Finding, NotApplicable):
@@ -107,7 +107,7 @@ def trying(what: str, change: str) -> Iterator[None]:
 
 
 def run_check(check: Check, subject: Subject) -> None:
-    """Run one check: raises Finding, or NotApplicable where there is nothing to look at."""
+    """Run one check; raises Finding, or NotApplicable if it does not apply."""
     with trying(f"{subject.title}", "this is an error in the component's own code: see its traceback"):
         check(subject)
 
@@ -117,7 +117,7 @@ def without_torch() -> Iterator[None]:
     """Make `import torch` fail inside the block, as it does where only the runtime is installed."""
     hidden: dict[str, ModuleType | None] = {"torch": sys.modules.get("torch")}
     hidden |= {name: module for name, module in sys.modules.items() if name.startswith("torch.")}
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # at None an import raises ImportError
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # for None an import raises ImportError
     try:
         yield
     finally:

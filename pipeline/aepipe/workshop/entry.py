@@ -1,4 +1,4 @@
-"""The door to the half that needs torch: each function imports its stage when it is called, or says how to install it."""
+"""The entry to the half that needs torch. Each function imports its stage when it is called, or says how to install it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def fit(images: Any, **options: Any) -> Run:
 
 
 def resume(directory: str | Path, **options: Any) -> Run:
-    """Go on with a run, as `aepipe.resume` does."""
+    """Continue a run, as `aepipe.resume` does."""
     with training_extra():
         from .fit import resume
     return resume(directory, **options)
 
 
 def default_directory(data: str, encoder: str, latent: int) -> Path:
-    """Where `fit` puts a run that was given no folder."""
+    """The folder of a run for which `fit` was given none."""
     with training_extra():
         from .fit import default_directory
     return default_directory(data, encoder, latent)
@@ -65,7 +65,7 @@ def reconstruction(run: Run) -> Callable[[Array], Array]:
 
 
 def export_triton(source: str | Path, out: str | Path | None, **formats: Any) -> Path:
-    """A model repository of a run or a bundle; a bundle needs onnx, and no torch."""
+    """Write a model repository from a run or a bundle; a bundle needs onnx, but not torch."""
     with training_extra():
         from .triton import export_triton
 

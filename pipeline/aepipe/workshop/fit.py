@@ -130,14 +130,14 @@ def resume(
 def _reopen(run: Run, settings: Recipe) -> Run:
     if settings.schedule == "constant":
         run.update(recipe=asdict(settings))
-    if run.finished:  # an early stop that ended it counts no longer
+    if run.finished:  # if an early stop ended the run, that stop does not count any more
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
     remove_leftovers(run.directory)
     return run
 
 
 def _check_installed(config: dict[str, Any]) -> None:
-    """Before hours of training: every plugin that the run needs, to its end, is there."""
+    """Check, before hours of training, that every plugin is there that the run needs until its end."""
     records = [*config["components"].items(), ("dataset", config["data"]["dataset"])]
     for kind, record in records + [("density", each) for each in config["densities_wanted"]]:
         if record:

@@ -1,4 +1,4 @@
-"""A run as Python users hold it: what training wrote, and the way from there to a bundle."""
+"""A run for users of Python: what training wrote, and its export to a bundle."""
 
 from __future__ import annotations
 

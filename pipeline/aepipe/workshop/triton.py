@@ -27,7 +27,7 @@ MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
 {ends}dynamic_batching {{ }}
 """
-# A tensor of an ensemble is written once, so that what goes in and what comes out cannot both be called image.
+# Only one step of an ensemble may write a tensor, so that its input and its output cannot both be called image.
 ENSEMBLE = """platform: "ensemble"
 max_batch_size: {batch}
 {ends}ensemble_scheduling {{
@@ -53,8 +53,8 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
     """Write a model repository of a run, which is exported and checked first, or of a bundle; returns its folder.
 
     The default folder is exported/NAME-triton. `formats` are options of `export_run`: a repository has the fp32 graphs for
-    float images, and only a run can be exported otherwise than by default. Replaces nothing but what this function has
-    written. Raises BadInput, and ParityError as `export_run` does.
+    float images, and options other than the defaults need a run. An existing folder is replaced only if this function has
+    written all of it. Raises BadInput, and ParityError as `export_run` does.
     """
     source, wanted = Path(source), Formats.of(formats)
     name = source.resolve().name

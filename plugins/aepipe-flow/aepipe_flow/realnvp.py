@@ -10,12 +10,12 @@ from aepipe.progress import progress
 from torch import Tensor, nn
 
 MOST_HELD_OUT = 5000
-LIMIT = 2.0  # of a coupling's log-scale: what one layer stretches, float32 can still undo
-FLOOR = 1e-5  # of the largest variance; a direction with less is taken as dead
+LIMIT = 2.0  # a coupling's log-scale is at most this, so that float32 can undo what one layer stretches
+FLOOR = 1e-5  # a direction with less than this share of the largest variance is treated as if codes did not vary in it
 
 
 class Coupling(nn.Module):
-    """Scales and shifts the directions outside `mask` by what a small network makes of those inside it."""
+    """Scales and shifts the directions outside `mask`; a small network computes scale and shift from those inside it."""
 
     def __init__(self, mask: Tensor, hidden: int):
         super().__init__()
@@ -30,7 +30,7 @@ class Coupling(nn.Module):
         )
 
     def reset(self) -> None:
-        """New weights that make this layer the identity."""
+        """Draw new weights that make this layer the identity."""
         for layer in self.network[::2]:
             layer.reset_parameters()
         nn.init.zeros_(self.network[-1].weight)
@@ -42,11 +42,11 @@ class Coupling(nn.Module):
 
 
 class RealNVP(nn.Module):
-    """Codes are whitened, then pass `layers` couplings; what comes out is standard normal noise.
+    """Whitens codes and sends them through `layers` couplings; the result is standard normal noise.
 
-    Before the first step of training every coupling is the identity, so the flow begins as a Gaussian in the principal axes
-    of the codes and, chosen by the likelihood of held-out codes, ends no worse. In one dimension there is nothing to
-    couple: the flow is then a Gaussian.
+    Before the first step of training every coupling is the identity, so that the flow begins as a Gaussian in the principal
+    axes of the codes. The weights with the best likelihood of held-out codes are kept, so that it ends no worse than that. In
+    one dimension there is nothing to couple, and the flow is a Gaussian.
     """
 
     def __init__(self, latent: int, layers: int, hidden: int, epochs: int, lr: float, patience: int):
@@ -62,7 +62,7 @@ class RealNVP(nn.Module):
         self.register_buffer("mean", torch.zeros(latent))
         self.register_buffer("whiten", torch.eye(latent))
         self.register_buffer("colour", torch.eye(latent))
-        self.register_buffer("log_volume", torch.zeros(()))  # log |det| of whitening
+        self.register_buffer("log_volume", torch.zeros(()))  # log |det| of the whitening
 
     def sample(self, noise: Tensor) -> Tensor:
         """Noise f32 [N, latent] to codes f32 [N, latent]."""
@@ -77,11 +77,11 @@ class RealNVP(nn.Module):
         return self._flow((codes - self.mean) @ self.whiten)[0]
 
     def log_prob(self, codes: Tensor) -> Tensor:
-        """Natural logarithm of the density at codes f32 [N, latent], f32 [N]."""
+        """Natural logarithm f32 [N] of the density at codes f32 [N, latent]."""
         return self._likelihood((codes - self.mean) @ self.whiten) + self.log_volume
 
     def fit(self, codes: Tensor) -> None:
-        """Fit to codes f32 [N, latent]; what is drawn at random follows torch's seed. ValueError for fewer than two codes."""
+        """Fit to codes f32 [N, latent], with random numbers from torch's generator. ValueError for fewer than two codes."""
         if len(codes) < 2:
             raise ValueError("a flow is fitted to at least 2 codes, one of them held out")
         values = self._whiten(codes)
@@ -96,7 +96,7 @@ class RealNVP(nn.Module):
     def _whiten(self, codes: Tensor) -> Tensor:
         """Set the linear part; returns codes with mean 0 and covariance 1.
 
-        Directions without variance are given noise that fills them up: the flow has nothing to learn there and stays finite.
+        A direction without variance is filled up with noise, so that the flow has nothing to learn there and stays finite.
         """
         centred = codes.double() - codes.double().mean(0)
         variances, axes = torch.linalg.eigh(centred.T @ centred / len(codes))
@@ -123,7 +123,7 @@ class RealNVP(nn.Module):
         return volume - 0.5 * (noise.square() + math.log(2 * math.pi)).sum(1)
 
     def _train(self, train: Tensor, held_out: Tensor) -> None:
-        """Adam until the held-out likelihood has not improved for `patience` epochs; the best weights stay."""
+        """Train with Adam until the held-out likelihood has not improved for `patience` epochs; keep the best weights."""
         optimiser = torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
         size = min(max(len(train) // 100, 200), 2000)
         best, best_epoch, weights = self._score(held_out), 0, self._weights()
@@ -153,7 +153,7 @@ class RealNVP(nn.Module):
 
 
 def _masks(latent: int, layers: int) -> Iterator[Tensor]:
-    """Half of the directions at random and then the other half, pair after pair; the same masks every time."""
+    """Yield masks in pairs: half of the directions, chosen at random, then the other half. They are the same in every call."""
     generator = torch.Generator().manual_seed(0)
     half = torch.zeros(latent)
     for layer in range(layers):

@@ -15,8 +15,8 @@ def register_providers(register):
 def openvino(*, device: str = "CPU", precision: Literal["fp32", "bf16", "fp16"] = "fp32"):
     """OpenVINO's own runtime, in float32 unless told otherwise.
 
-    device: CPU, GPU, GPU.1, NPU: one that OpenVINO finds, never another in its place
-    precision: what it computes in, where the device can; bf16 and fp16 are faster and less exact
+    device: CPU, GPU, GPU.1 or NPU; if OpenVINO does not find it, that is an error
+    precision: number format of the computation; bf16 and fp16 are faster and less exact
     """
     from .runtime import OpenVINO  # OpenVINO is imported when a graph is opened, not when aepipe starts
 

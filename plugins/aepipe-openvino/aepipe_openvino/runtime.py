@@ -1,4 +1,4 @@
-"""One ONNX graph on one device of OpenVINO: that device and that precision, or an error."""
+"""Runs an ONNX graph on one device of OpenVINO: on the wanted device and in the wanted precision, or not at all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}  # aepipe's names to
 class OpenVINO:
     """A provider for aepipe.
 
-    Without a hint OpenVINO computes in bf16 wherever the processor can, and takes bf16 for fp16 where it cannot. Here
-    `precision` is always said, and refused where the device lacks it.
+    Without a hint OpenVINO computes in bf16 wherever the processor can, and where it cannot compute in fp16 it uses bf16 instead.
+    Here OpenVINO is always told the `precision`, and a precision that the device lacks is an error.
     """
 
     def __init__(self, device: str, precision: str):
@@ -27,21 +27,21 @@ class OpenVINO:
     def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> OpenVINOSession:
         """Read and compile a graph.
 
-        `threads` counts those of the CPU, default all cores; `batch` is ignored, because a graph compiled for one batch size
-        is no faster. Raises ProviderUnavailable without OpenVINO, the device or the precision, AepipeError for a file that
-        is no graph.
+        `threads` is the number of CPU threads, by default one for each core; `batch` is ignored, because a graph compiled for
+        one batch size is no faster. Raises ProviderUnavailable if OpenVINO, the device or the precision is missing, and
+        AepipeError for a file that is no graph.
         """
         core = _core()
         self._require(core)
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.precision]}
         if self.device == "CPU":
-            # Pinned threads of two processes share one core while others idle: each then has half the speed.
+            # Pinned threads of two processes may share one core while other cores are idle: each then has half the speed.
             settings["ENABLE_CPU_PINNING"] = False
             if threads:
                 settings["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(str(path))
-        except Exception as error:  # a bare RuntimeError, or one of the errors of OpenVINO's readers
+        except Exception as error:  # it may be a RuntimeError, or an error of one of OpenVINO's readers
             raise AepipeError(f"OpenVINO cannot read {path}: {_cause(error)}", "export the bundle again") from error
         names = [output.get_any_name() for output in model.outputs]  # after compiling they may have further names
         try:
@@ -52,7 +52,7 @@ class OpenVINO:
         return OpenVINOSession(compiled, names)
 
     def _require(self, core: Any) -> None:
-        """Raise ProviderUnavailable unless there is the device and it computes in the precision."""
+        """Raise ProviderUnavailable unless the device exists and can compute in the precision."""
         found = core.available_devices
         if not any(self.device in (name, name.partition(".")[0]) for name in found):
             raise ProviderUnavailable(
@@ -81,7 +81,7 @@ class OpenVINOSession:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             with self._lock:
-                results = self._request.infer(dict(inputs))  # copies in and out, unless it is told to share
+                results = self._request.infer(dict(inputs))  # by default it copies inputs and results
         except RuntimeError as error:
             raise RuntimeError(_cause(error)) from error
         return dict(zip(self._names, results.values(), strict=True))
@@ -91,7 +91,7 @@ class OpenVINOSession:
 
 
 def _core() -> Any:
-    """OpenVINO's core; it takes a millisecond to make."""
+    """Make a core of OpenVINO, which takes a millisecond."""
     try:
         return _imported().Core()
     except (ImportError, OSError, RuntimeError) as error:
@@ -100,8 +100,8 @@ def _core() -> Any:
 
 
 def _imported() -> Any:
-    """OpenVINO, without the message that it sends home when it is imported."""
-    telemetry = "openvino_telemetry"  # where this package is missing, OpenVINO does without
+    """Import OpenVINO without the message that it would send to its makers."""
+    telemetry = "openvino_telemetry"  # if this package is missing, OpenVINO sends nothing
     present = telemetry in sys.modules
     if not present:
         sys.modules[telemetry] = None  # type: ignore[assignment]  # Python's way to make an import fail
@@ -114,6 +114,6 @@ def _imported() -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """The last line of OpenVINO's message: those before it name its own source files."""
+    """The last line of OpenVINO's message, because the lines before it name OpenVINO's own source files."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     return text if len(text) <= 200 else f"{text[:199]}…"

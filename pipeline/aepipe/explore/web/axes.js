@@ -1,6 +1,6 @@
 // Sliders for the principal axes that the map does not show.
 
-const REACH = 3.5; // standard deviations to either side
+const REACH = 3.5; // the sliders reach so many standard deviations to each side
 const sliders = [];
 
 function setUpAxes() {
@@ -36,7 +36,7 @@ function setUpAxes() {
   });
 }
 
-/** Put the sliders where the point is. */
+/** Set the sliders to where the point is. */
 function showAxes() {
   const at = coordinatesOf(point.code);
   for (const { axis, slider, value } of sliders) {

@@ -13,7 +13,7 @@ const drawStrip = latest(async (outdated) => {
   if (images.length === STEPS) ends.strip = images;
 });
 
-/** Move the point to this part of the way. */
+/** Move the point to this part of the way from A to B. */
 function setAlpha(alpha) {
   ends.alpha = alpha;
   document.getElementById("alpha-value").textContent = alpha.toFixed(2);
@@ -21,7 +21,7 @@ function setAlpha(alpha) {
   return setPoint(between(ends.a.code, ends.b.code, alpha));
 }
 
-/** Put a code, and the image that it is of, at one end. */
+/** Put a code and its image at one end. */
 function setEnd(which, code, pixels) {
   ends[which] = { code: Float32Array.from(code) };
   paint(document.getElementById(`end-${which}`), pixels);
@@ -30,7 +30,7 @@ function setEnd(which, code, pixels) {
 }
 
 async function setUpBetween() {
-  const use = () => (ends.used = true); // from then on the line is on the map
+  const use = () => (ends.used = true); // from now on the map shows the line
   for (const name of ["click", "input"]) document.getElementById("between-section").addEventListener(name, use, true);
   const alpha = document.getElementById("alpha");
   for (let i = 0; i < STEPS; i++) {

@@ -1,7 +1,7 @@
-// An image of one's own, or an example: its code, its reconstruction, and both again with noise on it.
+// The chosen image, an example or the user's own: its code and its reconstruction, without noise or with noise.
 
 const image = { name: "", clean: null, input: null, code: null, reconstruction: null, noiseSeed: 0, sigma: 0 };
-const tray = []; // {name, pixels, button}
+const tray = []; // the images to choose from: {name, pixels, button}
 
 const figure = Object.fromEntries(["clean", "noisy", "restored"].map((id) => [id, document.getElementById(id)]));
 
@@ -18,7 +18,7 @@ const showImage = latest(async () => {
   setPoint(code);
 });
 
-/** Gaussian noise of this standard deviation, clipped to 0..1. */
+/** The image with Gaussian noise of this standard deviation, clipped to 0..1. */
 function withNoise(pixels, sigma, seed) {
   const normal = normals(seed);
   return pixels.map((value) => Math.min(1, Math.max(0, value + sigma * normal())));
@@ -37,7 +37,7 @@ function describeImage(error, before) {
   document.getElementById("code").textContent = some + more;
 }
 
-/** Make an image the current one. */
+/** Make an image of the tray the chosen one. */
 function chooseImage(entry) {
   image.clean = entry.pixels;
   image.name = entry.name;
@@ -45,7 +45,7 @@ function chooseImage(entry) {
   return showImage();
 }
 
-/** Put an image into the tray: examples behind, the user's own in front. */
+/** Put an image into the tray: an example at the end, the user's own in front. */
 function addToTray(name, pixels, first = false) {
   const button = document.createElement("button");
   const canvas = newImageCanvas();
@@ -65,12 +65,12 @@ function addToTray(name, pixels, first = false) {
   return entry;
 }
 
-/** Light for dark: models of white ink on black see nothing in a photograph of a sheet of paper. */
+/** Exchange light and dark: a model of white ink on black does not understand a photograph of ink on white paper. */
 function invertImage() {
   return chooseImage(addToTray(`${image.name}, inverted`, image.clean.map((value) => 1 - value), true));
 }
 
-/** The images that came with the page, or a few training codes, decoded. */
+/** Fill the tray with the images that came with the page or, if there are none, with a few decoded training codes. */
 async function readExamples() {
   const note = document.getElementById("tray-note");
   if (!bundle.examples) {
@@ -89,7 +89,7 @@ async function readExamples() {
   for (let i = 0; i < count; i++) addToTray(`image ${i + 1}`, values.slice(i * pixelCount, (i + 1) * pixelCount));
 }
 
-/** Put image files into the tray and choose the last that can be read. */
+/** Put image files into the tray and choose the last one that can be read. */
 async function takeFiles(files) {
   const problem = document.getElementById("file-problem");
   problem.textContent = "";
@@ -134,7 +134,7 @@ function setUpImage() {
   });
 }
 
-/** Image files may be dropped anywhere on the page. */
+/** Let image files be dropped anywhere on the page. */
 function setUpDropping() {
   const over = (on) => document.body.classList.toggle("dropping", on);
   addEventListener("dragover", (event) => (event.preventDefault(), over(true)));

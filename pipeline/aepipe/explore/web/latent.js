@@ -33,7 +33,7 @@ function coordinatesOf(code) {
   return at;
 }
 
-/** The code moved along axes so that it lies at `wanted` ({axis: standard deviations}); all else of it stays. */
+/** The code, moved along some axes so that it lies at `wanted` ({axis: standard deviations}); nothing else changes. */
 function moved(code, wanted) {
   const at = coordinatesOf(code);
   const result = Float32Array.from(code);
@@ -44,7 +44,7 @@ function moved(code, wanted) {
   return result;
 }
 
-/** The index of the training code nearest to a code, by all its numbers. */
+/** The index of the training code nearest to a code, in all dimensions. */
 function nearestTo(code) {
   return nearest((i) => {
     let sum = 0;
@@ -76,7 +76,7 @@ const labelOf = (index) => (latent.labels ? bundle.labels.names[latent.labels[in
 /** (1 - alpha) a + alpha b. */
 const between = (a, b, alpha) => a.map((value, j) => (1 - alpha) * value + alpha * b[j]);
 
-/** A generator of standard normal numbers: mulberry32 and Box-Muller, the same for the same seed. */
+/** A generator of standard normal numbers (mulberry32 and Box-Muller); the same seed gives the same numbers. */
 function normals(seed) {
   let state = seed >>> 0;
   const uniform = () => {

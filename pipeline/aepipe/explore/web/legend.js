@@ -1,6 +1,6 @@
 // The legend: what colours and shapes mean, and buttons that bring a class forward.
 
-/** A button for each class, which brings its dots forward; returns a function that draws their marks. */
+/** Make a button for each class, which brings the dots of the class forward; returns a function that draws the marks. */
 function setUpLegend(redraw) {
   const legend = document.getElementById("legend");
   const swatches = [];
@@ -30,7 +30,7 @@ function setUpLegend(redraw) {
   });
   const drawSwatches = () => {
     swatches.forEach((swatch, label) => {
-      [swatch.width, swatch.height] = [24, 24]; // clears it
+      [swatch.width, swatch.height] = [24, 24]; // setting the size clears the canvas
       const context = swatch.getContext("2d");
       context.fillStyle = colourOf(label);
       drawShape(context, label, 12, 12, 9);

@@ -1,16 +1,16 @@
-// Start, and what programs may read of the page.
+// The start of the page, and the state that programs may read.
 
 /**
- * window.aepipe: the state of the page as plain numbers, for tests and for the curious. Arrays are Float32Array; images
- * are [C, H, W] in 0..1.
+ * window.aepipe holds the state of the page as plain numbers, for tests and for anyone who is curious. Arrays are
+ * Float32Array; images are [C, H, W] in 0..1.
  *   ready       resolves when everything is set up, rejects with the reason when the page cannot run
  *   settled()   resolves when nothing is being computed
  *   point       {code, image}: a code and what the decoder made of it
- *   samples     {density, temperature, seed, noise, codes, images}: noise is scaled by the temperature already
- *   image       {name, clean, input, code, reconstruction, sigma}: input is clean with noise on it
- *   between     {a, b, alpha, strip}: codes of the ends, and the images of seven steps
+ *   samples     {density, temperature, seed, noise, codes, images}: noise is already multiplied by the temperature
+ *   image       {name, clean, input, code, reconstruction, sigma}: input is clean plus noise
+ *   between     {a, b, alpha, strip}: the codes of the ends, the position between them, and the images of seven steps
  *   nearest     the index of the training code nearest to the point
- *   decodeMilliseconds   median of the last decodes
+ *   decodeMilliseconds   the median time of the last decodes
  */
 window.aepipe = {
   ready: start(),

@@ -1,9 +1,9 @@
-// The map: training codes by their first two principal axes, and on it the point that the image belongs to.
+// The map: the training codes on their first two principal axes, and the point whose image is shown.
 
 const COLOURS = [
   "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
   "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-]; // Petroff's ten, which readers with any colour vision tell apart
+]; // these are Petroff's ten colours, which people with any kind of colour vision can tell apart
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const SHAPES = ["disc", "square", "triangle", "diamond"];
 
@@ -12,11 +12,11 @@ const map = {
   dots: document.createElement("canvas"),
   low: [-1, -1], // the borders, in standard deviations
   high: [1, 1],
-  highlighted: new Set(), // classes; empty: all
+  highlighted: new Set(), // the classes in front; if it is empty, all are
   size: [0, 0],
 };
 
-/** The colour of a class; on dark paper with some white in it. */
+/** The colour of a class; on a dark page some white is mixed in. */
 function colourOf(label) {
   const colour = COLOURS[label % COLOURS.length];
   const parts = [1, 3, 5].map((at) => Math.round(0.72 * parseInt(colour.slice(at, at + 2), 16) + 0.28 * 255));
@@ -28,7 +28,7 @@ const onMap = (code) => {
   return [at[0], axisCount > 1 ? at[1] : 0];
 };
 
-/** From standard deviations to pixels of the style sheet, and back. */
+/** Turn standard deviations into pixels of the style sheet, and back. */
 const toPixels = ([x, y]) => [
   (map.size[0] * (x - map.low[0])) / (map.high[0] - map.low[0]),
   (map.size[1] * (map.high[1] - y)) / (map.high[1] - map.low[1]),
@@ -107,7 +107,7 @@ function fitCanvas(canvas) {
   return context;
 }
 
-/** The part that stays while the point moves. */
+/** Draw the part of the map that stays the same while the point moves. */
 function drawDots() {
   map.size = [map.canvas.clientWidth, map.canvas.clientHeight];
   const context = fitCanvas(map.dots);
@@ -149,7 +149,7 @@ function drawShape(context, label, x, y, radius) {
   context.fill();
 }
 
-/** The name of each class in the middle of its codes, so that nobody needs the colours. */
+/** Write the name of each class in the middle of its codes, so that nobody needs to tell the colours apart. */
 function nameClasses(context) {
   const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
   context.font = `600 15px ${getComputedStyle(document.body).fontFamily}`;
@@ -206,7 +206,7 @@ function drawEnd(context, letter, [x, y]) {
   context.fillText(letter, x, y + 0.5);
 }
 
-/** A ring; one that lies beyond the border is drawn at it. */
+/** Draw the ring; if the point lies outside the map, the ring is drawn at the border. */
 function drawPoint(context, [x, y]) {
   x = Math.min(map.size[0] - 6, Math.max(6, x));
   y = Math.min(map.size[1] - 6, Math.max(6, y));

@@ -1,4 +1,4 @@
-// Images: numbers in 0..1 [C, H, W] onto canvases, image files to such numbers, PNG files to take away.
+// Images: draws numbers in 0..1 [C, H, W] on canvases, turns image files into such numbers, and saves PNG files.
 
 /** Draw an image at its own size; the style sheet enlarges it. */
 function paint(canvas, image) {
@@ -58,7 +58,7 @@ function savePng(name, images, columns = images.length) {
   }, "image/png");
 }
 
-/** An image file or a canvas, over white, cropped to the centre and resized to the model as aepipe does it in Python. */
+/** Turn an image file or a canvas into the model's input: over white, cropped to the centre and resized, as in Python. */
 async function fitToModel(source) {
   const bitmap = source instanceof Blob ? await createImageBitmap(source) : source;
   const canvas = document.createElement("canvas");
@@ -79,7 +79,7 @@ async function fitToModel(source) {
 
 const grey = (data, i) => (data[i] * 19595 + data[i + 1] * 38470 + data[i + 2] * 7471 + 0x8000) >> 16;
 
-/** One channel, cropped to the model's aspect and resized by the bicubic filter, first across, then down. */
+/** Crop one channel to the model's aspect ratio and resize it by the bicubic filter, first in width, then in height. */
 function resized(plane, planeWidth, planeHeight) {
   if (planeWidth === width && planeHeight === height) return plane;
   const ratio = Math.min(planeWidth / width, planeHeight / height);
@@ -104,7 +104,7 @@ function resized(plane, planeWidth, planeHeight) {
 
 const clipped = (value) => Math.min(255, Math.max(0, Math.round(value)));
 
-/** For each of `target` pixels, the first of `size` pixels that it is made of and their weights. */
+/** For each of `target` pixels: the first of the `size` pixels that it is computed from, and the weights from there on. */
 function bicubic(size, target, ratio) {
   const start = (size - target * ratio) / 2;
   const scale = Math.max(1, ratio);

@@ -1,7 +1,7 @@
-// The point: one code, moved by everything on the page, and its image, decoded as fast as it moves.
+// The point: one code, which everything on the page can move, and its image, which is decoded while the point moves.
 
 const point = { code: null };
-const shown = { code: null, image: null }; // what the last decode was of, and gave
+const shown = { code: null, image: null }; // the code of the last decode and its image
 
 const pointCanvas = document.getElementById("now");
 const refresh = latest(async () => {
@@ -20,7 +20,7 @@ function setPoint(code) {
   return refresh();
 }
 
-/** Move the point on the map: on the first two axes alone, or, if it stays on the dots, to the nearest of them. */
+/** Move the point on the map: along the first two axes, or to the nearest dot if it jumps from dot to dot. */
 function walkTo(x, y) {
   x = Math.min(map.high[0], Math.max(map.low[0], x));
   y = Math.min(map.high[1], Math.max(map.low[1], y));
@@ -31,7 +31,7 @@ function walkTo(x, y) {
 const signed = (value) => (value < -0.005 ? "−" : value > 0.005 ? "+" : "") + Math.abs(value).toFixed(2);
 
 let speaking = 0;
-/** Say where the point is: at once in the text, once it rests to who listens. */
+/** Say where the point is: in the text at once, and to screen readers when the point has stopped. */
 function describePoint() {
   const at = coordinatesOf(point.code);
   const axes = [...at.slice(0, 2)].map((value, k) => `axis ${k + 1}: ${signed(value)} σ`);

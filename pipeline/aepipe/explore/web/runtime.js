@@ -1,4 +1,4 @@
-// The graphs at work: ONNX Runtime's WebAssembly from the page or the network, one session a graph, one run at a time.
+// Runs the graphs by ONNX Runtime's WebAssembly, from the page or the network: one session per graph, one run at a time.
 
 const bundle = JSON.parse(document.getElementById("bundle").textContent);
 const [channels, height, width] = bundle.shape;
@@ -7,7 +7,7 @@ const sessions = new Map();
 const decodeTimes = []; // milliseconds of the last single decodes
 let lastRun = Promise.resolve();
 
-/** Bytes of gzipped base64. */
+/** The bytes that a text holds as base64 of gzip. */
 async function unpack(text) {
   const binary = atob(text.trim());
   const bytes = new Uint8Array(binary.length);
@@ -20,7 +20,7 @@ async function unpackFloats(text) {
   return new Float32Array((await unpack(text)).buffer);
 }
 
-/** What the browser lacks to run this page, in words; "" if nothing. */
+/** Name what the browser lacks to run this page; "" if it lacks nothing. */
 function missing() {
   if (typeof WebAssembly !== "object") return "WebAssembly";
   if (typeof DecompressionStream !== "function") return "DecompressionStream";
@@ -31,13 +31,13 @@ async function startRuntime() {
   if (typeof ort === "undefined") throw new Error("ONNX Runtime could not be loaded: this page needs a network");
   const [module, wasm] = await Promise.all(["module", "wasm"].map(runtimeFile));
   ort.env.logLevel = "error";
-  ort.env.wasm.numThreads = 1; // threads need headers that a file does not have
+  ort.env.wasm.numThreads = 1; // threads need HTTP headers, which a page from the disk does not have
   ort.env.wasm.wasmBinary = wasm.buffer;
   ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([module], { type: "text/javascript" })) };
   await Promise.all([session("encoder"), session("decoder")]);
 }
 
-/** Bytes of a file of the runtime: inlined, or from the network, where the browser checks its hash. */
+/** The bytes of a file of the runtime: from the page, or from the network, in which case the browser checks the hash. */
 async function runtimeFile(name) {
   if (!bundle.cdn) {
     const element = document.getElementById(name);
@@ -58,7 +58,7 @@ function session(graph) {
   return sessions.get(graph);
 }
 
-/** One graph with one input and one output on `values` of shape `dims`; resolves to its numbers. */
+/** Run a graph with one input and one output on `values` of shape `dims`; resolves to the numbers of the output. */
 function run(graph, values, dims) {
   const result = lastRun.then(async () => {
     const opened = await session(graph);
@@ -72,7 +72,7 @@ function run(graph, values, dims) {
 
 const encode = (image) => run("encoder", image, [1, channels, height, width]);
 
-/** The image of one code, as numbers in 0..1 [C, H, W]. */
+/** Decode one code; resolves to the image, numbers in 0..1 [C, H, W]. */
 async function decode(code) {
   await session("decoder");
   await lastRun;
@@ -92,12 +92,12 @@ function medianDecodeTime() {
 const fromNoise = (density, noise, count) =>
   run(`sample/${density}`, noise, [count, bundle.densities[density].features]);
 
-// Work that is asked for faster than it is done.
+// From here on: work that may be requested faster than it can be done.
 
 const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
 const running = new Set();
 
-/** Count a promise among what is being computed, and show its failure. */
+/** Count a promise as running work until it is settled, and show its error if it fails. */
 function track(promise) {
   const tracked = promise.catch(fail).finally(() => running.delete(tracked));
   running.add(tracked);
@@ -105,8 +105,8 @@ function track(promise) {
 }
 
 /**
- * A function that runs `work`, and that runs it once more if it was called meanwhile, however often. `work` is given a
- * function that says whether it is outdated already.
+ * Returns a function that runs `work`. If it is called while `work` runs, once or often, `work` runs once more afterwards.
+ * `work` is given a function that says whether this run is outdated already.
  */
 function latest(work) {
   let wanted = false;

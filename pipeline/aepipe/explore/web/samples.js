@@ -1,4 +1,4 @@
-// New images: noise through a density and the decoder.
+// New images: a density turns noise into codes, and the decoder turns these into images.
 
 const SAMPLES = pixelCount <= 4096 ? 24 : 12;
 const samples = { density: 0, temperature: 1, seed: 0, noise: null, codes: null, images: [] };

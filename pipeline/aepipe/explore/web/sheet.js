@@ -1,6 +1,6 @@
-// Drawing an image of one's own.
+// The sheet on which users draw their own image.
 
-/** A sheet to draw on, for small grey images: ink as bright or dark as in the examples. */
+/** Set up the sheet, for models of small grey images. Its ink is bright on dark or dark on bright, as in the examples. */
 function setUpDrawing() {
   const sheet = document.getElementById("sheet");
   const open = document.getElementById("draw");
@@ -13,7 +13,7 @@ function setUpDrawing() {
   const context = sheet.getContext("2d", { willReadFrequently: true });
   Object.assign(context, { lineCap: "round", lineJoin: "round", lineWidth: (0.085 * (sheet.width + sheet.height)) / 2 });
   let entry = null;
-  let last = null; // where the stroke is
+  let last = null; // where the stroke has come to; null if no stroke is being drawn
   let drawn = false;
   const update = latest(async () => {
     if (!drawn) return;

@@ -127,7 +127,7 @@ def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
             tuple(torch.zeros(2, *map(int, each)) for each in sizes),
             input_names=[f"in{index}" for index in range(count)],
             output_names=[f"out{index}" for index in range(count)],
-            # Batches of their own, so that no graph takes its size from another's input.
+            # Each graph has its own batch symbol, so that none takes its size from another's input.
             dynamic_shapes=(tuple({0: torch.export.Dim(f"{BATCH}{index}")} for index in range(count)),),
             opset_version=OPSET,
             dynamo=True,

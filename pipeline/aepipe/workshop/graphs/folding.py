@@ -1,7 +1,7 @@
-"""Affine steps around a linear layer, folded into its weights: standardisation, scales and shifts, batch norms.
+"""Folds affine steps around a linear layer into its weights: standardisation, scales and shifts, batch norms.
 
-conv(a·x + b) and a·conv(x) + b are convolutions themselves, of other weights and another bias: what is folded costs nothing
-when the graph runs. Computed in float64, so that the result differs by rounding only.
+conv(a·x + b) and a·conv(x) + b are again convolutions, with other weights and another bias. So a folded step costs nothing
+when the graph runs. The new weights are computed in float64, so that the results differ only by rounding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fold(graph: ir.Graph) -> None:
 
 
 def _fold_after(graph: ir.Graph, layer: Linear) -> bool:
-    """Fold the step that follows, if it is affine."""
+    """Fold the step after the layer, if it is affine; return whether it was folded."""
     output = layer.node.outputs[0]
     after = only_reader(output)
     step = None if after is None else _affine(after, output, layer.outputs, layer.node.op_type != "Gemm")
@@ -39,7 +39,11 @@ def _fold_after(graph: ir.Graph, layer: Linear) -> bool:
 
 
 def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
-    """Fold the step that leads to the layer: a scale always, a shift unless zeros that the layer pads would need it too."""
+    """Fold the step before the layer, if it is affine; return whether it was folded.
+
+    A scale can always be folded. A shift cannot be folded into a layer that pads with zeros, nor into a transposed convolution:
+    near the border the step shifts fewer of the summed values than elsewhere, and a bias is the same everywhere.
+    """
     value = layer.node.inputs[0]
     reshape = value.producer() if value is not None and layer.node.op_type == "Gemm" else None
     flattened = reshape is not None and reshape.op_type in ("Reshape", "Flatten") and only_reader(value) is layer.node
@@ -48,7 +52,8 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
     if before is None or only_reader(value) is None:
         return False
     source = next((each for each in before.inputs if constant(each) is None), None)
-    # What is flattened on the way has lost its channels: one number for all of them, or nothing.
+    # A Reshape or Flatten between step and layer mixes channels and positions, so that a step with a number for each channel
+    # does not fit the layer's inputs any more. Then only a step with a single number for all is folded.
     channels, spatial = (1, True) if flattened else (layer.inputs, layer.node.op_type != "Gemm")
     step = None if source is None else _affine(before, source, channels, spatial)
     if source is None or step is None:
@@ -65,7 +70,7 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
 
 
 def _affine(node: ir.Node, value: ir.Value, channels: int, spatial: bool) -> Affine | None:
-    """Scale and shift that `node` applies to `value` [N, channels] or, if spatial, [N, channels, H, W]; None if it does more."""
+    """Scale and shift of `value`, [N, channels] or if `spatial` [N, channels, H, W], by `node`; None if it does anything else."""
     if node.op_type == "BatchNormalization":
         return _batch_norm(node)
     if node.op_type not in ("Add", "Sub", "Mul", "Div"):
@@ -85,7 +90,7 @@ def _affine(node: ir.Node, value: ir.Value, channels: int, spatial: bool) -> Aff
 
 
 def _broadcasts(array: Array, channels: int, spatial: bool) -> bool:
-    """Whether it holds one number for all or one per channel, and does not enlarge what it is broadcast against."""
+    """Whether `array` holds one number for all channels or one for each, and broadcasting it adds no dimensions to the value."""
     most = 4 if spatial else 2
     per_channel = array.shape[-3:] == (channels, 1, 1) if spatial else array.shape[-1:] == (channels,)
     return array.ndim <= most and (array.size == 1 or (array.size == channels and per_channel))

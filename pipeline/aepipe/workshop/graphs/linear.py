@@ -1,4 +1,4 @@
-"""A linear layer of an exported graph, with its weights in one form: what folding and lowering rewrite."""
+"""A linear layer of an exported graph, with its weights in one form for all kinds; folding and lowering rewrite such layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Linear:
 
     @classmethod
     def of(cls, node: ir.Node) -> Linear | None:
-        """The layer that a node is, or None: another operator, computed weights, padding that depends on the input."""
+        """The layer of a node; None for another operator, for computed weights, and for padding that depends on the input."""
         if node.op_type not in ("Conv", "ConvTranspose", "Gemm") or _unusual(node):
             return None
         weight = constant(node.inputs[1])
@@ -48,12 +48,12 @@ class Linear:
 
     @property
     def inputs(self) -> int:
-        """Channels in."""
+        """The number of input channels."""
         return int(self.weight.shape[0] * self.weight.shape[2])
 
     @property
     def outputs(self) -> int:
-        """Channels out."""
+        """The number of output channels."""
         return int(self.weight.shape[0] * self.weight.shape[1])
 
     @property
@@ -65,7 +65,7 @@ class Linear:
         return any(integers(self.node, "pads", []))
 
     def replace(self, graph: ir.Graph, weight: Array, bias: Array) -> None:
-        """Give the node another weight and bias, in the forms above."""
+        """Give the node another weight and bias, in the forms that the class describes."""
         self.weight, self.bias = weight, bias
         if self.node.op_type == "Conv":
             stored = weight.reshape(-1, *weight.shape[2:])
@@ -87,13 +87,13 @@ def _unusual(node: ir.Node) -> bool:
 
 
 def constant(value: ir.Value | None) -> Array | None:
-    """What a value always is, or None."""
+    """The content of a value that is constant, else None."""
     tensor = None if value is None else ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 
 
 def new_constant(graph: ir.Graph, array: Array, stem: str) -> ir.Value:
-    """A new initializer, named by its stem and, where that is taken, a number; floating-point arrays become float32."""
+    """A new initializer named `stem`, with a number behind it if that name is taken; floats are stored as float32."""
     kept = array.astype(np.float32) if array.dtype.kind == "f" else array
     stem = re.sub(r"(weight|bias)\.\d+$", r"\1", stem)
     name, count = stem, 2
@@ -115,13 +115,16 @@ def integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
 
 
 def only_reader(value: ir.Value | None) -> ir.Node | None:
-    """The one node that reads a value, unless the value is an output of the graph too."""
+    """The only node that reads a value; None if there are several, or if the value is an output of the graph."""
     uses = [] if value is None or value.is_graph_output() else value.uses()
     return uses[0].node if len(uses) == 1 else None
 
 
 def bypass(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
-    """Remove a node of one output; what read that reads `value` instead, which takes its name if it left the graph."""
+    """Remove a node with one output; all that read this output read `value` instead.
+
+    If it was an output of the graph, `value` becomes the output and takes its name.
+    """
     output = node.outputs[0]
     if output.is_graph_output():
         value.name, output.name = output.name, None

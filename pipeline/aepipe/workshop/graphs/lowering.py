@@ -1,9 +1,10 @@
-"""Transposed convolutions as convolutions, exactly: faster where a runtime has good kernels for Conv only.
+"""Rewrites transposed convolutions as convolutions that compute the same. Runtimes with good kernels only for Conv get faster.
 
 docs/lowering.md derives what is done here. In one dimension, with kernel k, stride s and padding p, a transposed convolution is
-y[o] = Σ_j x[j]·w[o + p − s·j]. With s = 1 that is a convolution with the flipped kernel. With s > 1 each remainder of
-(o + p) mod s, a phase, reads its own taps of the kernel; all phases are one convolution with s times the channels, which
-DepthToSpace then interleaves. All bounds are constants: chains of Shape and Gather cost more than they save.
+y[o] = Σ_j x[j]·w[o + p − s·j]. With s = 1 that is a convolution with the flipped kernel. With s > 1 the outputs o fall into s
+phases, one for each remainder of (o + p) mod s, and each phase reads its own taps (weights) of the kernel. One convolution with
+s times the channels computes all phases, and DepthToSpace interleaves them. All sizes are written into the graph as constants,
+because nodes such as Shape and Gather, which would compute them, cost more than they save.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ from aepipe._types import Array
 from .folding import fold
 from .linear import Linear, constant, integers, new_constant, only_reader
 
-LEAST = 250_000  # multiplications of a layer for one image
-LANES = 16  # channels that a vector unit computes at once: fewer cost as much
-WORTH = 0.7  # share of the arithmetic below which a blocked convolution pays for its shuffle
-POINTWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmoid")  # fused into a Conv that they follow
-MOST_BLOCK = 5
-END = np.iinfo(np.int64).max
+LEAST = 250_000  # a layer with fewer multiplications for one image stays as it is
+LANES = 16  # a vector unit computes so many channels at once, so that fewer channels take as long
+WORTH = 0.7  # blocks are used if they need at most this share of the arithmetic, because their shuffle takes time too
+# Runtimes compute these functions together with the Conv before them.
+POINTWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Elu", "HardSigmoid")
+MOST_BLOCK = 5  # the largest side of a block that is tried
+END = np.iinfo(np.int64).max  # as the end of a Slice this means: up to the last position
 
 
 def lower(model: onnx.ModelProto, least: int = LEAST) -> onnx.ModelProto:
-    """The same function with affine steps folded and transposed convolutions of two dimensions as convolutions.
+    """A model that computes the same, with affine steps folded and two-dimensional transposed convolutions as convolutions.
 
-    Layers of fewer than `least` multiplications per image stay transposed: the shuffle would cost more than it saves. What has
-    no constant weights stays as it is too. Results differ from the original's by rounding.
+    A layer with fewer than `least` multiplications per image stays transposed, because the shuffle would cost more than it
+    saves. A layer whose weights are not constant stays too. The results differ from the original's only by rounding.
     """
     rewritten = ir.serde.deserialize_model(model)
     fold(rewritten.graph)
@@ -55,21 +57,28 @@ def _each(model: ir.Model, operator: str, rewrite: Callable[[ir.Graph, Linear], 
 
 @dataclass
 class Along:
-    """One dimension of a transposed convolution, as a convolution of its phases."""
+    """How a convolution replaces a transposed one along one dimension: what it pads, and what is cropped from its result.
 
-    begin: int  # padding
-    end: int
-    first: int  # of what is shuffled together, where the result begins
-    excess: int  # and how much of it lies behind the result's end
+    The convolution computes all phases at each of its positions. Interleaved, one position gives `stride` outputs in a row.
+
+    Example: kernel 4, stride 2, pads (1, 1) makes all four fields 1. Three inputs and a zero at each end give 4 positions of a
+    kernel with 2 taps, so 8 outputs; without the first and the last one, the 6 outputs of the transposed convolution remain.
+    """
+
+    begin: int  # how many zeros the convolution adds before the first input
+    end: int  # how many zeros it adds after the last input
+    first: int  # how many of the interleaved outputs are cropped at the beginning
+    excess: int  # how many of them are cropped at the end
 
     @classmethod
     def of(cls, kernel: int, stride: int, pads: tuple[int, int], extra: int) -> Along:
-        """`kernel` is dense (dilation filled in), `extra` the output padding."""
-        taps = ceil(kernel / stride)  # of the kernel of one phase
-        skipped = min(pads[0] // stride, taps - 1)  # positions that padding cuts off whole
+        """From a transposed convolution: `kernel` is its size with the dilation filled in, `extra` its output padding."""
+        taps = ceil(kernel / stride)  # the size of the kernel of one phase
+        skipped = min(pads[0] // stride, taps - 1)  # positions that are not computed: all their outputs are padding
         first = pads[0] - stride * skipped
-        beyond = first + kernel - stride - pads[0] - pads[1] + extra  # how far the result reaches beyond stride · input
-        count = ceil(beyond / stride)  # positions beyond the input's
+        # The result ends `beyond` outputs after the stride · inputs-th of the interleaved outputs (before it, if negative).
+        beyond = first + kernel - stride - pads[0] - pads[1] + extra
+        count = ceil(beyond / stride)  # how many more positions than inputs are needed
         end = skipped + count
         return cls(taps - 1 - skipped, max(end, 0), first, stride * (count + max(-end, 0)) - beyond)
 
@@ -83,7 +92,7 @@ def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
         _lower_to_gemm(graph, layer, after, dilations, pads)
         return
     if (before and prod(before) * layer.weight.size < least) or (strides[0] != strides[1] and not after):
-        return  # DepthToSpace has one block size for both dimensions, and without it the sizes are needed
+        return  # DepthToSpace needs equal strides, and any other shuffle needs constant sizes
     weight = layer.weight
     if strides != [1, 1]:
         weight, dilations = _dense(weight, dilations), [1, 1]
@@ -99,7 +108,7 @@ def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
 
 
 def _dense(weight: Array, dilations: list[int]) -> Array:
-    """The kernel with the zeros that dilation leaves out filled in."""
+    """The kernel with a dilation of 1: the gaps between its taps are filled with zeros."""
     kernel = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[3:], strict=True)]
     dense = np.zeros((*weight.shape[:3], *kernel))
     dense[..., :: dilations[0], :: dilations[1]] = weight
@@ -107,7 +116,7 @@ def _dense(weight: Array, dilations: list[int]) -> Array:
 
 
 def _phases(weight: Array, strides: list[int]) -> Array:
-    """Kernels of the phases, flipped: [groups, out · s0 · s1, in, taps0, taps1], the phases of one channel side by side."""
+    """The flipped kernels of all phases, [groups, out · s0 · s1, in, taps0, taps1]; the phases of one channel are neighbours."""
     groups, outputs, inputs, k0, k1 = weight.shape
     (s0, s1), (t0, t1) = strides, (ceil(k0 / strides[0]), ceil(k1 / strides[1]))
     padded = np.pad(weight, [(0, 0)] * 3 + [(0, t0 * s0 - k0), (0, t1 * s1 - k1)])
@@ -116,7 +125,7 @@ def _phases(weight: Array, strides: list[int]) -> Array:
 
 
 def _lower_to_gemm(graph: ir.Graph, layer: Linear, sizes: list[int], dilations: list[int], pads: list[int]) -> None:
-    """A map of one position becomes one kernel, cut to the output's size: a matrix product."""
+    """For an input map of one position: its output is the kernel, cut to the output's size, so a matrix product computes it."""
     dense = _dense(layer.weight, dilations)[..., pads[0] :, pads[1] :][..., : sizes[0], : sizes[1]]
     groups, outputs, inputs = dense.shape[:3]
     kernel = np.zeros((groups, outputs, inputs, *sizes))
@@ -130,7 +139,7 @@ def _lower_to_gemm(graph: ir.Graph, layer: Linear, sizes: list[int], dilations: 
 
 
 def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
-    """A convolution to a few channels, in blocks of b·b positions at once: stride b, kernel k + b − 1, b² times the channels."""
+    """Let a convolution with few output channels compute b·b positions at once: stride b, kernel k + b − 1, b² · channels."""
     node = layer.node
     pads, before, after = integers(node, "pads", [0] * 4), _sizes(node.inputs[0]), _sizes(node.outputs[0])
     ones = integers(node, "strides", [1, 1]) + integers(node, "dilations", [1, 1]) + [layer.groups]
@@ -154,29 +163,29 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
 
 
 def _cost(layer: Linear, sizes: list[int], block: int) -> int:
-    """Arithmetic of a map in blocks, where fewer channels than LANES cost as much as LANES."""
+    """The arithmetic of a map that is computed in blocks; the channels are rounded up to a multiple of LANES."""
     channels = ceil(layer.outputs * block**2 / LANES) * LANES
     return channels * prod(ceil(size / block) * (k + block - 1) for size, k in zip(sizes, layer.kernel, strict=True))
 
 
 def _sizes(value: ir.Value | None) -> list[int] | None:
-    """Height and width of a value, where they are constants."""
+    """Height and width of a value [N, C, H, W], or None if they are not constants."""
     shape = None if value is None else value.shape
     sizes = [] if shape is None else [size for size in list(shape)[2:] if isinstance(size, int)]
     return sizes if shape is not None and len(sizes) == len(shape) - 2 == 2 else None
 
 
 class _Replacement:
-    """Nodes that take the place of a layer and of the pointwise function that follows it."""
+    """Collects the nodes that replace a layer and the pointwise function that follows it."""
 
     def __init__(self, graph: ir.Graph, layer: Linear):
         self.graph, self.layer = graph, layer.node
-        self.last = layer.node  # of those that go
+        self.last = layer.node  # the last of the nodes that are replaced
         self.name = layer.node.inputs[1].name or "weight"
         self.tape = ir.tape.Tape(graph)
 
     def conv(self, weight: Array, bias: Array, settings: dict[str, Any]) -> ir.Value:
-        """`weight` as Linear has it."""
+        """A Conv on the layer's input; `weight` has the form of `Linear.weight`."""
         stored = new_constant(self.graph, weight.reshape(-1, *weight.shape[2:]), self.name)
         inputs = [self.layer.inputs[0], stored, new_constant(self.graph, bias, f"{self.name}_bias")]
         return self.tape.op("Conv", inputs, {"kernel_shape": list(weight.shape[3:]), **settings})
@@ -191,7 +200,10 @@ class _Replacement:
         return self.tape.op("Gemm", [flat, *constants])
 
     def pointwise(self, value: ir.Value) -> ir.Value:
-        """The function that follows the layer, where it can be fused: before the shuffle, to which it is all one."""
+        """Apply the function that follows the layer, if it can be fused. It works on `value`, which is not shuffled yet.
+
+        That changes nothing, because the shuffle only moves values.
+        """
         after = only_reader(self.layer.outputs[0])
         bounds = [] if after is None else list(after.inputs[1:])
         if after is None or after.op_type not in POINTWISE or any(each and constant(each) is None for each in bounds):
@@ -200,7 +212,10 @@ class _Replacement:
         return self.tape.op(after.op_type, [value, *bounds], dict(after.attributes))
 
     def shuffle(self, value: ir.Value, blocks: list[int], sizes: list[int]) -> ir.Value:
-        """Channels that belong side by side: [N, C·b0·b1, H, W] to [N, C, H·b0, W·b1], `sizes` where b0 and b1 differ."""
+        """Interleave blocks of channels: [N, C·b0·b1, H, W] becomes [N, C, H·b0, W·b1].
+
+        `sizes` is the height and width of the result; it is needed only if b0 and b1 differ.
+        """
         b0, b1 = blocks
         if b0 == b1:
             return value if b0 == 1 else self.tape.op("DepthToSpace", [value], {"blocksize": b0, "mode": "CRD"})
@@ -220,7 +235,7 @@ class _Replacement:
         return self.tape.op("Slice", [value, *constants])
 
     def take_over(self, value: ir.Value) -> None:
-        """Put the new nodes where the old ones are; `value` is their result."""
+        """Replace the old nodes by the new ones; `value` is the result of the new ones."""
         old = self.last.outputs[0]
         value.shape, value.type = old.shape, old.type
         removed = list(dict.fromkeys([self.layer, self.last]))

@@ -1,7 +1,8 @@
-"""Encoder and decoder in int8 and fp16 beside fp32, each behind a gate: how much the reconstruction error may rise.
+"""Makes encoder and decoder in int8 and fp16, and accepts them only if the reconstruction error rises no more than allowed.
 
-int8 is static quantisation in QDQ form (Jacob et al., CVPR 2018): unsigned activations whose ranges calibration images give,
-signed weights with one scale per output channel. Layers that cost too much accuracy stay fp32. fp16 keeps fp32 inputs and outputs.
+int8 is static quantisation in QDQ form (Jacob et al., CVPR 2018). Activations are unsigned, and calibration images give their
+ranges; weights are signed, with one scale per output channel. Layers that cost too much accuracy stay fp32. fp16 graphs have
+fp32 inputs and outputs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .lowering import lower
 
 BATCH = 64
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-KEPT_AT_MOST = 0.5  # share of the layers that may stay fp32: with more of them int8 is not worth its file
+KEPT_AT_MOST = 0.5  # the share of layers that may stay fp32; with more of them, an int8 file is not worth having
 
 Graphs = Mapping[Role, Path]  # role to file
 
@@ -49,7 +50,7 @@ class TrialImages:
 
 @dataclass
 class Verdict:
-    """What a precision costs; `accepted` if the error rose by no more than it may."""
+    """What a precision costs; `accepted` is True if the error rose by no more than allowed."""
 
     precision: str
     mse: float
@@ -60,7 +61,7 @@ class Verdict:
 
     @property
     def rise(self) -> float:
-        """Relative."""
+        """How much larger the error is than in fp32, as a share of that error."""
         return self.mse / self.fp32 - 1
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +71,8 @@ class Verdict:
 def make(precision: str, graphs: Graphs, images: TrialImages, max_drop: float, *, lowered: bool) -> Verdict:
     """Write `encoder.PRECISION.onnx` and `decoder.PRECISION.onnx` beside the fp32 files, and judge them.
 
-    `lowered`: the fp32 graphs are, so that int8 is lowered all the way. Raises AepipeError where the tools cannot convert a graph.
+    With `lowered` the fp32 graphs were lowered before, and for int8 all their layers are lowered. Raises AepipeError if the
+    tools cannot convert a graph.
     """
     hint = f"export without {precision}, or use another encoder or decoder; {DEBUG}"
     with foreign(f"the graphs cannot be converted to {precision}", hint):
@@ -86,7 +88,7 @@ def _make(precision: str, graphs: Graphs, images: TrialImages, max_drop: float, 
             _write(_half(model), precision, out[role])
         mse = reconstruction_error(out, images)
         return Verdict(precision, mse, fp32, mse <= fp32 * (1 + max_drop), [], out)
-    if lowered:  # the small transposed convolutions too: those are never quantised
+    if lowered:  # also the small transposed convolutions, because the tools do not quantise transposed ones
         models = {role: lower(model, least=0) for role, model in models.items()}
     return _int8(models, graphs, out, images, fp32, max_drop)
 
@@ -99,7 +101,7 @@ def _int8(
     fp32: float,
     most: float,
 ) -> Verdict:
-    """All layers in int8 and, while that costs too much, without those that cost most."""
+    """Put all layers into int8; while that costs too much, put those back to fp32 that cost most, one after the other."""
     codes = _run(graphs["encoder"], images.images)
     given = {"encoder": images.images, "decoder": codes}
 
@@ -109,7 +111,7 @@ def _int8(
             _write(_quantised(model, given[role], names), "int8", out[role])
         return reconstruction_error(out, images)
 
-    # By role too: nodes of encoder and decoder may share a name.
+    # A layer is known by its role and its name, because a node of the encoder may have the same name as one of the decoder.
     nodes = [(role, node) for role, model in models.items() for node in model.graph.node]
     layers = [(role, node.name) for role, node in nodes if node.op_type in LAYERS]
     kept: list[tuple[Role, str]] = []
@@ -139,7 +141,7 @@ def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.Mo
     with TemporaryDirectory() as folder, _silence():
         path = str(Path(folder) / "int8.onnx")
         quantize_static(
-            onnx.ModelProto.FromString(model.SerializeToString()),  # it changes what it is given
+            onnx.ModelProto.FromString(model.SerializeToString()),  # a copy, because the tool changes its argument
             path,
             Batches(),
             quant_format=QuantFormat.QDQ,
@@ -151,7 +153,7 @@ def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.Mo
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without the tools' advice on how to call them, which is not for our user."""
+    """Silence the tools in this block: they advise how to call them, which is not meant for our user."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -167,12 +169,12 @@ def _half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     with _silence():
         converted = convert_float_to_float16(model, keep_io_types=True)
-    # It casts a value anew, under the same name, for each node that wants it back as float32: one is enough.
+    # The converter adds a cast of the same value, under the same name, for each node that reads it as float32. One is enough.
     once = {node.output[0]: node for node in converted.graph.node}
     del converted.graph.node[:]
     converted.graph.node.extend(once.values())
     half = ir.serde.deserialize_model(converted)
-    TopologicalSortPass()(half)  # the converter leaves its casts at the end
+    TopologicalSortPass()(half)  # the converter puts its casts at the end of the graph
     return ir.serde.serialize_model(half)
 
 
@@ -191,7 +193,7 @@ def reconstruction_error(graphs: Graphs, images: TrialImages) -> float:
 
 
 def speed(graphs: Graphs, fp32: Graphs, images: Array, rounds: int = 7) -> float:
-    """How many times as fast as fp32 one batch is reconstructed on this machine: the median of pairs."""
+    """How many times as fast as fp32 these graphs reconstruct a batch on this machine: the median over paired measurements."""
     batch = np.resize(images, (BATCH, *images.shape[1:]))
     both = [{role: _open(path) for role, path in each.items()} for each in (graphs, fp32)]
 
@@ -207,7 +209,7 @@ def speed(graphs: Graphs, fp32: Graphs, images: Array, rounds: int = 7) -> float
 
 
 def report(verdict: Verdict, times: float) -> None:
-    """One line for a person."""
+    """Tell the user the verdict in one line."""
     kept = f", {len(verdict.fp32_layers)} layers kept in fp32" if verdict.fp32_layers else ""
     fast = (
         f"{times:.2f} × as fast as fp32 here" if times > 1 else f"not faster than fp32 on this machine ({times:.2f} ×)"

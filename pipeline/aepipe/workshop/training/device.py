@@ -1,4 +1,4 @@
-"""Which device trains and in which number format: what is fast on this machine."""
+"""Chooses the device and the number format that are fast for training on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .model import Autoencoder
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where torch has it, else the CPU. A device that is named is that device or an error."""
+    """`auto` is CUDA if torch has it, else the CPU. Raises BadInput if a named device is unknown or not there."""
     if name not in ("auto", "cpu", "cuda"):
         raise BadInput(f"device {name!r} is unknown", "known: auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
@@ -38,10 +38,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 def wants_channels_last(model: Autoencoder, images: Tensor) -> bool:
     """Whether the model runs in the channels-last layout, the faster one for convolutions.
 
-    A network that uses `view` where it needs `reshape` does not: it trains in the ordinary layout.
+    A network that uses `view` where it needs `reshape` fails in it, and so trains in the ordinary layout.
     """
     model.to(memory_format=torch.channels_last)
-    model.eval()  # what a batch norm has seen must not depend on this trial
+    model.eval()  # so this trial does not change the statistics of a batch norm
     try:
         model.losses(images, images)["loss"].backward()
         return True

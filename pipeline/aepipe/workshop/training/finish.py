@@ -1,4 +1,4 @@
-"""What a run computes when its epochs are over: codes, held-out images, metrics, densities."""
+"""Computes what a run holds besides weights when its epochs are over: codes, held-out images, metrics, densities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ VALIDATION_STREAM = 0  # epochs count from 1, so this generator is never used fo
 
 @torch.no_grad()
 def validation_error(model: Autoencoder, data: TrainingData, corrupt: Corrupt | None, seed: int, bf16: bool) -> float:
-    """Mean squared error per pixel on 0..1 of the validation images; with a corruption, of restoring them."""
+    """Mean squared error per pixel, on the scale 0..1, of the validation images: of reconstructing them or, with a
+    corruption, of restoring them. NaN if a code is not finite."""
     model.eval()
     total = 0.0
     for images, target in data.pairs(data.validation, BATCH, corrupt, [seed, VALIDATION_STREAM]):
@@ -41,7 +42,7 @@ def validation_error(model: Autoencoder, data: TrainingData, corrupt: Corrupt | 
 
 
 def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
-    """Write codes, held-out images, densities and metrics of the best weights, and mark the run as finished."""
+    """Write codes, held-out images, densities and metrics, computed with the best weights, and mark the run as finished."""
     model = run.model().to(data.device)
     codes = _codes(model, data)
     labels = data.source.labels
@@ -62,7 +63,7 @@ def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
 
 
 def _draw(run: RunFolder, metrics: dict[str, Any]) -> None:
-    """The training curve, where there is one and matplotlib is installed."""
+    """Draw the training curve, if there is more than one epoch and matplotlib is installed."""
     history = run.history
     if len(history) > 1:
         subtitle = f"d = {run.latent} · {metrics['split']} MSE {metrics['mse']:.5f} after {len(history)} epochs"
@@ -77,7 +78,7 @@ def _codes(model: Autoencoder, data: TrainingData) -> np.ndarray:
 
 
 def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Corrupt | None) -> dict[str, Any]:
-    """Of the test images where the data has a test split of its own, else of the validation images, in fp32."""
+    """The metrics in fp32, of the test images if the data have a test split, else of the validation images."""
     facts, history = run.config["data"], run.history
     best = min(history, key=lambda row: row["validation_mse"])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}

@@ -1,6 +1,6 @@
-"""The training loop: it reads from top to bottom, can be killed at any moment, and resumes exactly.
+"""The training loop. It can be killed at any moment and then resumes exactly. Its methods stand in the order of their calls.
 
-Everything random in an epoch follows from the seed and the epoch, so a checkpoint needs no generator states.
+All random numbers of an epoch follow from the seed and the number of the epoch, so a checkpoint needs no generator states.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .training_data import TrainingData
 
 STEPS_BETWEEN_CHECKS = 50
 
-R = TypeVar("R", bound=RunFolder)  # a run with whatever its caller has added comes back as it was given
+R = TypeVar("R", bound=RunFolder)  # `train` returns the run that it was given, which may be of a subclass
 
 
 @dataclass
 class State:
-    """Where training stands: what a checkpoint holds beside its tensors."""
+    """How far training has come; a checkpoint holds this beside its tensors."""
 
     epoch: int = 0
     stopped: bool = False
@@ -46,7 +46,7 @@ class State:
 
 
 def train(run: R, data: TrainingData, recipe: Recipe, show: bool) -> R:
-    """Train from where the run stands to the end of the recipe, then compute codes, metrics and densities."""
+    """Train from the run's last checkpoint to the end of the recipe, then compute codes, metrics and densities."""
     devices = [data.device] if data.device.type == "cuda" else []
     fast_convolutions = torch.backends.cudnn.flags(enabled=True, benchmark=True)
     with torch.random.fork_rng(devices=devices), fast_convolutions, kept_heap():
@@ -54,7 +54,7 @@ def train(run: R, data: TrainingData, recipe: Recipe, show: bool) -> R:
 
 
 class Training(Generic[R]):
-    """One call of `train`: the model, its optimiser and where they stand."""
+    """One call of `train`: the model, its optimiser and how far they have come."""
 
     def __init__(self, run: R, data: TrainingData, recipe: Recipe, show: bool):
         self.run, self.data, self.recipe, self.show = run, data, recipe, show
@@ -92,7 +92,7 @@ class Training(Generic[R]):
         return self.run
 
     def _begin_alike(self) -> None:
-        """The first process's weights for all: also where a closed form was fitted or a network ignores the seed."""
+        """Give all processes the weights of the first: only it fits closed forms, and a network may ignore the seed."""
         weights = self.team.from_first(lambda: {key: value.cpu() for key, value in self.model.state_dict().items()})
         load_state(self.model, weights, f"the model of {self.run.directory}")
 
@@ -121,7 +121,7 @@ class Training(Generic[R]):
         seed, size = self.recipe.seed, self.recipe.batch_size
         rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
         steps = math.ceil(len(rows) / size)
-        # A cosine's length is that of the recipe the run began with, also where it is ended early.
+        # The cosine has the length of the recipe that the run began with, even if a resumed run shall end earlier.
         whole = self.run.config["recipe"]["epochs"] * steps
         torch.manual_seed(seed * 1_000_003 + epoch + (self.team.rank << 40))  # noise differs between processes
         self.model.train()
@@ -129,7 +129,7 @@ class Training(Generic[R]):
         done, started, lr = 0, time.monotonic(), 0.0
         for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
             lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
-            count = min(size, len(rows) - done)  # of the whole batch, of which a process of a team has a share
+            count = min(size, len(rows) - done)  # images in the whole batch; `images` may be this process's share
             for name, value in self._step(images, target, lr, len(images) / count).items():
                 sums[name] = sums.get(name, 0) + value.detach() * len(images)
             done += count
@@ -143,7 +143,7 @@ class Training(Generic[R]):
         return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
 
     def _step(self, images: Tensor, target: Tensor, lr: float, weight: float) -> dict[str, Tensor]:
-        """One step on images that are the part `weight` of a batch; there may be none."""
+        """One step. `images` are the share `weight` of the whole batch, and may be empty."""
         assert self.optimiser is not None
         (group,) = self.optimiser.param_groups
         group["lr"] = lr
@@ -161,8 +161,10 @@ class Training(Generic[R]):
         self.state = self.team.from_first(lambda: self._record(row))
 
     def _record(self, row: dict[str, Any]) -> State:
-        """Validate, keep the best weights, write the metrics, call the hooks, write the checkpoint: in this order, so that
-        whatever a kill leaves behind is completed by repeating the epoch."""
+        """Validate, keep the best weights, write the metrics, call the hooks, and last write the checkpoint.
+
+        After a kill at any point of this, the resumed run repeats the epoch and so completes what is missing.
+        """
         bf16 = self.recipe.precision == "bf16"
         row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
         if not math.isfinite(row["validation_mse"]):
@@ -201,7 +203,7 @@ class Training(Generic[R]):
         for name, value in self.saved_optimiser.items():
             _, index, key = name.split(".")
             like = trained[int(index)]
-            # In the layout of its parameter: the fused optimiser pairs them element by element in memory.
+            # The state must have the memory layout of its parameter: the fused optimiser pairs them element by element.
             same = value.shape == like.shape
             state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if same else value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})

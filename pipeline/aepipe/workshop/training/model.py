@@ -18,7 +18,7 @@ from aepipe.files.staged import replacing
 
 
 class Autoencoder(nn.Module):
-    """Images in 0..1 to codes and back; the networks themselves see standardised images.
+    """Turns images in 0..1 into codes and back; the networks themselves see standardised images.
 
     `mean` and `std` are the scalar mean and standard deviation of the training images.
     """
@@ -62,7 +62,7 @@ def build(components: Mapping[str, Any], shape: Shape, latent: int, mean: float,
 
 @torch.no_grad()
 def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, latent: int) -> None:
-    """Run two images through, so that a component of a wrong shape is named before any training starts."""
+    """Run two images through the model, so that a component with a wrong output shape is named before training starts."""
     model.eval()
     value = torch.zeros(2, *shape)
     wanted = [model.objective.features_per_latent * latent], [latent], list(shape)
@@ -81,10 +81,10 @@ def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, l
 
 
 def fit_closed_forms(model: Autoencoder, images: Iterable[Tensor]) -> bool:
-    """Fit what has a closed form and freeze it; True if anything was fitted.
+    """Fit the networks that have a closed form and freeze them; True if anything was fitted.
 
-    `images` iterates over standardised batches in a fixed order, as often as asked. A decoder's `fit` is used only beside a
-    fitted encoder: codes that still move cannot be regressed on.
+    `images` is an iterable of standardised batches, the same in each iteration. A decoder's `fit` is used only if the encoder is
+    fitted too: it is a regression on the codes, which must not change any more.
     """
     if not hasattr(model.encoder, "fit"):
         return False
@@ -99,7 +99,7 @@ def fit_closed_forms(model: Autoencoder, images: Iterable[Tensor]) -> bool:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """The array as a tensor, copied only where torch would warn: when it cannot be written to, as memory-mapped ones."""
+    """The array as a tensor. A read-only array, such as a memory-mapped one, is copied, because torch would warn."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
@@ -112,10 +112,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, 
     for name, tensor in tensors.items():
         flat[name] = tensor.detach().cpu().contiguous()
         memory = flat[name].untyped_storage().data_ptr()
-        if memory in seen:  # tied weights: the format holds no tensor twice
+        if memory in seen:  # tied weights share memory, which the format does not allow
             flat[name] = flat[name].clone()
         seen.add(memory)
-    # Not save_file, which leaves temporary files of its own when it is killed.
+    # save_file is not used, because it leaves its own temporary files behind when it is killed.
     content = save(flat, metadata={"aepipe": json.dumps(notes)})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -136,7 +136,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load a state dict, resizing buffers whose shape was only known after fitting."""
+    """Load a state dict; buffers are resized first, because the shape of some is known only after fitting."""
     for name, buffer in list(module.named_buffers()):
         if name in tensors and tensors[name].shape != buffer.shape:
             owner, _, leaf = name.rpartition(".")

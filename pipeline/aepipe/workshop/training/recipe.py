@@ -1,4 +1,4 @@
-"""How to train: the numbers that a run is started with, checked and settled."""
+"""How to train: the settings of a run, checked and completed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .device import has_fast_bf16
 if TYPE_CHECKING:
     import torch
 
-WARM_UP = 0.1  # share of the steps over which the cosine schedule rises to its peak
+WARM_UP = 0.1  # the cosine schedule rises to its peak during this share of the steps
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Recipe:
                 raise BadInput(f"{name} {getattr(self, name)!r} is unknown", f"known: {', '.join(known)}")
 
     def settled(self, device: torch.device) -> Recipe:
-        """With `auto` replaced by what it means on this machine, so that a resumed run does the same."""
+        """The recipe with `auto` replaced by what it means on this machine, so that a resumed run does the same."""
         bf16 = self.precision == "bf16" or (self.precision == "auto" and has_fast_bf16(device))
         return replace(self, precision="bf16" if bf16 else "fp32", device=device.type)
 
 
 def learning_rate(peak: float, schedule: str, step: int, steps: int) -> float:
-    """Of one step: constant, or a linear rise to the peak followed by a cosine to zero."""
+    """The learning rate of step `step` of `steps`: constant, or a linear rise to the peak and then a cosine to zero."""
     if schedule == "constant":
         return peak
     rise = max(1, round(WARM_UP * steps))

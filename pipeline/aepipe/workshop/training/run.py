@@ -137,13 +137,13 @@ class RunFolder:
         self.require_finished()
         for record in self.config["densities_wanted"]:
             if record["name"] == parse_spec(spec, labels=True).name:
-                plugins.choose("density", record)  # says what to install, where its plugin has gone
+                plugins.choose("density", record)  # if its plugin is gone, this says what to install
         choice = plugins.choose("density", spec)
         density = fit_density(choice, self.latent, torch.from_numpy(self.codes()[0]), self.config["recipe"]["seed"])
         folder = self.directory / "density"
         folder.mkdir(exist_ok=True)
         save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), choice.record())
-        # Also wanted: training that goes on later fits it again, to the new codes.
+        # It is also noted as wanted, so that training, if it goes on later, fits it again to the new codes.
         record = {**choice.record(), "label": choice.label}
         wanted = {each["label"]: each for each in self.config["densities_wanted"]} | {choice.label: record}
         self.update(densities_wanted=list(wanted.values()), densities=list(wanted))

@@ -1,11 +1,12 @@
 """Training in several processes at once: `torchrun --standalone --nproc-per-node N -m aepipe train …`.
 
 Every process goes through the same seeded batches and computes its share of each; after every step all have the same
-weights. The first process (rank 0) alone decides, writes and speaks; a process without others is a team of one, for
-which nothing here costs anything.
+weights. Only the first process (rank 0) decides, writes files and prints. A single process is a team of one, for which nothing
+here takes any time.
 
-What a process draws at random while it trains (the noise of a `vae`, dropout) is its own, and a batch norm sees its share
-of the batch and keeps the first process's statistics: such models come out alike, not equal, for different N.
+Each process draws its own random numbers while it trains (for the noise of a `vae`, for dropout). A batch norm sees only the
+process's share of a batch, and the saved statistics are the first process's. Such models are similar for different N, but not
+equal.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# Must outlast whatever the first process does alone; that a process has died is noticed without it.
+# The others wait so long for the first process, which may work alone for hours. If a process dies, they notice it without this.
 TIMEOUT = timedelta(days=1)
 
 
@@ -40,14 +41,14 @@ class Team:
         self.rank, self.size, self.store = rank, size, store
 
     def share(self, count: int) -> slice:
-        """This process's part of a batch of `count`; it may be empty, the first process's never is."""
+        """This process's part of a batch of `count` rows. It may be empty, except in the first process."""
         return slice(*(math.ceil(count * rank / self.size) for rank in (self.rank, self.rank + 1)))
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns in the first process, the only one that calls it. Where it raises, all processes end."""
+        """Call `make` in the first process only, and return its result in all. If `make` raises, all processes end."""
         if self.size == 1:
             return make()
-        outcome: list[Any] = [None, None]  # the result, or the exit code
+        outcome: list[Any] = [None, None]  # the result, and the exit code if `make` raises
         try:
             if self.rank == 0:
                 outcome[0] = make()
@@ -68,7 +69,7 @@ class Team:
         return values
 
     def total(self, sums: dict[str, float]) -> dict[str, float]:
-        """The sums of all processes added up; one that had no images may know no names."""
+        """Add up the sums of all processes by name. A process that had no images may have no names; the first has all."""
         if self.size == 1:
             return sums
         import torch.distributed as dist
@@ -79,11 +80,14 @@ class Team:
         return {name: sum(part.get(name, 0.0) for part in parts) for name in parts[0]}
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter], weight: float) -> None:
-        """Replace gradients by the mean over the whole batch, of which this process has computed the part `weight`.
+        """Replace the gradients, which are means over this process's share, by the means over the whole batch.
 
-        One buffer and one all_reduce a step, instead of DistributedDataParallel: that averages shares as if they were
-        equally large, waits for a backward pass that an empty share does not have, and its gain, communication during
-        that pass, is small for models of this size.
+        `weight` is the size of the share divided by the size of the batch: the new gradient is the sum of all processes'
+        gradients, each multiplied by its weight. One buffer and one all_reduce per step do that.
+
+        DistributedDataParallel would not do: it averages the shares as if they had equal sizes, and it waits for the backward
+        pass of every process, which a process with an empty share does not make. Its advantage is that it communicates during
+        the backward pass, which gains little for models of this size.
         """
         if self.size == 1:
             return
@@ -97,29 +101,31 @@ class Team:
         with _connected():
             dist.all_reduce(buffer)
         *parts, used = buffer.split([*(each.numel() for each in gradients), len(used)])
-        # A parameter that no process has used keeps no gradient: the optimiser leaves it alone, as in a single process.
-        # Only who lacks one asks, for a GPU has to be waited for.
+        # A parameter that no process has used must get no gradient, so that the optimiser leaves it alone, as in a single
+        # process. `used` is read only if a gradient is missing here, because reading it waits for the GPU.
         keep = mine if all(mine) else used.tolist()
         for parameter, part, kept in zip(parameters, parts, keep, strict=True):
-            # In the layout of its parameter: the fused optimiser pairs them element by element in memory.
+            # A gradient must have the memory layout of its parameter: the fused optimiser pairs them element by element.
             parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape)) if kept else None
 
 
 ALONE = Team()
 _team = ALONE
-_joined = 0  # how often: two trainings of one program must not find one another's keys in the store
+# This counts how often the process has joined a team. It is part of the store's keys, so that a second training in the same
+# program does not find the keys of the first one.
+_joined = 0
 
 
 def team() -> Team:
-    """The processes that train with this one."""
+    """The team of this process."""
     return _team
 
 
 def together(function: Callable[P, T]) -> Callable[P, T]:
-    """Have `function` run in a team where torchrun has started this process, and alone elsewhere.
+    """Let `function` run in a team if torchrun has started this process, and alone if not.
 
-    Where one process fails all end, with its exit code and one message: only the process that fails first raises its
-    error, the others end by SystemExit.
+    If one process fails, all end with its exit code and one message: the process that fails first raises its error, and the
+    others raise SystemExit.
     """
 
     @functools.wraps(function)
@@ -139,7 +145,8 @@ def together(function: Callable[P, T]) -> Callable[P, T]:
             raise
         except BaseException as error:
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun passes on the Ctrl-C that the terminal sent
+                # A Ctrl-C arrives twice, from the terminal and from torchrun. The second must not interrupt what follows.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             first, code = _first_to_end(_team, exit_code(error))
             if not first:
                 raise SystemExit(code) from None
@@ -176,36 +183,40 @@ def exit_code(error: BaseException) -> int:
 
 
 def _join() -> Team:
+    """Connect this process with the others that torchrun has started."""
     global _joined
     import torch
     import torch.distributed as dist
-    import torch.distributed.nn  # imported later, by the optimiser, it would hold the group as a default argument
+
+    # The optimiser would import this module later. If a process group exists by then, the module keeps it as the default
+    # argument of its functions, and so beyond the end of the training.
+    import torch.distributed.nn
 
     _joined += 1
     store, rank, size = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
     store = dist.PrefixStore(f"aepipe-{_joined}", store)
-    # Objects and what lies in main memory go by gloo also where there are GPUs.
+    # Python objects and tensors in main memory are sent by gloo, on machines with GPUs too.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return Team(rank, size, store)
 
 
 def _leave(failed: bool) -> None:
-    """Part from the others; after a failure this also tells those who wait for this process."""
+    """Disconnect from the others. After a failure this makes them fail too, if they are waiting for this process."""
     import torch
     import torch.distributed as dist
 
     if failed and torch.cuda.is_available():
-        return  # NCCL would wait for what it has begun; the end of this process tells torchrun, which ends the others
+        return  # NCCL would wait for unfinished operations; when this process ends, torchrun ends the others
     with contextlib.suppress(RuntimeError):
         dist.destroy_process_group()
 
 
 def _first_to_end(team: Team, code: int) -> tuple[bool, int]:
-    """Whether this process is the first to fail, so that its error is the one to show; and the exit code of the first."""
+    """Whether this process is the first to fail, which is the one that shows its error; and the exit code of the first."""
     try:
         said = team.store.compare_set("ended", "", f"{team.rank} {code}").decode()
-    except RuntimeError:  # the store has ended with the process that kept it
+    except RuntimeError:  # the process that kept the store has ended
         return False, code
     first, code_of_first = map(int, said.split())
     return first == team.rank, code_of_first
@@ -222,7 +233,7 @@ def _connected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent_unless(first: bool) -> Iterator[None]:
-    """Python's messages of all processes but the first are dropped: they would say the same again."""
+    """Drop what Python prints on stderr in all processes but the first: it would be the same once more."""
     if first:
         yield
         return

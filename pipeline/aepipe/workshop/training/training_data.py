@@ -1,4 +1,4 @@
-"""The training images: kept on the training device where they fit, read batch by batch where they do not."""
+"""The training images. They are kept on the training device if they fit, else they are read batch by batch."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ MOST_VALIDATION = 5000
 
 @dataclass
 class TrainingData:
-    """Images with the rows that train and the rows that validate, and their moments."""
+    """The images, and which of them train and which validate. A row is an index into `good`."""
 
     source: Source
-    good: np.ndarray  # indices into the source of the images that can be read
-    resident: Tensor | None  # all good images [N, C, H, W] on the training device, uint8 or float32
-    train: np.ndarray  # rows, an index into `good`
-    validation: np.ndarray
-    mean: float
-    std: float
+    good: np.ndarray  # the indices, in the source, of the images that can be read
+    resident: Tensor | None  # all good images [N, C, H, W], uint8 or float32, if they fit into memory
+    train: np.ndarray  # the rows that train
+    validation: np.ndarray  # the rows that validate
+    mean: float  # of all values of the images that train, on the scale 0..1
+    std: float  # their standard deviation
     fingerprint: str
     device: torch.device
 
@@ -46,7 +46,7 @@ class TrainingData:
         return self.source.shape
 
     def facts(self) -> dict[str, Any]:
-        """What a run remembers of its data."""
+        """What a run stores about its data."""
         counts = {"count": len(self.good), "train": len(self.train), "validation": len(self.validation)}
         return {**counts, "mean": self.mean, "std": self.std, "fingerprint": self.fingerprint}
 
@@ -54,12 +54,12 @@ class TrainingData:
         """Images of these rows, float32 in 0..1, in main memory."""
         if self.resident is not None:
             return as_float(self.resident[torch.from_numpy(rows).to(self.resident.device)].cpu().numpy())
-        if not len(rows):  # a share of a batch; a source need not know how to read nothing
+        if not len(rows):  # a share of a batch may be empty, and a source need not be able to read nothing
             return np.empty((0, *self.shape), np.float32)
         return as_float(self.source.read(self.good[rows]))
 
     def batches(self, rows: np.ndarray, size: int, team: Team = teams.ALONE) -> Iterator[Tensor]:
-        """Images of these rows in order, float32 in 0..1, on the training device: of each batch the team's share."""
+        """Yield this process's share of each batch of these rows, in order: float32 in 0..1 on the training device."""
         if self.resident is None:
             parts = (rows[part] for part in shares(len(rows), size, team))
             for images in prefetch(map(self.read, parts), depth=1):
@@ -73,10 +73,10 @@ class TrainingData:
     def pairs(
         self, rows: np.ndarray, size: int, corrupt: Corrupt | None, seed: list[int], team: Team = teams.ALONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (input, target): the same images twice, or spoiled and clean; of each batch the team's share.
+        """Yield this process's share of each batch as (input, target): the same images twice, or spoiled and clean ones.
 
-        Spoiling happens on whole batches on the CPU, one ahead in a thread; its generator is seeded by `seed` and the step,
-        so that a resumed run sees the same noise, and so does every process of a team, which then takes its share.
+        A thread spoils whole batches on the CPU, one batch ahead. Its generator is seeded by `seed` and the step, so that a
+        resumed run sees the same noise. Every process of a team spoils the whole batch alike and then takes its share.
         """
         if corrupt is None:
             yield from ((images, images) for images in self.batches(rows, size, team))
@@ -97,7 +97,7 @@ class TrainingData:
 
 @dataclass
 class StandardisedImages:
-    """Iterates over standardised images of fixed rows in a fixed order, as often as asked: what closed forms are fitted on."""
+    """Standardised images of fixed rows, for fitting closed forms: every iteration yields the same batches."""
 
     data: TrainingData
     rows: np.ndarray
@@ -111,10 +111,10 @@ class StandardisedImages:
 def collect(
     source: Source, *, device: torch.device, on_cpu: bool, seed: int, skip_bad: bool, show: bool
 ) -> TrainingData:
-    """Read every image once: its moments, and its pixels if all of them fit into the device's memory.
+    """Read every image once, to compute mean and standard deviation, and keep all images if they fit into the memory.
 
-    `on_cpu` keeps them in main memory (for corruptions). Raises BadInput for images that cannot be read (unless
-    `skip_bad`), for fewer than two images, and for images without any variation.
+    With `on_cpu` they are kept in main memory, where corruptions need them, and not on the device. Raises BadInput for images
+    that cannot be read (unless `skip_bad`), for fewer than two images, and if all pixels have the same value.
     """
     home = torch.device("cpu") if on_cpu else device
     kept: Tensor | None = None
@@ -160,14 +160,14 @@ def collect(
 
 
 def shares(count: int, size: int, team: Team) -> Iterator[slice]:
-    """Of each batch of `size` of `count` rows, the part of this process; empty where the batch is too small for all."""
+    """Yield this process's part of each batch, for `count` rows in batches of `size`; it is empty if a batch is too small."""
     for start in range(0, count, size):
         share = team.share(min(size, count - start))
         yield slice(start + share.start, start + share.stop)
 
 
 def _split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that train and rows that validate: a tenth, at least one, at most MOST_VALIDATION."""
+    """The rows that train and the rows that validate; these are a tenth, but at least one and at most MOST_VALIDATION."""
     order = np.random.default_rng(seed).permutation(count)
     held_out = min(max(count // 10, 1), MOST_VALIDATION)
     return np.sort(order[held_out:]), order[:held_out]
@@ -180,7 +180,7 @@ def _moments(sums: np.ndarray, squares: np.ndarray, pixels: int) -> tuple[float,
 
 
 def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
-    """Whether all images take at most half of the memory that is free."""
+    """Whether all images take at most half of the free memory; processes on one CPU share it."""
     needed = len(source) * int(np.prod(source.shape)) * (1 if dtype == np.uint8 else 4)
     if device.type == "cuda":
         return needed <= torch.cuda.mem_get_info(device)[0] // 2
@@ -188,7 +188,7 @@ def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
 
 
 def _free_memory() -> int:
-    """Bytes of main memory that can be had, the page cache's among them: it has just been filled with these very images."""
+    """Bytes of available main memory, with the page cache, which may hold these very images. 8 GiB if the system is not Linux."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
