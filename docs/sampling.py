@@ -10,7 +10,7 @@ import numpy as np
 from aepipe import figures
 from aepipe.images.data import open_images
 from aepipe.judging.judge import Judge, shipped
-from aepipe.judging.samples import judged_each
+from aepipe.judging.samples import judge_each_density
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 SAMPLED = 8  # samples are shown from the lecture's networks with this latent size or a larger one
@@ -23,7 +23,7 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
     found: dict[str, dict[str, float]] = {}
     with aepipe.load(bundle, "cpu", batch_size=500) as model:
         judge = Judge(shipped("mnist"), model.shape, model.provider)
-        each = judged_each(model, judge, test, train, model.bundle.densities, count=count)
+        each = judge_each_density(model, judge, test, train, model.bundle.densities, count=count)
     for density, rows in each.items():
         for anchor in ("train", "reconstructions", "midpoints", "midpoints_slerp"):
             kept = {key: value for key, value in rows[anchor].items() if key != "log_likelihood"}

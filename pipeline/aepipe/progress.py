@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+__all__ = ["Advance", "progress", "say"]
+
 SECONDS_BETWEEN_LINES = 10.0
 
 Advance = Callable[..., None]  # advance(steps, note="loss 12.3")

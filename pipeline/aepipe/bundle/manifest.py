@@ -142,9 +142,9 @@ class Image:
 class Manifest:
     """manifest.json: what a bundle holds, where it comes from and how good it is."""
 
-    format: Annotated[int, Meta(description="Version of this file; readers refuse a higher one than they know.")] = (
-        FORMAT
-    )
+    format: Annotated[
+        int, Meta(ge=1, description="Version of this file; readers refuse a higher one than they know.")
+    ] = FORMAT
     name: Text
     aepipe: Annotated[Text, Meta(description="The version of aepipe that wrote it.")] = ""
     pair: Annotated[Text, Meta(description="SHA-256 of all weights: what ties the graphs of one training together.")]

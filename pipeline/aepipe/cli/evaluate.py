@@ -73,15 +73,15 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
-        figures = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
-    if figures["count"] < len(source):
-        say(f"skipped {len(source) - figures['count']} bad images")
+        measured = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
+    if measured["count"] < len(source):
+        say(f"skipped {len(source) - measured['count']} bad images")
     found = judging(seed) if judging else {}
     if as_json:
-        print_json({"model": model, "data": data, **figures, **found, **detecting})
+        print_json({"model": model, "data": data, **measured, **found, **detecting})
     else:
         areas = {f"AUROC {name}": value for name, value in detecting.get("auroc", {}).items() if value is not None}
-        lines = [[name, f"{value:.6g}"] for name, value in {**figures, **areas}.items()]
+        lines = [[name, f"{value:.6g}"] for name, value in {**measured, **areas}.items()]
         print_table([f"{model} on {data}", ""], lines)
         if found:
             _print_judged(found)
@@ -90,7 +90,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     """A function from the seed to the figures of the samples. Judge and data are opened here, before anything is computed."""
     from aepipe.judging.judge import Judge
-    from aepipe.judging.samples import judged
+    from aepipe.judging.samples import judge_samples
     from aepipe.progress import say
 
     if options["split"] == "train":
@@ -105,7 +105,7 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
     if train is None:
         say(f"note: {data} has no training split, so that there is no row for it")
     settings = {"density": options["density"], "count": wanted, "skip_bad": options["skip_bad"]}
-    return lambda seed: judged(model, judge, test, train, seed=seed, **settings)
+    return lambda seed: judge_samples(model, judge, test, train, seed=seed, **settings)
 
 
 def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -> dict[str, Any]:

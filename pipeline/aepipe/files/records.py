@@ -48,12 +48,17 @@ def read_record(kind: type[T], path: Path, what: str, newest: int, hint: str) ->
 
     Raises BadInput that calls the file `what` and ends in `hint`.
     """
+    return read_entries(kind, path, what, newest, hint)[0]
+
+
+def read_entries(kind: type[T], path: Path, what: str, newest: int, hint: str) -> tuple[T, dict[str, Any]]:
+    """The same, and beside it everything that the file holds."""
     try:
         entries = read_json(path)
         found = as_record(_Versioned, entries).format
         if found > newest:
             raise BadInput(f"{what} has format {found}, this aepipe reads up to {newest}", "upgrade aepipe")
-        return as_record(kind, entries)
+        return as_record(kind, entries), entries
     except OSError as error:
         raise BadInput(f"{what} cannot be read: {error.strerror or error}", hint) from None
     except ValueError as error:
@@ -62,7 +67,7 @@ def read_record(kind: type[T], path: Path, what: str, newest: int, hint: str) ->
 
 @dataclass
 class _Versioned:
-    format: int
+    format: Count
 
 
 def as_entries(record: Any) -> Any:
@@ -75,9 +80,9 @@ def as_entries(record: Any) -> Any:
     return [as_entries(value) for value in record] if isinstance(record, list | tuple) else record
 
 
-def to_json(record: Any) -> str:
-    """The text of a JSON file."""
-    return json.dumps(as_entries(record), indent=2) + "\n"
+def to_json(record: Any, indent: int | None = 2) -> str:
+    """The text of a JSON file; without `indent` it is one line."""
+    return json.dumps(as_entries(record), indent=indent) + "\n"
 
 
 def schema(kind: type[Any]) -> dict[str, Any]:

@@ -11,16 +11,17 @@ common code, and does not alarm.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from aepipe._types import Array
 from aepipe.errors import BadInput
+from aepipe.files.records import Count, Text, read_record, to_json
 from aepipe.files.staged import replacing
 from aepipe.runtime.model import Model
 
@@ -34,18 +35,30 @@ AGAIN = "make it again with 'aepipe infer score BUNDLE --calibrate SPEC -o FILE.
 Scores = dict[str, Array]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The scores of normal images by one bundle, and where alarm begins."""
 
-    pair: str  # the entry `pair` of the bundle's manifest
-    density: str
-    precision: str
-    data: str  # the normal images, as they were named
-    count: int  # the number of normal images
-    false_alarm: float
-    threshold: float  # an image with a larger T alarms
-    quantiles: dict[str, list[float]]  # LEVELS ascending quantiles of `error` and of `log_density`
+    format: int = FORMAT
+    pair: Text  # the key of that name in the bundle's manifest
+    density: Text
+    precision: Text
+    data: str  # the normal images, by the name that the user gave
+    count: Count  # the number of normal images
+    false_alarm: Annotated[float, Meta(gt=0, lt=1)]
+    threshold: float  # an image alarms if T is larger
+    quantiles: dict[str, tuple[float, ...]]  # of `error` and `log_density`, LEVELS each, ascending
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for quantiles that are not LEVELS ascending finite numbers for each column."""
+        for column in COLUMNS:
+            values = self.quantiles.get(column, ())
+            if len(values) != LEVELS or not all(map(math.isfinite, values)):
+                raise ValueError(f"the quantiles of {column!r} are not {LEVELS} numbers")
+            if list(values) != sorted(values):
+                raise ValueError(f"the quantiles of {column!r} do not ascend")
+        if not math.isfinite(self.threshold):
+            raise ValueError("the threshold is not a number")
 
     def judge(self, scores: Scores) -> Scores:
         """`anomaly`, Fisher's T [N] (0 is the most usual), and `alarm` [N], 1 where T exceeds the threshold, of `error` and
@@ -56,7 +69,7 @@ class Calibration:
     def save(self, path: str | Path) -> None:
         """Write it as JSON, whole or not at all."""
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"format": FORMAT, **asdict(self)}) + "\n", encoding="utf-8")
+            temporary.write_text(to_json(self, indent=None), encoding="utf-8")
 
 
 def calibrate(model: Model, images: Any, false_alarm: float = 0.05, density: str | None = None) -> Calibration:
@@ -78,15 +91,24 @@ def calibration(model: Model, density: str, scores: Scores, false_alarm: float, 
         if not np.isfinite(scores[column]).all():
             raise BadInput(f"the {column} of a normal image is not a finite number", "try another --density")
     quantiles = {column: np.quantile(scores[column].astype(float), np.linspace(0, 1, LEVELS)) for column in COLUMNS}
-    kept = {column: values.tolist() for column, values in quantiles.items()}
+    kept = {column: tuple(values.tolist()) for column, values in quantiles.items()}
     rank = math.ceil(
         (count + 1) * (1 - false_alarm) - 1e-9
     )  # the smallest threshold that enough normal images stay below
     threshold = float(np.sort(_fisher(scores, kept, count))[min(rank, count) - 1])
-    return Calibration(model.bundle.pair, density, model.precision, data, count, false_alarm, threshold, kept)
+    return Calibration(
+        pair=model.bundle.pair,
+        density=density,
+        precision=model.precision,
+        data=data,
+        count=count,
+        false_alarm=false_alarm,
+        threshold=threshold,
+        quantiles=kept,
+    )
 
 
-def _fisher(scores: Scores, quantiles: dict[str, list[float]], count: int) -> Array:
+def _fisher(scores: Scores, quantiles: dict[str, tuple[float, ...]], count: int) -> Array:
     """Fisher's T [N]: a large error and a low density are unusual."""
     error = _log_tail(scores["error"], np.array(quantiles["error"]), count)
     density = _log_tail(-scores["log_density"], -np.array(quantiles["log_density"])[::-1], count)
@@ -111,19 +133,7 @@ def _log_tail(values: Array, quantiles: Array, count: int) -> Array:
 def read(path: str | Path, model: Model, density: str | None = None) -> Calibration:
     """A calibration that `Calibration.save` wrote, for this model. Raises BadInput for a file that is missing, damaged or
     from a newer aepipe, and for a calibration of another bundle, precision or density."""
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(entries, dict):
-            raise ValueError("it is not an object")
-        newer = _number(entries, "format", int) > FORMAT
-        found = None if newer else _from_entries(entries)
-    except OSError as error:
-        raise BadInput(f"the calibration {path} cannot be read: {error.strerror}", AGAIN) from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"the calibration {path} is damaged: {error}", AGAIN) from None
-    if found is None:
-        message = f"the calibration {path} has format {entries['format']}, this aepipe reads up to {FORMAT}"
-        raise BadInput(message, "upgrade aepipe")
+    found = read_record(Calibration, Path(path), f"the calibration {path}", FORMAT, AGAIN)
     if found.pair != model.bundle.pair:
         raise BadInput(f"the calibration {path} belongs to another bundle than {model.bundle.name}", AGAIN)
     if density is not None and density != found.density:
@@ -134,37 +144,6 @@ def read(path: str | Path, model: Model, density: str | None = None) -> Calibrat
         raise BadInput(message, f"score with --precision {found.precision}, or calibrate again")
     model.bundle.density_name(found.density)
     return found
-
-
-def _from_entries(entries: dict[str, Any]) -> Calibration:
-    """Raises ValueError that names what is wrong."""
-    texts = {key: entries.get(key) for key in ("pair", "density", "precision", "data")}
-    if wrong := [key for key, value in texts.items() if not isinstance(value, str)]:
-        raise ValueError(f"{wrong[0]!r} is missing or no text")
-    quantiles = entries.get("quantiles")
-    for column in COLUMNS:
-        values = quantiles.get(column) if isinstance(quantiles, dict) else None
-        if not isinstance(values, list) or len(values) != LEVELS or not all(map(_finite, values)):
-            raise ValueError(f"the quantiles of {column!r} are not {LEVELS} numbers")
-        if sorted(values) != values:
-            raise ValueError(f"the quantiles of {column!r} do not ascend")
-    kept = {column: entries["quantiles"][column] for column in COLUMNS}
-    numbers = {"false_alarm": _number(entries, "false_alarm"), "threshold": _number(entries, "threshold")}
-    count = int(_number(entries, "count", int))
-    if count < 1:
-        raise ValueError(f"'count' is {count}")
-    return Calibration(**texts, count=count, **numbers, quantiles=kept)  # type: ignore[arg-type]
-
-
-def _number(entries: dict[str, Any], key: str, kind: Any = (int, float)) -> float:
-    value = entries.get(key)
-    if not isinstance(value, kind) or not _finite(value):
-        raise ValueError(f"{key!r} is missing or no number")
-    return float(value)
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_rate(false_alarm: float) -> None:

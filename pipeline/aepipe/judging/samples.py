@@ -20,7 +20,7 @@ from .judge import Judge
 LEAST = 10  # the fewest images that a set may have
 
 
-def judged(
+def judge_samples(
     model: Model,
     judge: Judge,
     test: Source,
@@ -50,10 +50,10 @@ def judged(
     `aepipe.images.batches.batches`. Raises BadInput for fewer than 10 images.
     """
     name = model.bundle.density_name(density)
-    return judged_each(model, judge, test, train, [name], count=count, seed=seed, **reading)[name]
+    return judge_each_density(model, judge, test, train, [name], count=count, seed=seed, **reading)[name]
 
 
-def judged_each(
+def judge_each_density(
     model: Model,
     judge: Judge,
     test: Source,
@@ -64,7 +64,7 @@ def judged_each(
     seed: int = 0,
     **reading: Any,
 ) -> dict[str, dict[str, Any]]:
-    """What `judged` returns, for each of several densities by name; what no density changes is computed only once."""
+    """What `judge_samples` returns, for each of several densities by name; what no density changes is computed only once."""
     sizes = [count, len(test)] + ([] if train is None else [len(train)])
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:

@@ -11,8 +11,7 @@ from pathlib import Path
 import aepipe
 import numpy as np
 import pytest
-from aepipe import AepipeError, ProviderUnavailable
-from aepipe.images.data import open_images
+from aepipe import AepipeError, ProviderUnavailable, plugins
 from aepipe_openvino import openvino
 
 HAS_BF16 = Path("/proc/cpuinfo").exists() and "avx512_bf16" in Path("/proc/cpuinfo").read_text()
@@ -29,7 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """64 held-out digits [64, 1, 28, 28] in 0..1."""
-    return open_images("digits", limit=64).read(np.arange(64)).astype(np.float32) / 255
+    return np.asarray(plugins.create("dataset", "digits").load("test"))[:64].astype(np.float32) / 255
 
 
 def computed(bundle: Path, images: np.ndarray, provider: str, **settings: int) -> tuple[np.ndarray, np.ndarray]:

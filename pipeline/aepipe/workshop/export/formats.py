@@ -20,7 +20,7 @@ class Formats:
     calibrate: images (a data string, a path, an array) whose training split finds the ranges for int8 and whose test split is
         what every precision is judged on; by default images that the run held out from training
     max_drop: by which share the mean squared error may rise in a precision other than fp32, or it is left out
-    io: float always, and uint8 beside it: encoder and decoder for bytes, and whole tasks as one graph each (whole_task.py)
+    io: float always, and uint8 beside it: encoder and decoder for bytes, and whole tasks as one graph each (composing.py)
     """
 
     lower: str = "auto"

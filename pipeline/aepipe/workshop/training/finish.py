@@ -85,8 +85,8 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     test = open_test_split(facts["spec"], run.shape) if facts["split"] == "train" else None
     source = test or data.source.pick(data.good[data.validation])
     seed = run.config["recipe"]["seed"]
-    figures = evaluate(reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"])
-    return {**result, "split": "test" if test else "validation", **figures}
+    measured = evaluate(reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"])
+    return {**result, "split": "test" if test else "validation", **measured}
 
 
 def reconstruction(model: Autoencoder) -> Callable[[np.ndarray], np.ndarray]:

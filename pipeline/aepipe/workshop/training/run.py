@@ -14,17 +14,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from aepipe import plugins
 from aepipe.errors import BadInput, foreign
 from aepipe.files.numpy_files import read_arrays
+from aepipe.files.records import Count, read_entries, to_json
 from aepipe.files.staged import replacing, writing
+from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
@@ -32,7 +36,44 @@ from .model import Autoencoder, build, frozen, load_state, load_tensors, save_te
 FORMAT = 1
 TRAINED = ("metrics.jsonl", "last.safetensors", "best.safetensors", "codes.npz", "heldout.npz", "curve.png")
 AGAIN = "finish or repeat the training run"
-ENTRIES = ("shape", "latent", "data", "components", "densities_wanted", "recipe")
+NAME = "run.json"
+
+Label = Annotated[str, Meta(pattern=rf"^{NAME_OF_COMPONENT.pattern}\Z")]  # it becomes a part of a path
+
+
+@dataclass
+class _Component:
+    name: str
+    options: dict[str, Any]
+    plugin: str
+    version: str
+
+
+@dataclass
+class _Density(_Component):
+    label: Label
+
+
+@dataclass
+class _Components:
+    encoder: _Component
+    decoder: _Component
+    objective: _Component
+    corruption: _Component | None = None
+
+
+@dataclass
+class _Config:
+    """What run.json must hold. It holds more: what the data was, and metrics when it is finished."""
+
+    shape: tuple[Count, Count, Count]
+    latent: Count
+    data: dict[str, Any]
+    components: _Components
+    densities_wanted: tuple[_Density, ...]
+    recipe: dict[str, Any]
+    finished: bool = False
+    densities: tuple[Label, ...] = ()
 
 
 class RunFolder:
@@ -40,32 +81,22 @@ class RunFolder:
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
-        try:
-            self.config: dict[str, Any] = json.loads((self.directory / "run.json").read_text())
-            newer = self.config["format"] > FORMAT
-            missing = [name for name in ENTRIES if name not in self.config]
-        except FileNotFoundError:
-            raise BadInput(
-                f"{directory} is not a run: it has no run.json", "make one with 'aepipe train -o RUN'"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{self.directory / 'run.json'} cannot be read: {error}", "train the run again") from None
-        if newer:
-            raise BadInput(f"{directory} was written by a newer aepipe", "upgrade aepipe")
-        if missing:
-            raise BadInput(f"{self.directory / 'run.json'} has no {missing[0]!r}", "train the run again")
+        path = self.directory / NAME
+        if not path.exists():
+            raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
+        self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")[1]
 
     @classmethod
     def create(cls, directory: Path, config: dict[str, Any]) -> Self:
         with writing(directory):
             directory.mkdir(parents=True, exist_ok=True)
-        _write_json(directory / "run.json", {"format": FORMAT, **config})
+        _write_json(directory / NAME, {"format": FORMAT, **config})
         return cls(directory)
 
     def update(self, **changes: Any) -> None:
         """Change entries of run.json."""
         self.config.update(changes)
-        _write_json(self.directory / "run.json", self.config)
+        _write_json(self.directory / NAME, self.config)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,7 +122,7 @@ class RunFolder:
         """All files that training and fitting wrote, relative to the folder; run.json, which makes it a run, is the last."""
         labels = {record["label"] for record in self.config["densities_wanted"]} | set(self.config.get("densities", []))
         density = [f"density/{label}.safetensors" for label in sorted(labels)]
-        return [*TRAINED, *density, "run.json"]
+        return [*TRAINED, *density, NAME]
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -177,7 +208,7 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
 
 def _write_json(path: Path, value: Any) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(to_json(value), encoding="utf-8")
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
