@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Module and name of everything that a file imports from aepipe."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Module and name of everything that a file, or a template of one, imports from aepipe."""
+    for node in ast.walk(ast.parse(re.sub(r"\$\{?(\w+)\}?", r"\1", path.read_text(encoding="utf-8")))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "aepipe":
             yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
