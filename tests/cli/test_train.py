@@ -10,7 +10,7 @@ import torch
 from aepipe import cli as commands
 from aepipe.workshop.run import Run
 
-from tests.helpers.commands import refused
+from tests.helpers.commands import fails, refused
 
 # --config
 
@@ -81,7 +81,7 @@ def test_one_density_and_image_options_in_a_file(tmp_path):
 def test_files_that_are_refused(tmp_path, data: str, capsys, text: str, said: str):
     path = tmp_path / "recipe.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert said in refused(capsys, "train", "--config", path, "--data", data, "-o", tmp_path / "run", hint=False)
+    assert said in fails(capsys, "train", "--config", path, "--data", data, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_is_missing(tmp_path, capsys):
 )
 def test_options_that_are_refused(tmp_path, data: str, capsys, options: list[str], said: str):
     given = options if "--data" in options else ["--data", data, *options]
-    assert said in refused(capsys, "train", *given, "-o", tmp_path / "run", hint=False)
+    assert said in fails(capsys, "train", *given, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
