@@ -20,7 +20,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
-	$(BIN)/python tests/bench.py -o docs/benchmarks.md
+	$(BIN)/python -m tests.programs.bench -o docs/benchmarks.md
 
 lecture: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-flow

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.helpers.images import blobs
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -109,3 +111,28 @@ def infer(call, digits_bundle: Path):
         return outcome
 
     return inner
+
+
+@pytest.fixture
+def register():
+    """Register plugin objects for one test."""
+    from aepipe import plugins
+
+    added = []
+
+    def add(plugin_object: object, name: str):
+        added.append(plugins.registry().register(plugin_object, name))
+        return added[-1]
+
+    yield add
+    for plugin in added:
+        plugins.registry().unregister(plugin)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """A file of 80 small images."""
+    import numpy as np
+
+    np.save(tmp_path / "images.npy", blobs())
+    return str(tmp_path / "images.npy")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from strangers import FLOW, ROOT
+
+from tests.helpers.strangers import FLOW, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINKS = re.findall(r"\]\(([^)]+)\)", README)

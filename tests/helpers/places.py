@@ -1,0 +1,17 @@
+"""Where things lie in this repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+FIXTURES = TESTS / "fixtures"
+BROWSER = TESTS / "browser"
+HOSTS = ROOT / "exported" / "hosts"
+MNIST = ROOT / "exported" / "mnist-d8"
+FLOW = ROOT / "plugins" / "aepipe-flow"
+OPENVINO = ROOT / "plugins" / "aepipe-openvino"
+KEPT = sorted(FIXTURES.glob("format-*"))  # bundles that were written earlier
+DATA = Path(os.environ.get("AEPIPE_DATA", "no-data")).resolve()  # data sets that are at hand

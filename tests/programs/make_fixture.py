@@ -1,0 +1,110 @@
+"""Write a bundle that every later aepipe must load: python -m tests.programs.make_fixture FOLDER
+
+See tests/fixtures/format-1/README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import aepipe
+import numpy as np
+import onnxruntime
+from PIL import Image
+from sklearn.datasets import load_digits
+
+README = """# A bundle of format 1, kept
+
+`bundle/` was written by aepipe {version} with `python -m tests.programs.make_fixture {folder}` (its preview was then saved in
+fewer colours), and `expected.npz` holds inputs of every task and what that aepipe made of them, on the CPU.
+tests/bundle/test_compatibility.py runs them through the code of today. Never make it again: it stands for the bundles that
+people have. A new format, or new kinds of graphs, get a folder of their own beside it.
+"""
+
+OWN = ("encoder", "decoder", "sample", "log_prob", "noise")  # roles of graphs that aepipe runs itself
+Arrays = dict[str, np.ndarray]
+
+
+def make(folder: Path) -> None:
+    """Train, export and run; raises SystemExit where there is something already."""
+    if folder.exists():
+        sys.exit(f"{folder} is there, and a kept bundle is never made again: give a new folder")
+    with tempfile.TemporaryDirectory() as scratch:
+        run = aepipe.fit(
+            np.float32(load_digits().images / 16),  # 8x8, so that everything stays small
+            encoder="conv:channels=16",
+            decoder="deconv:channels=16",
+            latent_dim=4,
+            densities=("gaussian", "pca", "gmm:components=3"),
+            epochs=30,
+            batch_size=50,
+            limit=800,
+            schedule="cosine",
+            lr=5e-3,
+            out=Path(scratch) / "run",
+        )
+        bundle = run.export(folder / "bundle", precision="fp32,int8", io="uint8", max_drop=0.1)  # all that there are
+    with Image.open(bundle / "preview.png") as preview:
+        preview.quantize(32).save(bundle / "preview.png", optimize=True)
+    given = inputs(bundle)
+    np.savez_compressed(folder / "expected.npz", **given, **outputs(bundle, given))
+    text = README.format(version=aepipe.__version__, folder=folder.as_posix())
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def inputs(bundle: Path) -> Arrays:
+    """Three images, noise for each density, and two of whatever the graphs take that aepipe itself does not run."""
+    rng = np.random.default_rng(0)
+    with aepipe.load(bundle, provider="cpu", threads=1) as model:
+        found = {"given images": model.sample(3, seed=1)}
+        for name in model.bundle.densities:
+            size = model.bundle.noise_features(name)
+            found[f"given noise {name}"] = rng.standard_normal((2, size), dtype=np.float32)
+    for graph in others(bundle):
+        for name, tensor in graph["inputs"].items():
+            values = rng.random((2, *tensor["shape"][1:]), dtype=np.float32)
+            found[f"given {graph['file']} {name}"] = np.uint8(255 * values) if tensor["dtype"] == "uint8" else values
+    return found
+
+
+def outputs(bundle: Path, given: Arrays) -> Arrays:
+    """What the runtime makes of these inputs now: task by task, then the other graphs."""
+    images = given["given images"]
+    with aepipe.load(bundle, provider="cpu", threads=1) as model:
+        found = {
+            "encode": model.encode(images),
+            "decode": model.decode(model.encode(images)[:1]),
+            "reconstruct": model.reconstruct(images),
+            "denoise": model.denoise(images[:1]),
+            "interpolate": model.interpolate(images[:1], images[1:2], steps=4),
+            "error": model.score(images)["error"],
+        }
+        for name in model.bundle.densities:
+            codes = model.from_noise(given[f"given noise {name}"], name)
+            found |= {f"codes {name}": codes, f"samples {name}": model.decode(codes)}
+            found |= {f"log_density {name}": model.score(images, name)["log_density"]}
+            if model.bundle.has("noise", name):
+                found |= {f"inverse {name}": model.noise(codes, name)}
+    with aepipe.load(bundle, provider="cpu", precision="int8", threads=1) as model:
+        found |= {"reconstruct int8": model.reconstruct(images)}
+    for graph in others(bundle):
+        session = onnxruntime.InferenceSession(str(bundle / graph["file"]), providers=["CPUExecutionProvider"])
+        made = session.run(
+            list(graph["outputs"]), {name: given[f"given {graph['file']} {name}"] for name in graph["inputs"]}
+        )
+        found |= {f"{graph['file']} {name}": values for name, values in zip(graph["outputs"], made, strict=True)}
+    return found
+
+
+def others(bundle: Path) -> list[dict[str, Any]]:
+    """The graphs that other programs use and aepipe does not: bytes in and out, whole tasks."""
+    graphs = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["graphs"]
+    return [graph for graph in graphs if graph["role"] not in OWN or graph.get("io", "float") != "float"]
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)

@@ -1,0 +1,190 @@
+"""Faults of objectives."""
+
+from __future__ import annotations
+
+from tests.testing.planted import fault
+
+
+@fault("objective", "says_how_many_features", "set features_per_latent = 1")
+def does_not_say_how_many(latent):
+    "Has features_per_latent = 1.0."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        features_per_latent = 1.0
+
+    return Fault(latent)
+
+
+@fault("objective", "gives_codes", "no noise in it", "uses_target", "survives_saving")
+def draws_codes(latent):
+    "A code with noise in it."
+    import torch
+
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def code(self, features):
+            return features + 0.001 * torch.randn_like(features)
+
+    return Fault(latent)
+
+
+@fault("objective", "gives_losses", '{"loss": scalar')
+def calls_it_otherwise(latent):
+    "Gives a loss of another name."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            return {"mse": super().losses(features, decode, target)["loss"]}
+
+    return Fault(latent)
+
+
+@fault("objective", "gives_losses", "finite tensor without dimensions")
+def notes_a_number(latent):
+    "Gives a Python number beside the loss."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            return super().losses(features, decode, target) | {"count": len(features)}
+
+    return Fault(latent)
+
+
+@fault("objective", "gives_losses", "must depend on what the encoder gives")
+def ignores_the_features(latent):
+    "Trains the decoder alone."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            return super().losses(features.detach(), decode, target) | {}
+
+    return Fault(latent)
+
+
+@fault("objective", "uses_decode", "compare them with target")
+def never_decodes(latent):
+    "Compares features with the brightness."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            return {"loss": (features.mean(1) - target.flatten(1).mean(1)).square().mean()}
+
+    return Fault(latent)
+
+
+@fault("objective", "uses_decode", "no detach()")
+def freezes_the_decoder(latent):
+    "Keeps gradients from the decoder."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            import torch
+
+            with torch.no_grad():
+                decoded = decode(features)
+            return {"loss": (decoded - target).square().mean() + features.square().mean()}
+
+    return Fault(latent)
+
+
+@fault("objective", "uses_target", "must rise with their distance")
+def ignores_the_target(latent):
+    "Makes all images dark."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            return {"loss": decode(features).square().mean()}
+
+    return Fault(latent)
+
+
+@fault("objective", "leaves_its_input", "no in-place operation")
+def changes_the_target(latent):
+    "Adds to the target."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            target += 0.001
+            return super().losses(features, decode, target)
+
+    return Fault(latent)
+
+
+@fault("objective", "follows_the_seed", "torch's generator", "survives_saving")
+def draws_with_numpy(latent):
+    "Adds noise that the seed does not fix."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            import numpy as np
+
+            return super().losses(features + float(np.random.default_rng().normal()) / 100, decode, target)
+
+    return Fault(latent)
+
+
+@fault("objective", "passes_gradients", "freeze it with requires_grad_(False)")
+def has_a_parameter_too_many(latent):
+    "A weight that nothing uses."
+    import torch
+    from torch import nn
+
+    from tests.testing.planted.sound import Objective
+
+    objective = Objective(latent)
+    objective.spare = nn.Parameter(torch.ones(1))
+    return objective
+
+
+@fault("objective", "trains_in_bf16", "bring both operands to one type")
+def mixes_types(latent):
+    "Meets bfloat16 with float32 in an operation that allows no mixture."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            import torch
+
+            return {"loss": torch.lerp(decode(features), target, 2.0).square().mean()}
+
+    return Fault(latent)
+
+
+@fault("objective", "survives_saving", "register_buffer")
+def forgets_a_tensor(latent):
+    "Weighs with a plain attribute that is drawn at random."
+    import torch
+
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def __init__(self):
+            super().__init__(latent)
+            self.weight = torch.rand(1) + 0.5
+
+        def losses(self, features, decode, target):
+            return {"loss": self.weight[0] * super().losses(features, decode, target)["loss"]}
+
+    return Fault()
+
+
+@fault("objective", "exports_to_onnx", "no Python control flow")
+def decides_in_python(latent):
+    "A branch in code that depends on the values."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def code(self, features):
+            return features if float(features.detach().sum()) < 1e9 else features / 2
+
+    return Fault(latent)

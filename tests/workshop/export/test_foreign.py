@@ -1,0 +1,93 @@
+"""Modules that were trained without aepipe."""
+
+from __future__ import annotations
+
+import aepipe
+import numpy as np
+import pytest
+import torch
+from aepipe.errors import BadInput
+from torch import nn
+
+from tests.helpers.bundles import manifest_of
+from tests.helpers.images import blobs
+from tests.helpers.networks import Identity, decoder_of, encoder_of
+
+# Modules that were trained without aepipe
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.last = nn.Linear(36, 3)
+
+    def forward(self, images):
+        return self.last(torch.relu(self.norm(self.conv(images))).flatten(1))
+
+
+def test_modules_of_any_kind_become_a_bundle(tmp_path):
+    encoder, decoder = Net().train(), decoder_of(nn.Dropout(0.5)).train()
+    state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    out = aepipe.export_modules(
+        encoder,
+        decoder,
+        blobs(600),
+        tmp_path / "theirs",
+        mean=0.5,
+        std=0.25,
+        densities=("pca", "few=pca:components=1"),
+        show=False,
+    )
+    assert encoder.training and decoder.training and all(each.requires_grad for each in encoder.parameters())
+    assert all(torch.equal(state[name], tensor) for name, tensor in encoder.state_dict().items())
+    values = torch.from_numpy(blobs(600)[:9].astype(np.float32) / 255)
+    encoder.eval(), decoder.eval()
+    with torch.no_grad():
+        codes = encoder((values - 0.5) / 0.25)
+        restored = (decoder(codes) * 0.25 + 0.5).clamp(0, 1)
+    with aepipe.load(out, "cpu") as model:
+        np.testing.assert_allclose(model.encode(values.numpy()), codes.numpy(), atol=1e-4)
+        np.testing.assert_allclose(model.reconstruct(values.numpy()), restored.numpy(), atol=1e-5)
+        assert model.sample(5, density="few").shape == (5, 1, 8, 8)
+        assert np.isfinite(model.score(blobs(600)[:9])["log_density"]).all()
+    m = manifest_of(out)
+    assert m["components"]["encoder"]["name"] == "Net" and m["densities"] == ["pca", "few"]
+    assert m["metrics"]["count"] == 256 and m["trained"]["images"] == 600
+    with np.load(out / "codes.npz") as arrays:
+        assert arrays["codes"].shape == (600, 3)
+    assert "`Net`" in (out / "README.md").read_text()
+
+
+class Pair(nn.Module):
+    def forward(self, value):
+        return value.flatten(1), value
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "options", "said"),
+    [
+        (nn.Identity(), nn.Identity(), {}, r"became codes \[80, 1, 8, 8\]"),
+        (nn.Flatten(), nn.Identity(), {}, r"images \[80, 64\]"),
+        (nn.Linear(9, 3), nn.Identity(), {}, "do not run on images"),
+        (Pair(), nn.Identity(), {}, "do not run on images"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"std": 0.0}, "standard deviation 0.0"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"mean": float("nan")}, "mean nan"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": ["gausian"]}, "unknown density"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": ["pca", "pca"]}, "2 densities are called 'pca'"),
+        (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": "pca:components=65"}, "components=65"),
+    ],
+)
+def test_modules_that_are_refused(tmp_path, encoder: nn.Module, decoder: nn.Module, options: dict, said: str):
+    with pytest.raises(BadInput, match=said) as caught:
+        aepipe.export_modules(encoder, decoder, blobs(), tmp_path / "out", show=False, **options)
+    assert caught.value.hint and not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    encoder = encoder_of(Identity())
+    with torch.no_grad():
+        encoder[2].bias[0] = torch.nan
+    with pytest.raises(BadInput, match="NaN"):
+        aepipe.export_modules(encoder, decoder_of(Identity()), blobs(), tmp_path / "out", show=False)
