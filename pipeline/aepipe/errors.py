@@ -54,6 +54,19 @@ class ProviderUnavailable(AepipeError):
     exit_code = 4
 
 
+def shown(text: str) -> str:
+    """Text of a stranger as a terminal may show it: control characters and those that turn the reading direction are spelled
+    out (\\x1b, \\u202e), so that nothing in a file's name or content can act on the terminal or mislead the reader."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\u00a0\u3000" else _spelled(each) for each in text)
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
 def closest(name: str, known: list[str]) -> str:
     """A hint that lists the known names; a known name that is similar to `name` is suggested first."""
     from difflib import get_close_matches

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aepipe.errors import shown
 
 __all__ = ["Advance", "progress", "say"]
 
@@ -15,8 +18,26 @@ Advance = Callable[..., None]  # advance(steps, note="loss 12.3")
 
 
 def say(message: str) -> None:
-    """Print a message for the user on stderr; stdout is for data."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a message for the user on stderr; stdout is for data.
+
+    A message never stops the work: where there is no stderr, as in a Windows service, or it cannot be written, it is dropped.
+    """
+    if sys.stderr is None:
+        return
+    text = shown(message)
+    with suppress(OSError, ValueError):  # a full disk, a closed stream
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; what stands in for one, such as a logger, need not even have the question."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 @contextmanager
@@ -24,7 +45,7 @@ def progress(what: str, total: int, *, show: bool = True) -> Iterator[Advance]:
     """Yield `advance(steps, note="")`, which reports steps that are done; `total` is the number of all steps."""
     if not show:
         yield lambda steps=1, note="": None
-    elif sys.stderr.isatty():
+    elif is_terminal(sys.stderr):
         yield from _bar(what, total)
     else:
         yield from _lines(what, total)

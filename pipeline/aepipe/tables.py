@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from aepipe.errors import shown
+from aepipe.progress import is_terminal
+
 
 def print_table(header: list[str], lines: list[list[str]]) -> None:
     """Print a table on stdout. Long cells are wrapped to fit a terminal; in a pipe or a file they are never wrapped."""
@@ -12,10 +15,12 @@ def print_table(header: list[str], lines: list[list[str]]) -> None:
     from itertools import zip_longest
     from textwrap import wrap
 
-    encoding = sys.stdout.encoding or "utf-8"
-    lines = [[cell.encode(encoding, "replace").decode(encoding) for cell in line] for line in lines]
+    if sys.stdout is None:
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    lines = [[shown(cell).encode(encoding, "replace").decode(encoding) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
         while sum(widths) > room and max(widths) > 12:
             widths[widths.index(max(widths))] -= 1

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-import numpy as np
-import pytest
-from aepipe import figures
-from aepipe.demo.page import write_page
-from aepipe.errors import AepipeError, BadInput
-from PIL import Image
 
+from aepipe.demo.page import write_page
 
 
 class Tags(HTMLParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -137,10 +138,11 @@ def test_shards_share_one_folder(what: str, of: int, infer, sharded, home, tmp_p
 
 
 def test_an_image_never_replaces_a_different_one(infer, home, tmp_path: Path) -> None:
-    before = contents(home / "photos")
-    outcome = infer("reconstruct", home / "photos", "-o", home / "photos", "--shard", "1/2", code=2)
+    taken = Path(shutil.copytree(home / "photos", tmp_path / "taken"))
+    before = contents(taken)
+    outcome = infer("reconstruct", home / "photos", "-o", taken, "--shard", "1/2", code=2)
     assert ".png exists and is not this job's image" in outcome.err
-    assert contents(home / "photos") == before
+    assert contents(taken) == before
 
 
 def test_bad_images_are_left_out_of_every_part(infer, sharded, call, home, tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_a_bundle_needs_no_torch(colour: Path, tmp_path):
     )
     done = python(code, colour, "-o", tmp_path / "x")
     assert done.returncode == 0, done.stderr
-    done = python(code, tmp_path, "-o", tmp_path / "y")
+    (tmp_path / "empty").mkdir()
+    done = python(code, tmp_path / "empty", "-o", tmp_path / "y")
     assert done.returncode == 1 and "this command needs torch" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -177,7 +178,7 @@ def test_it_replaces_nothing_but_its_own(colour: Path, capsys, call, tmp_path):
         assert contents(changed) == {**before, file: b'name: "other"'}
         shutil.rmtree(changed)
     (tmp_path / "file").write_text("mine")
-    for taken in (colour, tmp_path / "file"):
+    for taken in (shutil.copytree(colour, tmp_path / "copy"), tmp_path / "file"):
         assert "exists and is not a Triton repository" in refused(capsys, *typed, taken)
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -10,6 +10,7 @@ from aepipe._types import Array, Shape
 from aepipe.errors import BadInput, closest
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.ours import OwnFolder
+from aepipe.files.out import as_path
 from aepipe.files.records import read_record
 
 from .manifest import CARD, CODES, FORMAT, MANIFEST, PRECISE, PRECISIONS, PREVIEW, Graph, Manifest, Role, sha256
@@ -22,7 +23,7 @@ class Bundle:
     """An exported folder, read and checked. Raises BadInput when it is not a bundle, damaged or from a newer aepipe."""
 
     def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
+        self.directory = as_path(directory)
         _check_folder(self.directory)
         what = f"the manifest of {self.directory}"
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN)
@@ -180,7 +181,7 @@ def is_bundle(directory: Path) -> bool:
 
 def bundle_folder(directory: Path) -> OwnFolder:
     """A folder for a bundle, whose manifest says what in it is ours."""
-    return OwnFolder(directory, "bundle", lambda folder: Bundle(folder).files)
+    return OwnFolder(directory, "bundle", lambda folder: Bundle(folder).files, MANIFEST)
 
 
 def _check_folder(directory: Path) -> None:

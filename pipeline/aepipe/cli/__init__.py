@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from aepipe._version import __version__
-from aepipe.errors import AepipeError
+from aepipe.errors import DEBUG, AepipeError
 from aepipe.plugins import Plugin, registry
+from aepipe.progress import say
 
 from .commands import Commands
 
@@ -31,7 +32,7 @@ def cli() -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 failed, 2 usage or bad input, 3 parity, 4 provider."""
+    """Run the command line; returns the exit code: 0, 1 failed, 2 usage or bad input, 3 parity, 4 provider, 130 interrupted."""
     try:
         _add_commands()
         return int(cli.main(arguments, prog_name="aepipe", standalone_mode=False) or 0)
@@ -40,17 +41,27 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except AepipeError as error:
         return _report(error)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
+    except MemoryError as error:
+        return _report(AepipeError("there is not enough memory", "try a smaller --batch-size, or --limit"), error)
+    except OSError as error:
+        return _report(_of_the_system(error), error)
+    except (KeyboardInterrupt, click.Abort) as error:
+        say("interrupted")
+        return next((each.exit_code for each in (error, error.__cause__) if hasattr(each, "exit_code")), INTERRUPTED)
 
 
-def _report(error: AepipeError) -> int:
+def _of_the_system(error: OSError) -> AepipeError:
+    """An error of a file that no stage has named: a folder that is closed, a disk that is full."""
+    what = f"{error.filename}: " if error.filename else ""
+    return AepipeError(f"{what}{error.strerror or error}", f"check the place and its permissions; {DEBUG}")
+
+
+def _report(error: AepipeError, cause: BaseException | None = None) -> int:
     if os.environ.get("AEPIPE_DEBUG"):
-        raise error
-    click.echo(f"error: {error.message}", err=True)
+        raise error from cause
+    say(f"error: {error.message}")
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        say(f"hint: {error.hint}")
     return error.exit_code
 
 

@@ -145,7 +145,7 @@ def _shown(value: Any) -> str:
 @json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """Every plugin that is found, what it offers and what is wrong with it."""
+    """Every plugin found, what it offers and what is wrong."""
     if ctx.invoked_subcommand:
         return
     from aepipe.plugins.tryout import try_factories

@@ -76,8 +76,8 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
         arguments["channels"] = int(options["channels"])
     try:
         run = entry.fit(data, **arguments)
-    except KeyboardInterrupt:
-        _interrupted(options["out"] or entry.default_directory(data, options["encoder"], options["latent_dim"]))
+    except KeyboardInterrupt as error:
+        _interrupted(error, options["out"] or entry.default_directory(data, options["encoder"], options["latent_dim"]))
     else:
         _finished(run)
 
@@ -91,17 +91,17 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
         raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
     try:
         run = entry.resume(directory, epochs=options["epochs"], device=options["device"])
-    except KeyboardInterrupt:
-        _interrupted(directory)
+    except KeyboardInterrupt as error:
+        _interrupted(error, directory)
     else:
         _finished(run)
 
 
-def _interrupted(directory: str | Path) -> None:
+def _interrupted(error: KeyboardInterrupt, directory: str | Path) -> None:
     again = f"aepipe train --resume {directory}"
     begun = (Path(directory) / "run.json").exists()
     hint = f"continue where it stood: {again}" if begun else "nothing was written yet"
-    raise AepipeError("training was interrupted", hint, exit_code=130)
+    raise AepipeError("training was interrupted", hint, exit_code=getattr(error, "exit_code", 130)) from None
 
 
 def _finished(run: Any) -> None:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from aepipe import figures, plugins
-from aepipe.images.batches import batches
 from aepipe.bundle.reader import Bundle
-from aepipe.images.source import Source
-from aepipe.images.data import open_images
 from aepipe.files.ours import OwnFolder, listed_files, write_list
-from aepipe.runtime.model import Model
+from aepipe.files.out import as_path
+from aepipe.images.batches import batches
+from aepipe.images.data import open_images
+from aepipe.images.source import Source
 from aepipe.judging.metrics import evaluate, psnr_between
-from .page import write_page
 from aepipe.progress import say
-from aepipe.tables import print_table
+from aepipe.runtime.model import Model
 from aepipe.runtime.providers import Provider, provider
+from aepipe.tables import print_table
 from aepipe.workshop.fit import fit
+
+from .page import write_page
 
 DATA = "digits"
 NOISE = "gaussian:sigma=0.5"
@@ -44,6 +46,7 @@ def tell(out: Path, *, epochs: int = 45) -> Path:
     An earlier demo is replaced when the new one is complete. Raises BadInput when `out` exists and is not an earlier demo.
     """
     started = time.monotonic()
+    out = as_path(out)
     with OwnFolder(out, "demo", lambda folder: listed_files(folder, "demo")).replacing() as folder:
         rows = _fill(folder, out, epochs)
         write_list(folder, "demo")

@@ -7,6 +7,7 @@ folder of another kind carries a list of its own. Whatever else lies in the fold
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +16,9 @@ from pathlib import Path
 
 from aepipe.errors import BadInput
 
+from .locks import locked
 from .records import as_record, read_json
-from .staged import Staged, is_leftover, writing
+from .staged import MOVING, Staged, is_leftover, remove_leftovers, remove_tree, sync, writing
 
 LIST = ".aepipe.json"  # names what aepipe wrote into a folder that has no manifest
 
@@ -38,13 +40,15 @@ class OwnFolder:
     path: Path
     what: str
     files_of: Callable[[Path], Iterable[str]]
+    last: str = LIST  # the file that makes it what it is: it appears when all others are there
 
     def check(self) -> bool:
         """Whether there is an old one to be replaced; raises BadInput where something else is in the way."""
-        if not self.path.exists():
-            return False
-        if self.path.is_dir() and all(map(is_leftover, self.path.iterdir())):
-            return False
+        try:
+            if not self.path.exists() or (self.path.is_dir() and all(map(_is_own_mark, self.path.iterdir()))):
+                return False
+        except OSError as error:
+            raise BadInput(f"{self.path} cannot be looked at: {error.strerror}", "check the permissions") from None
         try:
             self.files_of(self.path)
         except BadInput:
@@ -55,40 +59,95 @@ class OwnFolder:
     @contextlib.contextmanager
     def replacing(self) -> Iterator[Path]:
         """Yield a temporary folder to fill. If the block succeeds it takes the place of the old one, and what else was there
-        moves into it; if not, it is removed. Raises BadInput as `check` does, and AepipeError where nothing can be written."""
-        self.check()
-        staged = Staged(self.path)
-        try:
-            with writing(self.path):
-                staged.temporary.mkdir()
-                yield staged.temporary
-                if self.check():
-                    self._exchange(staged.temporary)
-                else:
-                    staged.commit()
-        finally:
-            staged.discard()
+        moves into it; if not, it is removed.
 
-    def _exchange(self, new: Path) -> None:
-        ours = set(self.files_of(self.path))
-        others = list(foreign_entries(self.path, ours))
+        Nobody else can write there meanwhile. Raises BadInput as `check` does, where another process writes, and where something
+        has appeared at the place since; AepipeError where nothing can be written.
+        """
+        replaced = self.check()
+        staged = Staged(self.path)
+        home = staged.temporary.parent
+        with locked(home / f".aepipe-{self.path.name}.lock", f"the {self.what} {self.path}"):
+            try:
+                with writing(self.path):
+                    staged.temporary.mkdir()
+                    yield staged.temporary
+                    if self.check() and not replaced:
+                        message = f"the {self.what} {self.path} was written by another process meanwhile"
+                        raise BadInput(message, "it stays as it is; choose another folder with -o")
+                    sync(staged.temporary)
+                    self._take_over(staged)
+                    sync(self.path.parent)
+            finally:
+                staged.discard()
+
+    def _take_over(self, staged: Staged) -> None:
+        """Put the new folder in the place of the old one, where there is one."""
+        new, place = staged.temporary, staged.path  # the place itself, where self.path is a link to it
+        if not place.is_dir() or all(map(_is_own_mark, place.iterdir())):
+            if place.is_dir() and not staged.inside:
+                remove_leftovers(place)
+            staged.commit(self.last)
+            return
+        ours = set(self.files_of(place))
+        others = [each for each in foreign_entries(place, ours) if not _is_own_mark(place / each)]
         for each in others:
             if os.path.lexists(new / each):
-                message = (
-                    f"{self.path / each} was not written by aepipe, and the new {self.what} has a file of that name"
-                )
+                message = f"{place / each} was not written by aepipe, and the new {self.what} has a file of that name"
                 raise BadInput(message, "move it, or choose another folder with -o")
-        old = new.with_suffix(".old")
-        self.path.rename(old)
+        if staged.inside:
+            self._replace_files(new, place, ours)
+            return
+        note = place / MOVING
+        note.write_text(json.dumps([place.name, others]), encoding="utf-8")
         try:
-            new.rename(self.path)
+            old = _exchange(new, place)
         except OSError:
-            old.rename(self.path)
+            note.unlink(missing_ok=True)
             raise
-        for each in others:
-            (self.path / each).parent.mkdir(parents=True, exist_ok=True)
-            (old / each).rename(self.path / each)
-        remove_files(old, ours)
+        remove_tree(old)
+
+    def _replace_files(self, new: Path, place: Path, ours: set[str]) -> None:
+        """The same, file by file, where the folder itself must stay. Until the last file is there, which says what belongs
+        together, a reader finds that files do not fit it, and says so."""
+        made = {path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir()}
+        for each in sorted(made, key=lambda name: (name == self.last, name)):
+            (place / each).parent.mkdir(parents=True, exist_ok=True)
+            (new / each).replace(place / each)
+        remove_files(place, ours - made)
+
+
+def _is_own_mark(path: Path) -> bool:
+    """Whether this is a temporary file, a lock or a note, which is neither the folder's content nor somebody's."""
+    return is_leftover(path) or path.name == MOVING or (path.name.startswith(".aepipe-") and path.suffix == ".lock")
+
+
+def _exchange(new: Path, place: Path) -> Path:
+    """Put `new` where `place` is, in one step where the system can; returns where the old folder is now.
+
+    Linux exchanges two names in one system call, so that a reader finds a whole folder at every moment. Elsewhere the old folder
+    is renamed first: for an instant there is none.
+    """
+    if _renameat2(new, place):
+        return new
+    old = new.with_name(f"{new.name.removesuffix('.part')}-old.part")
+    place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    return old
+
+
+def _renameat2(first: Path, second: Path) -> bool:
+    """Exchange two names by Linux's renameat2(2); False where there is no such call, or the file system lacks it."""
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):
+        return False
+    return call(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
 
 
 def foreign_entries(folder: Path, ours: Iterable[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from aepipe.errors import BadInput, closest
 
-from .staged import _nearest, _temporary
+from .staged import _nearest, _temporary, is_dead, is_leftover
 
 _KINDS = {
     "png": ".png",
@@ -46,15 +46,27 @@ def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
     return kind
 
 
+def as_path(text: str | os.PathLike[str]) -> Path:
+    """A path as the user wrote it, with `~` as the home folder. Raises BadInput where nobody knows that home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{os.fspath(text)!r} cannot be found: {error}", "write the whole path") from None
+
+
 def _check_place(text: str, folder: bool) -> None:
     try:
-        target = Path(text).resolve()
+        target = as_path(text).resolve()
         if folder and target.exists() and not target.is_dir():
             raise BadInput(f"The output {text} is a file that exists, but a folder is needed", "choose another name")
-        if folder and target.is_dir() and any(target.iterdir()):
-            raise BadInput(f"The output folder {text} is not empty", "choose another folder or remove it")
+        if folder and target.is_dir():
+            _check_empty(target, text)
         if not folder and target.is_dir():
             raise BadInput(f"The output {text} is a folder that exists, but a file is needed", "choose another name")
+        if not folder and target.exists() and not target.is_file():
+            raise BadInput(
+                f"The output {text} is no file but a device or a pipe", "choose another name, or - for stdout"
+            )
         home = _nearest(target if folder else target.parent)
         if not home.is_dir():
             raise BadInput(f"The output {text} cannot be created, because {home} is a file", "choose another folder")
@@ -65,6 +77,51 @@ def _check_place(text: str, folder: bool) -> None:
         cause = getattr(error, "strerror", None) or error
         hint = "choose a folder that can be written"
         raise BadInput(f"The output {text!r} cannot be written: {cause}", hint) from error
+
+
+def _check_empty(folder: Path, text: str) -> None:
+    """Raise BadInput unless a folder is empty, but for what processes that were killed have left."""
+    found = list(folder.iterdir())
+    if any(is_leftover(path) and not is_dead(path) for path in found):
+        raise BadInput(f"Another run writes to the folder {text}", "wait for it, or choose another folder")
+    if not all(map(is_leftover, found)):
+        raise BadInput(f"The output folder {text} is not empty", "choose another folder or remove it")
+
+
+def check_apart(out: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> None:
+    """Raise BadInput where OUT is an input, holds one, or lies in one: it would be read again, or lost.
+
+    Inputs are data strings or paths; a data string that is no path is nothing to keep apart from.
+    """
+    if os.fspath(out) == "-":
+        return
+    place = as_path(out).resolve()
+    for given in inputs:
+        for path in _paths_of(given):
+            if path == place:
+                raise BadInput(f"The output {out} is the input itself", "choose another name")
+            if path.is_dir() and path in place.parents:
+                raise BadInput(
+                    f"The output {out} lies in the input {given}, and would be read as a part of it",
+                    "choose another place",
+                )
+            if place in path.parents and place.is_dir():
+                raise BadInput(f"The output {out} holds the input {given}", "choose another place")
+
+
+def _paths_of(given: str | os.PathLike[str] | None) -> list[Path]:
+    """What exists under that name, with or without a slice behind it."""
+    if not given:
+        return []
+    text = os.fspath(given)
+    found = []
+    for each in dict.fromkeys((text, text.rpartition("[")[0])):
+        try:
+            if each and Path(each).expanduser().exists():
+                found.append(Path(each).expanduser().resolve())
+        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, no home
+            continue
+    return found
 
 
 def png_name(name: str, keep: bool = False) -> str:

@@ -82,7 +82,7 @@ def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out
 class Shared(Staged):
     """A folder that several shards write to. Each shard adds its files to those that are there."""
 
-    def commit(self) -> None:
+    def commit(self, last: str = "") -> None:
         """Move the files into the folder; raises BadInput if it holds a file of the same name with other content."""
         files = [path.relative_to(self.temporary) for path in self.temporary.rglob("*") if path.is_file()]
         for file in files:

@@ -14,7 +14,7 @@ import numpy as np
 from aepipe import figures, plugins
 from aepipe._types import Array
 from aepipe.errors import BadInput
-from aepipe.files.out import output_kind
+from aepipe.files.out import check_apart, output_kind
 from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import spoiled
@@ -35,6 +35,7 @@ IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
 def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: bool, overlap: int | None) -> None:
     """Images to codes and back; with `tile` at their own size."""
     to = place(out, IMAGE_OUTPUTS, reading.shard)
+    check_apart(out, input)
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
         tiles.restore_input(model, given, to, overlap=overlap)
@@ -68,6 +69,7 @@ def denoise(
 ) -> None:
     """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
     to = place(out, IMAGE_OUTPUTS, reading.shard)
+    check_apart(out, input)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
@@ -125,6 +127,7 @@ def interpolate(
         message = "an interpolation is made in one piece, not in shards"
         raise BadInput(message, "leave out --shard; --pairs says how many")
     to = place(out, IMAGE_OUTPUTS)
+    check_apart(out, input, input2)
     through = path_density(model.bundle, path, density)
     first = reading.open(input, model, "encoder", "decoder")
     second = reading.open(input2, model, "encoder", "decoder") if input2 else None
@@ -187,6 +190,7 @@ def _decoded(model: Model, to: Out, what: str, codes: Iterable[Array], part: ran
 def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
     """Images to codes: .npy, .npz or .csv."""
     to = place(out, ("npy", "npz", "csv"), reading.shard)
+    check_apart(out, input)
     given = reading.open(input, model, "encoder")
     if to.kind != "csv":
         stream(given, to, "encoding", lambda batch: model.encode_batch(batch.images), (model.latent,), key="codes")
@@ -203,6 +207,7 @@ def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
     """Codes [N, d], in a file, to images."""
     to = place(out, IMAGE_OUTPUTS, reading.shard)
     array = load_codes(codes, reading.limit)
+    check_apart(out, codes)
     part, note = part_of(len(array), reading.shard), ""
     model.check_codes(array[:1])
     model.start("decoder")
@@ -222,6 +227,7 @@ def score(
 ) -> None:
     """Reconstruction error and log-density of every image, as a table; with a calibration also how anomalous it is."""
     to = place(out, ("csv",), reading.shard)
+    check_apart(out, input, calibration)
     scale = anomaly.read(calibration, model, density) if calibration else None
     name = scale.density if scale else model.bundle.density_name(density)
     given = reading.open(input, model, "encoder", "decoder")
@@ -241,6 +247,7 @@ def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: 
     if PurePath(out).suffix.lower() != ".json":
         raise BadInput(f"the output {out!r} cannot hold a calibration", "give a file that ends with .json")
     to = Out(out, output_kind(out, ("json",)))
+    check_apart(out, input)
     anomaly.check_rate(false_alarm)
     name = model.bundle.density_name(density)
     given = reading.open(input, model, "encoder", "decoder")

@@ -21,10 +21,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from aepipe.errors import BadInput
+from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import png_name, png_names
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
 
 
 class ArrayWriter:
@@ -154,6 +156,8 @@ class CsvWriter:
         self.columns = list(columns)
 
     def __enter__(self) -> CsvWriter:
+        if self.path is None and sys.stdout is None:
+            raise AepipeError("Cannot write stdout: it is closed", "write to a file instead")
         self._file: IO[str] = sys.stdout
         if self.path is not None:
             self._staged = Staged(self.path)
@@ -165,8 +169,11 @@ class CsvWriter:
         return self
 
     def write(self, rows: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
-        """Appends rows, given as columns of equal length; float32 is written with the fewest digits that are exact."""
-        self._put(zip(*(rows[column] for column in self.columns), strict=True))
+        """Appends rows, given as columns of equal length; float32 is written with the fewest digits that are exact.
+
+        Texts that a spreadsheet would take for a formula get a quote in front, by which it takes them for text.
+        """
+        self._put(zip(*(_as_text(rows[column]) for column in self.columns), strict=True))
 
     def _put(self, lines: Any) -> None:
         with writing(self.path or "stdout"):
@@ -187,6 +194,12 @@ class CsvWriter:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._staged.discard()
+
+
+def _as_text(column: Sequence[Any] | np.ndarray) -> Sequence[Any] | np.ndarray:
+    if not len(column) or not isinstance(column[0], str):
+        return column
+    return [f"'{each}" if each[:1] in FORMULA else each for each in column]
 
 
 class Background:

@@ -13,7 +13,7 @@ from aepipe import plugins
 from aepipe._version import __version__
 from aepipe.errors import BadInput, closest
 from aepipe.files.ours import OwnFolder, remove_files
-from aepipe.files.out import output_kind
+from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
 from aepipe.images.data import open_images
 from aepipe.images.source import Source
@@ -65,7 +65,8 @@ def fit(
     for choice in wanted:
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
-    directory = Path(out) if out else default_directory(source.name, encoder, latent_dim)
+    directory = as_path(out) if out else default_directory(source.name, encoder, latent_dim)
+    check_apart(directory, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(directory, overwrite))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent_dim, 0.0, 1.0)
@@ -132,7 +133,7 @@ def _reopen(run: Run, settings: Recipe) -> Run:
         run.update(recipe=asdict(settings))
     if run.finished:  # if an early stop ended the run, that stop does not count any more
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
-    remove_leftovers(run.directory)
+    remove_leftovers(run.directory, deep=True)
     return run
 
 
@@ -187,7 +188,7 @@ def _begin(directory: Path, config: dict[str, Any]) -> Run:
         with writing(directory):
             remove_files(directory, Run(directory).files)
     if directory.exists():
-        remove_leftovers(directory)
+        remove_leftovers(directory, deep=True)
     return Run.create(directory, config)
 
 

@@ -14,6 +14,7 @@ from aepipe.bundle.manifest import Tensor
 from aepipe.bundle.reader import Bundle, is_bundle
 from aepipe.errors import BadInput
 from aepipe.files.ours import OwnFolder, listed_files, write_list
+from aepipe.files.out import as_path, check_apart
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.export.formats import Formats
@@ -56,9 +57,10 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
     float images, and options other than the defaults need a run. An existing folder is replaced only if this function has
     written all of it. Raises BadInput, and ParityError as `export_run` does.
     """
-    source, wanted = Path(source), Formats.of(formats)
+    source, wanted = as_path(source), Formats.of(formats)
     name = source.resolve().name
-    out = Path(out) if out else Path("exported") / f"{name}-triton"
+    out = as_path(out) if out else Path("exported") / f"{name}-triton"
+    check_apart(out, source)
     if wanted.further or wanted.uint8:
         raise BadInput("a Triton repository has fp32 graphs for float images", "leave out --precision and --io")
     home = OwnFolder(out, KIND, lambda folder: listed_files(folder, KIND))

@@ -119,7 +119,7 @@ def test_what_is_no_bundle_is_not_replaced(small_run: Path, tmp_path, capsys):
     for out in ("mine", "file"):
         assert "exists and is not a bundle" in refused(capsys, "export", small_run, "-o", tmp_path / out)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "mine", "thesis.tex"]
-    assert "is not a bundle" in refused(capsys, "export", small_run, "-o", small_run)
+    assert "is the input itself" in refused(capsys, "export", small_run, "-o", small_run)
 
 
 def test_a_damaged_run_is_named(small_run: Path, tmp_path, capsys):
@@ -174,7 +174,7 @@ for size in map(int, sys.argv[3:]):
     assert child(full(size)) == 1, size
 print([name for name in os.listdir(os.path.dirname(sys.argv[2])) if name.startswith(".")])
 assert child(killed(export, "check_learned")) == -9
-assert child(killed(OwnFolder, "_exchange")) == -9
+assert child(killed(OwnFolder, "_take_over")) == -9
 """
 
 

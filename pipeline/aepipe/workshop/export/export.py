@@ -17,6 +17,7 @@ from aepipe.bundle.card import write_card
 from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Graph, Image, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder
 from aepipe.errors import PrecisionRefused
+from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 from aepipe.progress import say
@@ -64,7 +65,8 @@ def export_run(run: RunFolder, out: str | Path | None = None, *, show: bool = Tr
     """
     wanted = Formats.of(formats)
     run.require_finished()
-    out = Path(out) if out else Path("exported") / run.directory.resolve().name
+    out = as_path(out) if out else Path("exported") / run.directory.resolve().name
+    check_apart(out, run.directory)
     bundle_folder(out).check()
     config = run.config
     corruption = config["components"]["corruption"]

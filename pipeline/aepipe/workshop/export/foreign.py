@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe.bundle.reader import bundle_folder
 from aepipe.errors import BadInput, foreign
+from aepipe.files.out import as_path
 from aepipe.images.batches import batches
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
@@ -47,7 +48,7 @@ def export_modules(
     parity check. `formats` are options of `export_run`. The modules are left as they were. Returns the bundle's folder.
     Raises BadInput for modules of the wrong shapes, ParityError as `export_run` does.
     """
-    out, wanted = Path(out), Formats.of(formats)
+    out, wanted = as_path(out), Formats.of(formats)
     bundle_folder(out).check()
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"

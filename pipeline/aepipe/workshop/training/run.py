@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe.errors import BadInput, foreign
 from aepipe.files.numpy_files import read_arrays
+from aepipe.files.out import as_path
 from aepipe.files.records import Count, read_entries, to_json
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
@@ -80,7 +81,7 @@ class RunFolder:
     """What training wrote to a folder; raises BadInput when there is no run or it cannot be read."""
 
     def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
+        self.directory = as_path(directory)
         path = self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
