@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.helpers.images import blobs
+from tests.helpers.places import MNIST
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -61,6 +63,14 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def kept_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that the repository holds, for whatever needs a bundle and not a fresh one: MNIST, d=8, three densities."""
+    if not MNIST.is_dir():
+        pytest.skip("exported/mnist-d8 is not in this copy")
+    return Path(shutil.copytree(MNIST, tmp_path_factory.mktemp("kept") / "digits"))
+
+
+@pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory):
     """conv/deconv, d=4, two epochs on 600 digits."""
     import aepipe
@@ -102,11 +112,11 @@ def web_files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def infer(call, digits_bundle: Path):
+def infer(call, kept_bundle: Path):
     """`aepipe infer TASK BUNDLE ARGS` on the CPU, which must succeed; returns what it printed."""
 
     def inner(task: str, *arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", task, digits_bundle, *arguments)
+        outcome = call("infer", "--provider", "cpu", task, kept_bundle, *arguments)
         assert outcome.code == code, outcome.err
         return outcome
 
