@@ -102,6 +102,7 @@ def test_precisions(call, kept_bundle: Path, tmp_path: Path) -> None:
         assert [row["precision"] for row in rows] == wanted * 3 and all(row["difference"] == 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_torch_and_markdown(cli, digits_run, digits_bundle: Path, tmp_path: Path) -> None:
     page = tmp_path / "speed.md"
     arguments = [digits_bundle, "--provider", "cpu", "--batch-size", 2, "--torch", digits_run.directory, *QUICK]

@@ -157,6 +157,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(found for key, each in inside for found in places(each, (*path, key)))]
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_manifests_give_bad_input_or_work(data: st.DataObject, kept_bundle: Path, bundle: Path, call) -> None:

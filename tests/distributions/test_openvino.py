@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.places import OPENVINO
 from tests.helpers.strangers import install_real, with_path
 
-pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")]
 
 
 def test_its_own_tests_and_the_conformance_kit_pass(tmp_path):

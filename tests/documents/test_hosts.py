@@ -22,6 +22,8 @@ sys.path.insert(0, str(HOSTS))
 import compare
 import programs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory):

@@ -21,6 +21,7 @@ def content_of(page: str) -> dict[str, Any]:
     return json.loads(re.search(r'<script type="application/json" id="bundle">(.*?)</script>', page, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_and_says_how_to_open_it(call, web_files, kept_bundle, tmp_path):
     out = tmp_path / "page.html"
     outcome = call("explore", kept_bundle, "--images", "digits", "-o", out)
