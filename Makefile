@@ -1,13 +1,19 @@
-# make demo · make test · make check · make bench · make lecture: each sets up .venv first if it is not there.
+# make demo · make quick · make test · make check · make lowest · make bench · make lecture: each sets up .venv first if it is not there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench lecture clean
+.PHONY: demo quick test check lowest bench lecture clean
 
 demo: $(READY)
 	$(BIN)/aepipe demo -o demo
+
+# What takes less than 90 seconds on two cores: no training, no environments.
+QUICK := -m pytest -n 2 -m "not trains and not slow and not gpu"
+
+quick: check
+	$(BIN)/python $(QUICK)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,11 +1,14 @@
-"""Trained runs and exported bundles that many tests share: made once, never changed."""
+"""What many tests share: surroundings that are always the same, and trained runs and bundles that are made once, never changed."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +16,39 @@ from typing import NamedTuple
 import pytest
 
 from tests.helpers.images import blobs
+from tests.helpers.places import MNIST
 
+# Before aepipe is imported: what the shell says of terminals and languages changes no result, here and in children.
+for _name in ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PAGER", "LANG", "LANGUAGE"):
+    os.environ.pop(_name, None)
+os.environ["LC_ALL"] = "C.UTF-8"
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Fixtures that train a network or export one; a test that uses one of them, itself or through another, is marked `trains`.
+TRAINING = {
+    "colour_bundle",
+    "colour_run",
+    "digits_run",
+    "killed",
+    "linear_bundle",
+    "ones",
+    "other_bundle",
+    "small_judge",
+    "small_run",
+    "together",
+    "trained",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if TRAINING & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.trains)
+
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -61,6 +94,14 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def kept_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that the repository holds, for whatever needs a bundle and not a fresh one: MNIST, d=8, three densities."""
+    if not MNIST.is_dir():
+        pytest.skip("exported/mnist-d8 is not in this copy")
+    return Path(shutil.copytree(MNIST, tmp_path_factory.mktemp("kept") / "digits"))
+
+
+@pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory):
     """conv/deconv, d=4, two epochs on 600 digits."""
     import aepipe
@@ -102,11 +143,11 @@ def web_files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def infer(call, digits_bundle: Path):
+def infer(call, kept_bundle: Path):
     """`aepipe infer TASK BUNDLE ARGS` on the CPU, which must succeed; returns what it printed."""
 
     def inner(task: str, *arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", task, digits_bundle, *arguments)
+        outcome = call("infer", "--provider", "cpu", task, kept_bundle, *arguments)
         assert outcome.code == code, outcome.err
         return outcome
 

@@ -48,16 +48,15 @@ def register_providers(register):
 """
 
 
-def test_rows_and_table(call, digits_bundle: Path) -> None:
-    arguments = ["benchmark", digits_bundle, "--provider", "cpu", "--batch-size", "2", "--threads", "1"]
+def test_rows_and_table(call, kept_bundle: Path) -> None:
+    arguments = ["benchmark", kept_bundle, "--provider", "cpu", "--batch-size", "2", "--threads", "1"]
     outcome = call(*arguments, "--seconds", "0.05", "--rounds", "2", "--json")
     assert outcome.code == 0 and outcome.err == ""
     found = json.loads(outcome.out)
     assert (
-        found["command"]
-        == f"aepipe benchmark {digits_bundle} {' '.join(arguments[2:])} --seconds 0.05 --rounds 2 --json"
+        found["command"] == f"aepipe benchmark {kept_bundle} {' '.join(arguments[2:])} --seconds 0.05 --rounds 2 --json"
     )
-    assert found["bundles"] == {"digits": str(digits_bundle)} and found["left_out"] == []
+    assert found["bundles"] == {"digits": str(kept_bundle)} and found["left_out"] == []
     assert found["versions"] == versions() and found["machine"] == machine()
     assert [row["task"] for row in found["rows"]] == TASKS
     for row in found["rows"]:
@@ -72,10 +71,10 @@ def test_rows_and_table(call, digits_bundle: Path) -> None:
     assert table[0].split()[:4] == ["provider", "precision", "batch", "task"] and len(table) == 5
 
 
-def test_every_combination_is_there_once(call, digits_bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(digits_bundle, tmp_path / "twin")
+def test_every_combination_is_there_once(call, kept_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept_bundle, tmp_path / "twin")
     sizes = ["--batch-size", "1", "--batch-size", "3", "--batch-size", "1"]
-    outcome = call("benchmark", digits_bundle, tmp_path / "twin", "--provider", "cpu", *sizes, *QUICK, "--json")
+    outcome = call("benchmark", kept_bundle, tmp_path / "twin", "--provider", "cpu", *sizes, *QUICK, "--json")
     rows = json.loads(outcome.out)["rows"]
     got = [(row["batch"], row["task"], row["bundle"]) for row in rows]
     assert got == [(batch, task, bundle) for batch in (1, 3) for task in TASKS for bundle in ("digits", "twin")]
@@ -83,16 +82,16 @@ def test_every_combination_is_there_once(call, digits_bundle: Path, tmp_path: Pa
     assert all(row["difference"] == 0 for row in rows)
 
 
-def test_bundles_of_one_name_are_told_apart(digits_bundle: Path, tmp_path: Path, call) -> None:
-    shutil.copytree(digits_bundle, tmp_path / "digits")
+def test_bundles_of_one_name_are_told_apart(kept_bundle: Path, tmp_path: Path, call) -> None:
+    shutil.copytree(kept_bundle, tmp_path / "digits")
     arguments = "--provider", "cpu", "--precision", "fp32", "--batch-size", 1, *QUICK
-    outcome = call("benchmark", digits_bundle, tmp_path / "digits", *arguments)
+    outcome = call("benchmark", kept_bundle, tmp_path / "digits", *arguments)
     assert outcome.out.split()[0] == "bundle"
-    assert str(digits_bundle) in outcome.out and str(tmp_path / "digits") in outcome.out
+    assert str(kept_bundle) in outcome.out and str(tmp_path / "digits") in outcome.out
 
 
-def test_precisions(call, digits_bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(digits_bundle, tmp_path / "two")
+def test_precisions(call, kept_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept_bundle, tmp_path / "two")
     manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
     both = [graph for graph in manifest["graphs"] if graph["role"] in ("encoder", "decoder")]
     manifest["graphs"] += [{**graph, "precision": "int8"} for graph in both]  # the same files under another name
@@ -103,6 +102,7 @@ def test_precisions(call, digits_bundle: Path, tmp_path: Path) -> None:
         assert [row["precision"] for row in rows] == wanted * 3 and all(row["difference"] == 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_torch_and_markdown(cli, digits_run, digits_bundle: Path, tmp_path: Path) -> None:
     page = tmp_path / "speed.md"
     arguments = [digits_bundle, "--provider", "cpu", "--batch-size", 2, "--torch", digits_run.directory, *QUICK]
@@ -127,8 +127,8 @@ def test_torch_and_markdown(cli, digits_run, digits_bundle: Path, tmp_path: Path
     assert text.count(header) == 3 and text.count("| torch | fp32 eager | 2 | ") == 3
 
 
-def test_cuda_is_left_out_where_it_does_not_start(digits_bundle: Path) -> None:
-    found = compare({"digits": digits_bundle}, batch_sizes=[1, 2], seconds=0.05, rounds=1)
+def test_cuda_is_left_out_where_it_does_not_start(kept_bundle: Path) -> None:
+    found = compare({"digits": kept_bundle}, batch_sizes=[1, 2], seconds=0.05, rounds=1)
     providers = {row["provider"] for row in found.rows}
     assert "cpu" in providers and (len(providers) == 2) == (found.left_out == [])
     assert all(line.startswith("left out: cuda did not start: ") for line in found.left_out) and len(found.left_out) < 2
@@ -145,8 +145,8 @@ def test_cuda_is_left_out_where_it_does_not_start(digits_bundle: Path) -> None:
         (["--rounds", "0"], "'0' is not a whole number of 1 or more"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_first(call, digits_bundle: Path, arguments: list[str], said: str) -> None:
-    outcome = call("benchmark", digits_bundle, "--seconds", "1000", *arguments)
+def test_what_cannot_be_measured_is_refused_first(call, kept_bundle: Path, arguments: list[str], said: str) -> None:
+    outcome = call("benchmark", kept_bundle, "--seconds", "1000", *arguments)
     assert outcome.code == 2 and said in outcome.err and outcome.out == ""
 
 
@@ -158,10 +158,10 @@ def test_another_runs_bundle_is_refused(call, digits_run, digits_bundle: Path, t
     assert outcome.code == 2 and "the run that the bundle was exported from" in outcome.err
 
 
-def test_a_plugins_provider_and_its_failures(cli, digits_bundle: Path, tmp_path: Path) -> None:
+def test_a_plugins_provider_and_its_failures(cli, kept_bundle: Path, tmp_path: Path) -> None:
     install(tmp_path, "aepipe-moody", PLUGIN)
     environment = with_path(tmp_path)
-    arguments = ["benchmark", digits_bundle, "--batch-size", 1, *QUICK, "--json", "--provider", "cpu", "--provider"]
+    arguments = ["benchmark", kept_bundle, "--batch-size", 1, *QUICK, "--json", "--provider", "cpu", "--provider"]
     found = json.loads(cli(*arguments, "moody:mood=fine", env=environment).stdout)
     assert [row["provider"] for row in found["rows"]] == ["cpu", "moody:mood=fine"] * 3
     for mood, cause in {
@@ -175,13 +175,13 @@ def test_a_plugins_provider_and_its_failures(cli, digits_bundle: Path, tmp_path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_stays(digits_bundle: Path, how: signal.Signals) -> None:
+def test_no_process_stays(kept_bundle: Path, how: signal.Signals) -> None:
     command = [
         sys.executable,
         "-m",
         "aepipe",
         "benchmark",
-        str(digits_bundle),
+        str(kept_bundle),
         "--provider",
         "cpu",
         "--batch-size",
@@ -208,8 +208,8 @@ def _runs(pid: str) -> bool:
         return False
 
 
-def test_figures_of_bench_py(digits_bundle: Path) -> None:
-    command = [sys.executable, *program("bench"), "startup", "--bundle", str(digits_bundle)]
+def test_figures_of_bench_py(kept_bundle: Path) -> None:
+    command = [sys.executable, *program("bench"), "startup", "--bundle", str(kept_bundle)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0 and done.stdout.startswith("startup: `import click, pluggy` 0.")

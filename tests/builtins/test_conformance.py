@@ -18,7 +18,9 @@ def _built_in() -> list[object]:
             if component.plugin == "aepipe":
                 subject = testing.Subject(kind, component.factory, name=name)
                 checks = testing.checks_of(kind).values()
-                cases += [pytest.param(check, subject, id=f"{kind}:{name}:{check.__name__}") for check in checks]
+                for check in checks:
+                    marks = [pytest.mark.trains] if check.__name__ == "exports_to_onnx" else []
+                    cases.append(pytest.param(check, subject, id=f"{kind}:{name}:{check.__name__}", marks=marks))
     return cases
 
 
@@ -36,6 +38,7 @@ def _present(name: str) -> bool:
     return (Path(os.environ.get("AEPIPE_DATA", "nowhere")) / name).is_dir()
 
 
+@pytest.mark.trains
 def test_built_in_conforms_with_options():
     """Options are given as values or as the text of a spec string."""
     testing.check_decoder(plugins.registry().find("decoder", "upsample").factory, mode="bilinear", channels="8")

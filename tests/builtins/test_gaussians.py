@@ -75,6 +75,7 @@ def test_dead_directions_stay_finite(spec: str, dead: str, tmp_path):
     assert torch.isfinite(density.sample(torch.randn(5, 6))).all()
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("spec", ["gaussian", "pca"])
 def test_dead_directions_export_within_the_tolerance(spec: str, tmp_path):
     """What the gate allows, |a − b| ≤ 1e-4·max(1, |a|), must hold where a variance is at its floor."""

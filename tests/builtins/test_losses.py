@@ -36,6 +36,7 @@ def test_the_variational_loss():
     assert float(again) != float(losses["loss"])  # the posterior is sampled
 
 
+@pytest.mark.trains
 def test_rae_keeps_codes_and_weights_small(tmp_path):
     def train(objective: str):
         torch.manual_seed(0)

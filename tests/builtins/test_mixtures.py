@@ -82,6 +82,7 @@ def test_more_components_than_codes_and_none_are_refused(digits_run):
         digits_run.fit_density("none=gmm:components=0")
 
 
+@pytest.mark.trains
 def test_it_exports_and_samples(tmp_path):
     run = aepipe.fit(
         "digits", encoder="mlp:hidden=32", decoder="mlp:hidden=32", latent_dim=8, epochs=1, limit=500,

@@ -64,11 +64,9 @@ def test_every_command_explains_itself(call, command: list[str]) -> None:
         (["infer", "sample", "BUNDLE", "-o", "x.png", "--provider", "cup"], "did you mean 'cpu'?"),
     ],
 )
-def test_misspelt_words(
-    call, typed: list[str], suggested: str, digits_bundle: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_misspelt_words(call, typed: list[str], suggested: str, kept_bundle: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = call(*[str(digits_bundle) if word == "BUNDLE" else word for word in typed])
+    outcome = call(*[str(kept_bundle) if word == "BUNDLE" else word for word in typed])
     assert outcome.code == 2 and outcome.out == ""
     assert suggested in outcome.err
     assert not list(tmp_path.iterdir())
@@ -92,14 +90,14 @@ def test_counts(call, typed: list[str]) -> None:
     assert outcome.code == 2 and f"{typed[-1]!r} is not a whole number of" in outcome.err
 
 
-def test_inspect(call, digits_bundle: Path) -> None:
-    outcome = call("inspect", digits_bundle)
+def test_inspect(call, kept_bundle: Path) -> None:
+    outcome = call("inspect", kept_bundle)
     assert outcome.code == 0 and outcome.err == ""
     graphs = [line.split()[0] for line in outcome.out.splitlines() if ".onnx" in line]
     assert graphs[:3] == ["encoder.onnx", "decoder.onnx", "density/gaussian/sample.onnx"]
-    assert "image [batch, 1, 28, 28]  latent [batch, 4]" in outcome.out
-    found = json.loads(call("inspect", digits_bundle, "--json").out)
-    assert found["problems"] == {} and found["latent"] == 4 and found["image"]["shape"] == [1, 28, 28]
+    assert "image [batch, 1, 28, 28]  latent [batch, 8]" in outcome.out
+    found = json.loads(call("inspect", kept_bundle, "--json").out)
+    assert found["problems"] == {} and found["latent"] == 8 and found["image"]["shape"] == [1, 28, 28]
 
 
 def test_list(call) -> None:

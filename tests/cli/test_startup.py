@@ -65,13 +65,13 @@ def test_importing_aepipe_is_light() -> None:
     assert python(code).stdout.strip() == "[]"
 
 
-def test_the_base_install_runs_everything_but_training(digits_bundle: Path, tmp_path: Path) -> None:
+def test_the_base_install_runs_everything_but_training(kept_bundle: Path, tmp_path: Path) -> None:
     images = open_images("digits", limit=6).read(np.arange(6))[:, 0]
     np.save(tmp_path / "images.npy", images)
     (tmp_path / "photos" / "more").mkdir(parents=True)
     for k, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "photos" / ("more" if k % 2 else ".") / f"{k}.png")
-    bundle, array, photos = str(digits_bundle), str(tmp_path / "images.npy"), str(tmp_path / "photos")
+    bundle, array, photos = str(kept_bundle), str(tmp_path / "images.npy"), str(tmp_path / "photos")
 
     def task(name: str, *arguments: str) -> list[str]:
         return ["infer", "--provider", "cpu", name, bundle, *arguments]

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 
-def test_closed_stdout(digits_bundle: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "aepipe", "infer", "sample", str(digits_bundle), "-o", str(tmp_path / "x.npy")]
+def test_closed_stdout(kept_bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "aepipe", "infer", "sample", str(kept_bundle), "-o", str(tmp_path / "x.npy")]
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "x.npy").shape == (64, 1, 28, 28)
 
 
-def test_a_reader_that_goes_away(digits_bundle: Path, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away(kept_bundle: Path, tmp_path: Path) -> None:
     """`aepipe infer score … | head -1` is no failure and says nothing."""
     np.save(tmp_path / "images.npy", np.zeros((3000, 28, 28), np.uint8))
     command = [
@@ -29,7 +29,7 @@ def test_a_reader_that_goes_away(digits_bundle: Path, tmp_path: Path) -> None:
         "score",
         "--provider",
         "cpu",
-        digits_bundle,
+        kept_bundle,
         "images.npy",
         "-o",
         "-",
@@ -44,9 +44,9 @@ def test_a_reader_that_goes_away(digits_bundle: Path, tmp_path: Path) -> None:
         assert process.wait() == 0
 
 
-def test_interrupting_leaves_nothing(digits_bundle: Path, tmp_path: Path) -> None:
+def test_interrupting_leaves_nothing(kept_bundle: Path, tmp_path: Path) -> None:
     np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (200_000, 28, 28)).flush()
-    command = [sys.executable, "-m", "aepipe", "infer", "reconstruct", "--provider", "cpu", digits_bundle, "images.npy"]
+    command = [sys.executable, "-m", "aepipe", "infer", "reconstruct", "--provider", "cpu", kept_bundle, "images.npy"]
     with subprocess.Popen(
         [str(word) for word in (*command, "-o", "out.npy")], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:

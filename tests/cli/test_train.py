@@ -34,6 +34,7 @@ overwrite = true
 """
 
 
+@pytest.mark.trains
 def test_a_file_gives_defaults_and_the_command_line_wins(tmp_path, data: str):
     path, out = config(tmp_path, RECIPE), tmp_path / "run"
     for _ in range(2):  # the second replaces the first: overwrite = true
@@ -46,6 +47,7 @@ def test_a_file_gives_defaults_and_the_command_line_wins(tmp_path, data: str):
     assert settings["recipe"]["schedule"] == "constant"  # resolved: what nobody gave is there too
 
 
+@pytest.mark.trains
 def test_one_density_and_image_options_in_a_file(tmp_path):
     from PIL import Image
 

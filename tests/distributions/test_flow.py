@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.helpers.places import FLOW
 from tests.helpers.strangers import install_flow, with_path
+
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
 
 SPEC = "density:flow:layers=2,hidden=8,epochs=5"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.places import OPENVINO
 from tests.helpers.strangers import install_real, with_path
 
-pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")]
 
 
 def test_its_own_tests_and_the_conformance_kit_pass(tmp_path):
@@ -35,7 +35,7 @@ def test_it_is_listed_with_its_options(tmp_path, cli):
     assert "openvino" in json.dumps(ours)
 
 
-def test_infer_computes_with_it_what_the_cpu_computes(tmp_path, cli, digits_bundle):
+def test_infer_computes_with_it_what_the_cpu_computes(tmp_path, cli, kept_bundle):
     install_real(tmp_path / "site", OPENVINO)
     environment = with_path(tmp_path / "site")
     for provider in ("openvino", "cpu"):
@@ -43,7 +43,7 @@ def test_infer_computes_with_it_what_the_cpu_computes(tmp_path, cli, digits_bund
             "--provider",
             provider,
             "reconstruct",
-            digits_bundle,
+            kept_bundle,
             "digits[:70]",
             "-o",
             tmp_path / f"{provider}.npy",
@@ -57,8 +57,8 @@ def test_infer_computes_with_it_what_the_cpu_computes(tmp_path, cli, digits_bund
     ("spec", "code", "named"),
     [("device=XPU", 4, "CPU"), ("precision=fp8", 2, "bf16"), ("streams=2", 2, "precision")],
 )
-def test_what_it_cannot_do_ends_with_a_sentence_and_a_code(spec, code, named, tmp_path, cli, digits_bundle):
+def test_what_it_cannot_do_ends_with_a_sentence_and_a_code(spec, code, named, tmp_path, cli, kept_bundle):
     install_real(tmp_path / "site", OPENVINO)
-    given = ["--provider", f"openvino:{spec}", "sample", digits_bundle, "-o", tmp_path / "out.png"]
+    given = ["--provider", f"openvino:{spec}", "sample", kept_bundle, "-o", tmp_path / "out.png"]
     done = cli("infer", *given, env=with_path(tmp_path / "site"))
     assert done.returncode == code and named in done.stderr and "Traceback" not in done.stderr

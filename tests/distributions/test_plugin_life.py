@@ -14,6 +14,8 @@ import pytest
 from tests.helpers.places import FLOW, ROOT
 from tests.helpers.strangers import with_path
 
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
+
 Done = subprocess.CompletedProcess[str]
 
 

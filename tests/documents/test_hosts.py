@@ -22,6 +22,8 @@ sys.path.insert(0, str(HOSTS))
 import compare
 import programs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory):
@@ -48,8 +50,8 @@ def host(request: pytest.FixtureRequest, started) -> programs.Host:
 
 
 @pytest.fixture(scope="module")
-def examples(digits_bundle: Path):
-    return compare.examples(digits_bundle)
+def examples(kept_bundle: Path):
+    return compare.examples(kept_bundle)
 
 
 def refused(host: programs.Host, bundle: Path, task: str, values: np.ndarray, folder: Path) -> str:
@@ -59,21 +61,21 @@ def refused(host: programs.Host, bundle: Path, task: str, values: np.ndarray, fo
     return str(failure.value)
 
 
-def test_it_agrees_with_aepipes_runtime(host, digits_bundle, examples, tmp_path):
+def test_it_agrees_with_aepipes_runtime(host, kept_bundle, examples, tmp_path):
     assert sorted(examples) == ["decode", "encode", "interpolate", "reconstruct", "sample"]
     for task, (values, expected) in examples.items():
-        found = compare.call(host, digits_bundle, task, values, tmp_path)
+        found = compare.call(host, kept_bundle, task, values, tmp_path)
         assert compare.difference(task, expected, found) <= (1e-4 if task == "encode" else 1e-5), task
 
 
-def test_it_tells_how_long_decodes_take(host, digits_bundle, examples, tmp_path):
-    times = compare.call(host, digits_bundle, "time", examples["decode"][0][:1], tmp_path)
+def test_it_tells_how_long_decodes_take(host, kept_bundle, examples, tmp_path):
+    times = compare.call(host, kept_bundle, "time", examples["decode"][0][:1], tmp_path)
     assert times.shape == (100,) and times.dtype == np.float32
     assert 0 < np.mean(times) < 1000 and min(times) >= 0  # a browser's clock is coarse
 
 
-def test_it_takes_the_fp32_graphs_of_floats_by_the_manifest_wherever_they_lie(host, digits_bundle, examples, tmp_path):
-    moved = shutil.copytree(digits_bundle, tmp_path / "moved")
+def test_it_takes_the_fp32_graphs_of_floats_by_the_manifest_wherever_they_lie(host, kept_bundle, examples, tmp_path):
+    moved = shutil.copytree(kept_bundle, tmp_path / "moved")
     manifest = json.loads((moved / "manifest.json").read_text())
     graphs = manifest["graphs"]
     others = []
@@ -91,25 +93,25 @@ def test_it_takes_the_fp32_graphs_of_floats_by_the_manifest_wherever_they_lie(ho
         assert compare.difference(task, expected, compare.call(host, moved, task, values, tmp_path)) <= 1e-5
 
 
-def test_it_refuses_what_it_would_misread(host, digits_bundle, examples, tmp_path):
+def test_it_refuses_what_it_would_misread(host, kept_bundle, examples, tmp_path):
     codes = examples["decode"][0]
-    assert "float32" in refused(host, digits_bundle, "decode", codes.astype(np.float64), tmp_path)
-    assert "2 images" in refused(host, digits_bundle, "interpolate", examples["encode"][0], tmp_path)
-    assert "no task" in refused(host, digits_bundle, "encoder", codes, tmp_path)
+    assert "float32" in refused(host, kept_bundle, "decode", codes.astype(np.float64), tmp_path)
+    assert "2 images" in refused(host, kept_bundle, "interpolate", examples["encode"][0], tmp_path)
+    assert "no task" in refused(host, kept_bundle, "encoder", codes, tmp_path)
     newer = tmp_path / "newer"
-    shutil.copytree(digits_bundle, newer)
+    shutil.copytree(kept_bundle, newer)
     manifest = json.loads((newer / "manifest.json").read_text())
     (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
     assert "format" in refused(host, newer, "decode", codes, tmp_path)
 
 
-def test_the_table_says_what_was_tried_and_why_not(digits_bundle, capsys, monkeypatch, tmp_path):
+def test_the_table_says_what_was_tried_and_why_not(kept_bundle, capsys, monkeypatch, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(compare.BEGIN + "before" + compare.END)
     monkeypatch.setattr(compare, "TABLE", readme)
     monkeypatch.setenv("PATH", str(tmp_path))  # no node, no browser, no compiler
     with pytest.raises(SystemExit, match="stays as it is"):
-        compare.main([str(digits_bundle), "--write"])
+        compare.main([str(kept_bundle), "--write"])
     assert "before" in readme.read_text()
     said = capsys.readouterr().out
     lines = said.splitlines()[: 2 + len(programs.HOSTS)]
@@ -118,7 +120,7 @@ def test_the_table_says_what_was_tried_and_why_not(digits_bundle, capsys, monkey
         assert ("not tried: there is no" in line) == (name not in ("python", "openvino")), line
     assert re.search(r"onnxruntime \S+ \| 0.0e\+00 \| 0.0e\+00 \| \d+\.\d\d ms \|", lines[2])
     monkeypatch.setattr(compare, "HOSTS", {"python": programs.HOSTS["python"]})
-    compare.main([str(digits_bundle), "--write"])
+    compare.main([str(kept_bundle), "--write"])
     assert readme.read_text() == compare.BEGIN + capsys.readouterr().out + compare.END
 
 
@@ -133,9 +135,9 @@ def test_the_committed_table_lists_every_host_and_keeps_its_word():
         assert len((HOSTS / name / "README.md").read_text().splitlines()) <= 7  # five, and two that are empty
 
 
-def test_the_page_shows_what_the_bundle_makes(started, digits_bundle, tmp_path):
+def test_the_page_shows_what_the_bundle_makes(started, kept_bundle, tmp_path):
     page = started("web")
-    page.run(digits_bundle, "picture", tmp_path, tmp_path / "page.png")
+    page.run(kept_bundle, "picture", tmp_path, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as picture:
         pixels = np.asarray(picture.convert("L"))[:, 8:-8]
     assert (((pixels > 0) & (pixels < 255)).mean(1) > 0.3).sum() > 150  # three strips of grey, 58 rows each

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.helpers.places import ROOT
+
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
 
 SCRIPT = ROOT / "docs" / "lecture.py"
 

@@ -17,6 +17,8 @@ from PIL import Image
 
 from tests.helpers.places import ROOT
 
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
+
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORTER = ["--limit", "300", "--epochs", "1"]  # what every training gets here: the last of two equal options counts
 

@@ -21,6 +21,8 @@ from PIL import Image
 
 from tests.helpers.places import BROWSER
 
+pytestmark = [pytest.mark.trains, pytest.mark.slow]
+
 IMAGES, CODES = 1e-5, 1e-4
 
 

@@ -21,17 +21,18 @@ def content_of(page: str) -> dict[str, Any]:
     return json.loads(re.search(r'<script type="application/json" id="bundle">(.*?)</script>', page, re.DOTALL)[1])
 
 
-def test_the_command_writes_a_page_and_says_how_to_open_it(call, web_files, digits_bundle, tmp_path):
+@pytest.mark.slow
+def test_the_command_writes_a_page_and_says_how_to_open_it(call, web_files, kept_bundle, tmp_path):
     out = tmp_path / "page.html"
-    outcome = call("explore", digits_bundle, "--images", "digits", "-o", out)
+    outcome = call("explore", kept_bundle, "--images", "digits", "-o", out)
     assert outcome.code == 0 and outcome.out == ""
     assert f"{out}: " in outcome.err and "MB" in outcome.err and out.as_uri() in outcome.err
     assert 4.5e6 < out.stat().st_size < 7e6
     page = out.read_text()
     assert "https://" not in re.sub(r"<script>/\*!.*?</script>", "", page, count=1, flags=re.DOTALL)  # ORT's own text
     content = content_of(page)
-    assert content["examples"]["count"] == 64 and content["latent"] == 4 and content["classes"] == 10
-    assert call("explore", digits_bundle, "--images", "digits", "-o", out).code == 0 and out.read_text() == page
+    assert content["examples"]["count"] == 64 and content["latent"] == 8 and content["classes"] == 10
+    assert call("explore", kept_bundle, "--images", "digits", "-o", out).code == 0 and out.read_text() == page
 
 
 def test_names_are_escaped(colour_bundle, tmp_path):
@@ -75,11 +76,11 @@ def test_principal_axes_are_those_of_the_covariance():
         (["-o", "page.html", "--cdn", "--images", "wrong.npy"], "the model takes"),
     ],
 )
-def test_bad_input_leaves_what_was_there(call, digits_bundle, tmp_path, monkeypatch, arguments, expected):
+def test_bad_input_leaves_what_was_there(call, kept_bundle, tmp_path, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     np.save("wrong.npy", np.zeros((2, 9, 9), np.float32))
     Path("page.html").write_text("precious")
-    outcome = call("explore", digits_bundle, *arguments)
+    outcome = call("explore", kept_bundle, *arguments)
     assert outcome.code == 2 and expected in outcome.err and "\nhint: " in outcome.err
     assert Path("page.html").read_text() == "precious" and sorted(p.name for p in tmp_path.iterdir()) == [
         "page.html",
@@ -87,16 +88,16 @@ def test_bad_input_leaves_what_was_there(call, digits_bundle, tmp_path, monkeypa
     ]
 
 
-def test_damaged_codes_are_refused(call, digits_bundle, tmp_path):
-    bundle = shutil.copytree(digits_bundle, tmp_path / "bundle")
-    np.savez(bundle / "codes.npz", codes=np.full((3, 4), np.nan, np.float32))
+def test_damaged_codes_are_refused(call, kept_bundle, tmp_path):
+    bundle = shutil.copytree(kept_bundle, tmp_path / "bundle")
+    np.savez(bundle / "codes.npz", codes=np.full((3, 8), np.nan, np.float32))
     outcome = call("explore", bundle, "--cdn", "-o", tmp_path / "page.html")
-    assert outcome.code == 2 and "codes of digits" in outcome.err and not (tmp_path / "page.html").exists()
+    assert outcome.code == 2 and "codes of mnist-d8" in outcome.err and not (tmp_path / "page.html").exists()
 
 
-def test_many_labels_are_left_out_and_counted(digits_bundle, tmp_path):
-    bundle = shutil.copytree(digits_bundle, tmp_path / "bundle")
-    codes = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+def test_many_labels_are_left_out_and_counted(kept_bundle, tmp_path):
+    bundle = shutil.copytree(kept_bundle, tmp_path / "bundle")
+    codes = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     for labels, expected in ((np.arange(100), (100, None)), (np.arange(100) % 2 == 0, (2, ["False", "True"]))):
         np.savez(bundle / "codes.npz", codes=codes, labels=labels)
         write_explorer(bundle, tmp_path / "page.html", cdn=True)
@@ -104,10 +105,10 @@ def test_many_labels_are_left_out_and_counted(digits_bundle, tmp_path):
         assert (content["classes"], (content["labels"] or {}).get("names")) == expected
 
 
-def test_it_needs_neither_torch_nor_onnxruntime(digits_bundle, tmp_path):
+def test_it_needs_neither_torch_nor_onnxruntime(kept_bundle, tmp_path):
     code = (
         "import sys; from aepipe.cli import run; code = run(sys.argv[1:]); "
         "print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules]); sys.exit(code)"
     )
-    done = python(code, "explore", digits_bundle, "--cdn", "-o", tmp_path / "page.html")
+    done = python(code, "explore", kept_bundle, "--cdn", "-o", tmp_path / "page.html")
     assert done.returncode == 0 and done.stdout.strip() == "[]", done.stderr

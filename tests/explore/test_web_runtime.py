@@ -53,8 +53,8 @@ def test_the_runtime_is_fetched_once_and_checked(registry, tmp_path):
         web_runtime.web_runtime(cached.parent)
 
 
-def test_without_a_network_the_ways_out_are_named(registry, monkeypatch, call, digits_bundle, tmp_path):
+def test_without_a_network_the_ways_out_are_named(registry, monkeypatch, call, kept_bundle, tmp_path):
     monkeypatch.setattr(web_runtime, "REGISTRY", "http://127.0.0.1:9/package.tgz")
-    outcome = call("explore", digits_bundle, "-o", tmp_path / "page.html")
+    outcome = call("explore", kept_bundle, "-o", tmp_path / "page.html")
     assert outcome.code == 1 and "cannot be fetched" in outcome.err
     assert "--cdn" in outcome.err and "--runtime" in outcome.err and not (tmp_path / "page.html").exists()

@@ -11,10 +11,10 @@ from PIL import Image
 
 
 @pytest.fixture
-def refused(call, digits_bundle: Path, tmp_path: Path):
+def refused(call, kept_bundle: Path, tmp_path: Path):
     """`aepipe infer TASK` must fail in one or two sentences, write nothing and leave what OUT holds."""
 
-    def inner(task: str, *arguments: object, out: str = "out.npy", bundle: Path = digits_bundle, code: int = 2) -> str:
+    def inner(task: str, *arguments: object, out: str = "out.npy", bundle: Path = kept_bundle, code: int = 2) -> str:
         path = tmp_path / "results" / out
         results = tmp_path / "results"
         results.mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def test_bad_files(refused, tmp_path: Path) -> None:
     assert "the input or the slice of it is empty" in refused("encode", "digits[9000:]")
 
 
-def test_bad_images_in_a_folder(refused, call, digits_bundle: Path, tmp_path: Path) -> None:
+def test_bad_images_in_a_folder(refused, call, kept_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     Image.fromarray(np.zeros((40, 30), np.uint8)).save(folder / "a.png")
@@ -114,7 +114,7 @@ def test_bad_images_in_a_folder(refused, call, digits_bundle: Path, tmp_path: Pa
     said = refused("reconstruct", folder, out="copies")
     assert str(folder / "b.jpg") in said and "--skip-bad" in said
     (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:40])
-    outcome = call("infer", "reconstruct", "--skip-bad", digits_bundle, folder, "-o", tmp_path / "copies")
+    outcome = call("infer", "reconstruct", "--skip-bad", kept_bundle, folder, "-o", tmp_path / "copies")
     assert outcome.code == 2 and "a.png" in outcome.err and "b.jpg" in outcome.err, "both are named before it gives up"
     assert "none of the 2 images" in outcome.err and not (tmp_path / "copies").exists()
 
@@ -150,13 +150,13 @@ def test_places_that_cannot_be_written(refused, tmp_path: Path) -> None:
 def test_bad_codes(refused, tmp_path: Path) -> None:
     arrays: dict[str, Any] = {
         "width": np.zeros((3, 5), np.float32),
-        "dimensions": np.zeros(4, np.float32),
+        "dimensions": np.zeros(8, np.float32),
         "scalar": np.float32(1),
-        "nan": np.full((3, 4), np.nan, np.float32),
-        "none": np.zeros((0, 4), np.float32),
-        "text": np.full((3, 4), "x"),
-        "objects": np.array([[None] * 4] * 3),
-        "late": np.concatenate([np.zeros((200, 4)), np.full((1, 4), np.inf)]).astype(np.float32),
+        "nan": np.full((3, 8), np.nan, np.float32),
+        "none": np.zeros((0, 8), np.float32),
+        "text": np.full((3, 8), "x"),
+        "objects": np.array([[None] * 8] * 3),
+        "late": np.concatenate([np.zeros((200, 8)), np.full((1, 8), np.inf)]).astype(np.float32),
     }
     for name, array in arrays.items():
         np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
@@ -164,11 +164,11 @@ def test_bad_codes(refused, tmp_path: Path) -> None:
             if (name, out) == ("late", "out.png"):
                 continue  # the sheet shows the first 48, which are fine
             refused("decode", tmp_path / f"{name}.npy", out=out)
-    assert "[N, 4] numbers are needed" in refused("decode", tmp_path / "width.npy")
+    assert "[N, 8] numbers are needed" in refused("decode", tmp_path / "width.npy")
     assert "Python objects" in refused("decode", tmp_path / "objects.npy")
     (tmp_path / "codes.csv").write_text("index,z0\n0,1\n")
     assert "neither .npy nor .npz" in refused("decode", tmp_path / "codes.csv")
-    np.savez(tmp_path / "codes.npz", np.zeros((3, 4)))
+    np.savez(tmp_path / "codes.npz", np.zeros((3, 8)))
     (tmp_path / "codes.npz").write_bytes((tmp_path / "codes.npz").read_bytes()[:100])
     assert "holds no codes" in refused("decode", tmp_path / "codes.npz")
     assert "there is no file" in refused("decode", tmp_path / "missing.npy")

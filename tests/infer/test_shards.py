@@ -34,11 +34,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def infer(call, digits_bundle: Path):
+def infer(call, kept_bundle: Path):
     """`aepipe infer TASK BUNDLE ARGS` on the CPU in batches of four; `code` is how it must end."""
 
     def inner(task: str, *arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", "--batch-size", 4, task, digits_bundle, *arguments)
+        outcome = call("infer", "--provider", "cpu", "--batch-size", 4, task, kept_bundle, *arguments)
         assert outcome.code == code, outcome.err
         return outcome
 
@@ -101,7 +101,7 @@ def test_parts_join_to_what_one_run_writes(job: str, of: int, infer, sharded, ca
 
 @pytest.mark.parametrize("of", SPLITS)
 def test_samples_and_decoded_codes_join(of: int, infer, sharded, call, home, tmp_path: Path) -> None:
-    np.save(tmp_path / "codes.npy", np.random.default_rng(1).standard_normal((COUNT, 4)))
+    np.save(tmp_path / "codes.npy", np.random.default_rng(1).standard_normal((COUNT, 8)))
     for task, *arguments in (["sample", "--count", 10, "--seed", 3], ["decode", tmp_path / "codes.npy"]):
         infer(task, *arguments, "-o", tmp_path / f"{task}-whole.npy")
         sharded(task, *arguments, "-o", tmp_path / f"{task}.npy", of=of)
@@ -113,15 +113,15 @@ def test_samples_and_decoded_codes_join(of: int, infer, sharded, call, home, tmp
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_noise_of_a_shard_is_that_of_the_whole(seed: int, digits_bundle: Path) -> None:
-    whole = np.random.default_rng(seed).standard_normal((700_000, 4), dtype=np.float32)
+def test_noise_of_a_shard_is_that_of_the_whole(seed: int, kept_bundle: Path) -> None:
+    whole = np.random.default_rng(seed).standard_normal((700_000, 8), dtype=np.float32)
     for part in (range(0, 9), range(3, 700), range(650_001, 650_007), range(5, 5)):
-        got = list(drawn(seed, 4, part, 64))
+        got = list(drawn(seed, 8, part, 64))
         np.testing.assert_array_equal(
-            np.concatenate([np.empty((0, 4), np.float32), *got]), whole[part.start : part.stop]
+            np.concatenate([np.empty((0, 8), np.float32), *got]), whole[part.start : part.stop]
         )
-    with aepipe.load(digits_bundle, "cpu") as model:
-        noise = np.concatenate(list(drawn(seed, 4, range(9), 2)))
+    with aepipe.load(kept_bundle, "cpu") as model:
+        noise = np.concatenate(list(drawn(seed, 8, range(9), 2)))
         expected = np.concatenate(list(model.sample_codes(9, seed=seed)))
         np.testing.assert_array_equal(model.run("sample", noise, "gaussian"), expected)
 
@@ -157,7 +157,7 @@ def test_bad_images_are_left_out_of_every_part(infer, sharded, call, home, tmp_p
         joined = call("infer", "join", tmp_path / name)
         assert joined.code == 0 and ("were bad images left out?" in joined.err) == name.endswith("npy")
         assert content(tmp_path / name) == content(tmp_path / f"whole-{name}")
-    assert np.load(tmp_path / "codes.1-of-3.npy").shape == (0, 4)
+    assert np.load(tmp_path / "codes.1-of-3.npy").shape == (0, 8)
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/2/3", "1.0/2", "/", ""])
@@ -180,8 +180,8 @@ def test_what_cannot_be_made_in_shards(infer, home, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_shard_may_stand_before_the_task_and_go_to_stdout(call, digits_bundle: Path, home) -> None:
-    outcome = call("infer", "--shard", "2/3", "score", digits_bundle, home / "images.npy", "-o", "-")
+def test_shard_may_stand_before_the_task_and_go_to_stdout(call, kept_bundle: Path, home) -> None:
+    outcome = call("infer", "--shard", "2/3", "score", kept_bundle, home / "images.npy", "-o", "-")
     assert [line.partition(",")[0] for line in outcome.out.splitlines()] == ["index", "3", "4", "5", "6"]
 
 

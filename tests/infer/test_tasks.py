@@ -19,8 +19,8 @@ COUNT = 10
 
 
 @pytest.fixture(scope="module")
-def model(digits_bundle: Path):
-    with aepipe.load(digits_bundle, "cpu") as model:
+def model(kept_bundle: Path):
+    with aepipe.load(kept_bundle, "cpu") as model:
         yield model
 
 
@@ -194,7 +194,7 @@ def test_encode_then_decode_is_reconstruct(infer, given, model, tmp_path: Path) 
     np.testing.assert_allclose(np.load(tmp_path / "codes.npy"), expected, rtol=1e-5, atol=1e-5)
     assert np.load(tmp_path / "codes.npz").files == ["codes"]
     table = list(csv.reader((tmp_path / "codes.csv").read_text().splitlines()))
-    assert table[0] == ["index", "path", "z0", "z1", "z2", "z3"]
+    assert table[0] == ["index", "path", "z0", "z1", "z2", "z3", "z4", "z5", "z6", "z7"]
     assert [row[:2] for row in table[1:]] == [[str(k), name] for k, name in enumerate(given.names)]
     numbers = np.array([row[2:] for row in table[1:]], np.float32)
     np.testing.assert_array_equal(numbers, np.load(tmp_path / "codes.npy"), "text keeps every bit")

@@ -88,13 +88,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("task", ["reconstruct", "denoise"])
 def test_a_photo_keeps_its_size_and_a_grey_model_takes_each_channel(
-    task: str, infer, digits_bundle: Path, photos: Path, tmp_path: Path
+    task: str, infer, kept_bundle: Path, photos: Path, tmp_path: Path
 ) -> None:
     infer(task, photos / "wide.png", "-o", tmp_path / "out.png", "--tile", "--overlap", 5)
     got = np.asarray(Image.open(tmp_path / "out.png"))
     assert got.shape == (41, 90, 3)
     image = np.asarray(Image.open(photos / "wide.png")).transpose(2, 0, 1)
-    with aepipe.load(digits_bundle, "cpu", batch_size=7) as model:
+    with aepipe.load(kept_bundle, "cpu", batch_size=7) as model:
         channels = [tiles.restore(model, image[k : k + 1], overlap=5)[0] for k in range(3)]
         expected = tiles.restore(model, image, overlap=5)
         np.testing.assert_array_equal(tiles.restore(model, image / np.float32(255), overlap=5), expected)

@@ -16,23 +16,15 @@ from aepipe.judging import anomaly
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The best linear autoencoder, in closed form: one that knows digits, made in a moment."""
-    home = tmp_path_factory.mktemp("linear")
-    run = aepipe.fit("digits", encoder="pca", decoder="pca", latent_dim=8, out=home / "run", show=False)
-    return Path(run.export(home / "linear", show=False))
-
-
-@pytest.fixture(scope="module")
-def model(bundle: Path):
-    with aepipe.load(bundle, "cpu") as model:
+def model(kept_bundle: Path):
+    with aepipe.load(kept_bundle, "cpu") as model:
         yield model
 
 
 @pytest.fixture
-def score(call, bundle: Path):
+def score(call, kept_bundle: Path):
     def inner(*arguments: object, code: int = 0):
-        outcome = call("infer", "--provider", "cpu", "score", bundle, *arguments)
+        outcome = call("infer", "--provider", "cpu", "score", kept_bundle, *arguments)
         assert outcome.code == code, outcome.err
         return outcome
 
@@ -115,6 +107,7 @@ def test_a_calibration_brings_its_density(score, calibrated: Path, given, tmp_pa
     assert "for the density 'gaussian', not 'pca'" in outcome.err
 
 
+@pytest.mark.trains
 def test_another_bundle_is_refused(calibrated: Path, call, given, tmp_path: Path) -> None:
     from tests.helpers.networks import linear
 

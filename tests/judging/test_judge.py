@@ -68,6 +68,7 @@ def test_a_judge_is_trained_and_exported(small_judge: Path) -> None:
     np.testing.assert_allclose(judge(images)[3:], judge(images[3:]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_eval_judges_samples(call, digits_bundle: Path) -> None:
     arguments = ["--data", "digits", "--provider", "cpu", "--density", "pca", "--judge", shipped("mnist")]
     outcome = call("eval", digits_bundle, *arguments, "--count", "200", "--json")

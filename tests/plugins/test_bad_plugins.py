@@ -136,9 +136,9 @@ def test_the_table_shows_them_too(bad, cli):
         assert expected in line
 
 
-def test_none_stops_other_work(bad, cli, digits_bundle, tmp_path):
+def test_none_stops_other_work(bad, cli, kept_bundle, tmp_path):
     env = with_path(bad)
-    done = cli("infer", "sample", digits_bundle, "--count", 2, "-o", tmp_path / "x.npy", env=env)
+    done = cli("infer", "sample", kept_bundle, "--count", 2, "-o", tmp_path / "x.npy", env=env)
     assert done.returncode == 0, done.stderr
     assert cli("greet", env=env).stdout.splitlines()[-1] == "hello"
     assert "Train an autoencoder" in cli("train", "--help", env=env).stdout

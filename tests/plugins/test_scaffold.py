@@ -52,6 +52,7 @@ def test_it_is_a_whole_distribution(written):
         assert "$" not in text, f"{path} has a placeholder left"
 
 
+@pytest.mark.slow
 def test_installed_it_offers_an_encoder_a_decoder_and_a_density(installed, cli):
     found = json.loads(cli("plugins", "--json", env=with_path(installed)).stdout)
     (plugin,) = [each for each in found if each["distribution"] == "aepipe-two-photon"]
@@ -62,6 +63,8 @@ def test_installed_it_offers_an_encoder_a_decoder_and_a_density(installed, cli):
         assert options and all(option["help"] and option["default"] is not None for option in options)
 
 
+@pytest.mark.trains
+@pytest.mark.slow
 def test_its_own_tests_pass_and_it_trains(written, installed):
     """They include the conformance kit and a training run on digits with export and sampling."""
     done = run("pytest", "-p", "no:cacheprovider", "tests", cwd=written, env=with_path(installed))

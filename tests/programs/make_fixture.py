@@ -1,6 +1,6 @@
-"""Write a bundle that every later aepipe must load: python -m tests.programs.make_fixture FOLDER
+"""Write what every later aepipe must load: python -m tests.programs.make_fixture bundle|run FOLDER
 
-See tests/fixtures/format-1/README.md.
+See the README.md of tests/fixtures/format-1 and of tests/fixtures/run-1.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ from sklearn.datasets import load_digits
 
 README = """# A bundle of format 1, kept
 
-`bundle/` was written by aepipe {version} with `python -m tests.programs.make_fixture {folder}` (its preview was then saved in
-fewer colours), and `expected.npz` holds inputs of every task and what that aepipe made of them, on the CPU.
+`bundle/` was written by aepipe {version} with `python -m tests.programs.make_fixture bundle {folder}` (its preview was then
+saved in fewer colours), and `expected.npz` holds inputs of every task and what that aepipe made of them, on the CPU.
 tests/bundle/test_compatibility.py runs them through the code of today. Never make it again: it stands for the bundles that
 people have. A new format, or new kinds of graphs, get a folder of their own beside it.
+"""
+
+RUN_README = """# A run, kept
+
+`run/` was written by aepipe {version} with `python -m tests.programs.make_fixture run {folder}`, without its curve;
+`expected.npz` holds inputs of every task and what the bundle that this aepipe exported from it made of them, on the CPU.
+tests/workshop/test_run_compatibility.py opens it with the code of today. Never make it again: it stands for the runs that
+people have. A new format gets a folder of its own beside it.
 """
 
 OWN = ("encoder", "decoder", "sample", "log_prob", "noise")  # roles of graphs that aepipe runs itself
 Arrays = dict[str, np.ndarray]
 
 
-def make(folder: Path) -> None:
-    """Train, export and run; raises SystemExit where there is something already."""
-    if folder.exists():
-        sys.exit(f"{folder} is there, and a kept bundle is never made again: give a new folder")
+def make_bundle(folder: Path) -> None:
+    """Train, export and run."""
     with tempfile.TemporaryDirectory() as scratch:
         run = aepipe.fit(
             np.float32(load_digits().images / 16),  # 8x8, so that everything stays small
@@ -50,9 +56,32 @@ def make(folder: Path) -> None:
         bundle = run.export(folder / "bundle", precision="fp32,int8", io="uint8", max_drop=0.1)  # all that there are
     with Image.open(bundle / "preview.png") as preview:
         preview.quantize(32).save(bundle / "preview.png", optimize=True)
+    note(folder, bundle, README)
+
+
+def make_run(folder: Path) -> None:
+    """Train, keep the run, export it and run that."""
+    run = aepipe.fit(
+        "digits:size=8",
+        encoder="mlp:hidden=16",
+        decoder="mlp:hidden=16",
+        latent_dim=2,
+        densities=("gaussian", "pca"),
+        epochs=1,
+        precision="fp32",
+        device="cpu",
+        out=folder / "run",
+    )
+    (folder / "run" / "curve.png").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        note(folder, run.export(Path(scratch) / "bundle"), RUN_README)
+
+
+def note(folder: Path, bundle: Path, readme: str) -> None:
+    """Write what the bundle makes of some inputs, and what lies there."""
     given = inputs(bundle)
     np.savez_compressed(folder / "expected.npz", **given, **outputs(bundle, given))
-    text = README.format(version=aepipe.__version__, folder=folder.as_posix())
+    text = readme.format(version=aepipe.__version__, folder=folder.as_posix())
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -89,8 +118,10 @@ def outputs(bundle: Path, given: Arrays) -> Arrays:
             found |= {f"log_density {name}": model.score(images, name)["log_density"]}
             if model.bundle.has("noise", name):
                 found |= {f"inverse {name}": model.noise(codes, name)}
-    with aepipe.load(bundle, provider="cpu", precision="int8", threads=1) as model:
-        found |= {"reconstruct int8": model.reconstruct(images)}
+        precisions = model.bundle.precisions
+    if "int8" in precisions:
+        with aepipe.load(bundle, provider="cpu", precision="int8", threads=1) as model:
+            found |= {"reconstruct int8": model.reconstruct(images)}
     for graph in others(bundle):
         session = onnxruntime.InferenceSession(str(bundle / graph["file"]), providers=["CPUExecutionProvider"])
         made = session.run(
@@ -106,5 +137,15 @@ def others(bundle: Path) -> list[dict[str, Any]]:
     return [graph for graph in graphs if graph["role"] not in OWN or graph.get("io", "float") != "float"]
 
 
+def main() -> None:
+    makers = {"bundle": make_bundle, "run": make_run}
+    if len(sys.argv) != 3 or sys.argv[1] not in makers:
+        sys.exit(__doc__)
+    folder = Path(sys.argv[2])
+    if folder.exists():
+        sys.exit(f"{folder} is there, and what is kept is never made again: give a new folder")
+    makers[sys.argv[1]](folder)
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)
+    main()

@@ -10,14 +10,14 @@ from aepipe.runtime.bound_session import BoundSession, can_be_bound
 
 
 @pytest.fixture(scope="module")
-def session(digits_bundle) -> ort.InferenceSession:
-    return ort.InferenceSession(str(digits_bundle / "encoder.onnx"), providers=["CPUExecutionProvider"])
+def session(kept_bundle) -> ort.InferenceSession:
+    return ort.InferenceSession(str(kept_bundle / "encoder.onnx"), providers=["CPUExecutionProvider"])
 
 
-def test_batches_of_every_size_give_what_the_session_gives(digits_bundle, session):
+def test_batches_of_every_size_give_what_the_session_gives(kept_bundle, session):
     bound = BoundSession(session, "cpu", 8, device="cpu")
     rng = np.random.default_rng(0)
-    with aepipe.load(digits_bundle, "cpu") as model:
+    with aepipe.load(kept_bundle, "cpu") as model:
         for count in (8, 1, 5, 8, 7, 20):  # 20: more than the buffers hold
             images = rng.random((count, 1, 28, 28), np.float32)
             (codes,) = bound.run({"image": images}).values()
@@ -33,6 +33,6 @@ def test_a_result_is_the_callers_own(session):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_what_can_be_bound(session, digits_bundle):
+def test_what_can_be_bound(session, kept_bundle):
     assert can_be_bound(session)
-    assert can_be_bound(ort.InferenceSession(str(digits_bundle / "density/gaussian/log_prob.onnx")))
+    assert can_be_bound(ort.InferenceSession(str(kept_bundle / "density/gaussian/log_prob.onnx")))

@@ -15,19 +15,8 @@ from aepipe.runtime.model import between
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A matrix each way, with two densities that have an inverse and one after them that has none."""
-    from tests.helpers.networks import linear
-
-    images = open_images("digits", split="train", limit=200).read(np.arange(200)) / np.float32(255)
-    out = tmp_path_factory.mktemp("paths") / "linear"
-    densities = ("gaussian", "pca", "gmm:components=2")
-    return Path(aepipe.export_modules(*linear(), images, out, densities=densities, show=False))
-
-
-@pytest.fixture(scope="module")
-def model(bundle: Path):
-    with aepipe.load(bundle, "cpu") as model:
+def model(kept_bundle: Path):
+    with aepipe.load(kept_bundle, "cpu") as model:
         yield model
 
 
@@ -58,7 +47,7 @@ def test_an_arc_about_the_mean_turns_evenly_and_interpolates_lengths(model, imag
     np.testing.assert_allclose(turns, np.broadcast_to(turns.mean(1, keepdims=True), turns.shape), atol=1e-3)
     np.testing.assert_allclose(
         model.interpolate(images[::2], images[1::2], 9, "slerp"),
-        model.decode(codes.reshape(-1, 4)).reshape(6, 9, 1, 28, 28),
+        model.decode(codes.reshape(-1, 8)).reshape(6, 9, 1, 28, 28),
     )
 
 
@@ -82,14 +71,14 @@ def test_ends_without_a_single_arc_are_joined_by_a_line() -> None:
     np.testing.assert_allclose(quarter[0, 1], [np.sqrt(0.5)] * 2, atol=1e-6)
 
 
-def test_the_figure_says_its_path(call, bundle: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_figure_says_its_path(call, kept_bundle: Path, tmp_path: Path, monkeypatch) -> None:
     said = []
     strips = figures.strips
     monkeypatch.setattr(
         figures, "strips", lambda lines, **texts: said.append(texts["subtitle"]) or strips(lines, **texts)
     )
     for options in (["--path", "linear"], ["--path", "slerp"], ["--path", "density", "--density", "gaussian"]):
-        words = ["infer", "interpolate", bundle, "digits", "-o", tmp_path / "strips.png", "--pairs", 2, *options]
+        words = ["infer", "interpolate", kept_bundle, "digits", "-o", tmp_path / "strips.png", "--pairs", 2, *options]
         outcome = call(*words, "--provider", "cpu")
         assert outcome.code == 0, outcome.err
     assert "straight line" in said[0] and "mean code" in said[1] and said[2].endswith("density gaussian, from 0 to 1")
@@ -104,8 +93,12 @@ def test_the_figure_says_its_path(call, bundle: Path, tmp_path: Path, monkeypatc
         (["--path", "bent"], "bent"),
     ],
 )
-def test_paths_that_cannot_be_are_refused(options: list[str], says: str, call, bundle: Path, tmp_path: Path) -> None:
-    outcome = call("infer", "interpolate", bundle, "digits", "-o", tmp_path / "no.png", *options, "--provider", "cpu")
+def test_paths_that_cannot_be_are_refused(
+    options: list[str], says: str, call, kept_bundle: Path, tmp_path: Path
+) -> None:
+    outcome = call(
+        "infer", "interpolate", kept_bundle, "digits", "-o", tmp_path / "no.png", *options, "--provider", "cpu"
+    )
     assert outcome.code == 2 and says in outcome.err
     assert not (tmp_path / "no.png").exists()
     if "gmm" in options:

@@ -10,12 +10,12 @@ import pytest
 from aepipe.errors import AepipeError, BadInput
 
 
-def test_threads_and_sizes_are_checked(digits_bundle: Path) -> None:
+def test_threads_and_sizes_are_checked(kept_bundle: Path) -> None:
     for settings in ({"threads": 0}, {"threads": -1}, {"batch_size": 0}):
         with pytest.raises(BadInput):
-            aepipe.load(digits_bundle, "cpu", **settings)
+            aepipe.load(kept_bundle, "cpu", **settings)
 
 
-def test_a_failing_batch_is_explained(digits_bundle: Path) -> None:
-    with aepipe.load(digits_bundle, "cpu") as model, pytest.raises(AepipeError, match="cpu failed in the decoder"):
+def test_a_failing_batch_is_explained(kept_bundle: Path) -> None:
+    with aepipe.load(kept_bundle, "cpu") as model, pytest.raises(AepipeError, match="cpu failed in the decoder"):
         model.decode_batch(np.zeros((2, 5), np.float32))

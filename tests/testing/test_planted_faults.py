@@ -28,6 +28,12 @@ FAULTS = planted.FAULTS
 EXPORT = "exports_to_onnx"
 
 
+def _with_marks(fault):
+    """A test that exports is one that trains."""
+    exports = EXPORT in (fault.check, *fault.also)
+    return pytest.param(fault, id=str(fault), marks=[pytest.mark.trains] if exports else [])
+
+
 def findings(kind, factory, checks) -> dict[str, testing.Finding]:
     subject = testing.Subject(kind, factory)
     found = {}
@@ -41,7 +47,7 @@ def findings(kind, factory, checks) -> dict[str, testing.Finding]:
     return found
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", [_with_marks(each) for each in FAULTS])
 def test_fault_is_found_and_nothing_else(fault):
     # An export takes seconds: it is tried where it is to fail.
     checks = [name for name in testing.checks_of(fault.kind) if name != EXPORT or EXPORT in (fault.check, *fault.also)]

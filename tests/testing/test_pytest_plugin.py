@@ -74,6 +74,8 @@ def test_pytest_plugin_checks_a_distribution(strange):
     assert "aepipe-fade::conformance[corruption:fade:leaves_its_input]" in both.stdout
 
 
+@pytest.mark.trains
+@pytest.mark.slow
 def test_pytest_plugin_says_what_to_change(strange):
     strange.install("aepipe_wavelet", ENCODER)
     done = strange("--aepipe-conformance", "aepipe-wavelet", "-rs", "-k", "one_image or closed_form")

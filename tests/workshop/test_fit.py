@@ -45,6 +45,7 @@ def test_misspelt_arguments_of_fit():
     assert "did you mean 'epochs'" in caught.value.hint
 
 
+@pytest.mark.trains
 def test_an_existing_run_stays_untouched(tmp_path, data: str, capsys):
     run = aepipe.fit(data, out=tmp_path / "run", **STEADY)
     before = contents(run.directory)

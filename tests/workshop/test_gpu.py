@@ -8,7 +8,7 @@ import aepipe
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.trains, pytest.mark.gpu]
 
 
 @pytest.fixture(scope="module")

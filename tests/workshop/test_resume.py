@@ -26,6 +26,8 @@ from tests.helpers.images import blobs
 from tests.helpers.places import ROOT
 from tests.helpers.settings import STEADY
 
+pytestmark = pytest.mark.trains
+
 JOBS = ("plain:half", "plain:after", "plain:random", "bf16:random", "corrupt:random", "vae-cosine:random")
 JOBS += ("patience:random", "pca-deconv:random", "batch-norm:random")
 

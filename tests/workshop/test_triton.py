@@ -19,6 +19,8 @@ pytest.importorskip("tritonclient.grpc")
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+pytestmark = pytest.mark.trains
+
 MODELS = {"encoder", "decoder", "generate", "generate_pca"}
 TYPES = {onnx.TensorProto.FLOAT: DataType.Value("TYPE_FP32"), onnx.TensorProto.UINT8: DataType.Value("TYPE_UINT8")}
 
@@ -126,6 +128,7 @@ def test_the_models_compute_what_the_runtime_computes(repository: Path, bundle: 
             np.testing.assert_allclose(drawn, model.sample(64, density, seed=3), **near)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_bundle_give_the_same(colour_run: Run, colour: Path, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for source in (colour_run.directory, colour):  # the second replaces the first

@@ -47,7 +47,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _report(_of_the_system(error), error)
     except (KeyboardInterrupt, click.Abort) as error:
         say("interrupted")
-        return next((each.exit_code for each in (error, error.__cause__) if hasattr(each, "exit_code")), INTERRUPTED)
+        return getattr(error.__cause__ or error, "exit_code", INTERRUPTED)  # click makes an Abort of what ended it
 
 
 def _of_the_system(error: OSError) -> AepipeError:

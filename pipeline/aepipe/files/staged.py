@@ -6,6 +6,7 @@ therefore known for what it is, and the next run that writes there removes it; w
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import json
@@ -136,6 +137,7 @@ class Staged:
             home = _nearest(self.path if inside else self.path.parent)
             remove_leftovers(home)
             self.temporary = _temporary(home)
+            _unfinished[self] = os.getpid()
 
     @property
     def inside(self) -> bool:
@@ -157,6 +159,18 @@ class Staged:
         """Remove the temporary file or folder if it has not been committed."""
         with contextlib.suppress(OSError):
             remove_tree(self.temporary)
+        _unfinished.pop(self, None)
+
+
+_unfinished: dict[Staged, int] = {}  # and the process that began it
+
+
+@atexit.register
+def _discard_unfinished() -> None:
+    """A signal may come between the lines that would discard it. A child that was forked leaves its parent's alone."""
+    for each, pid in list(_unfinished.items()):
+        if pid == os.getpid():
+            each.discard()
 
 
 def _must_stay(folder: Path) -> bool:

@@ -22,6 +22,8 @@ from tests.helpers.folders import contents
 from tests.helpers.images import blobs
 from tests.helpers.settings import SMALL
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory) -> Path:
@@ -178,6 +180,7 @@ assert child(killed(OwnFolder, "_take_over")) == -9
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
 def test_disasters_leave_the_old_bundle(small_run: Path, small_bundle: Path, tmp_path):
     out = Path(shutil.copytree(small_bundle, tmp_path / "out"))

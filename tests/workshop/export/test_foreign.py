@@ -27,6 +27,7 @@ class Net(nn.Module):
         return self.last(torch.relu(self.norm(self.conv(images))).flatten(1))
 
 
+@pytest.mark.trains
 def test_modules_of_any_kind_become_a_bundle(tmp_path):
     encoder, decoder = Net().train(), decoder_of(nn.Dropout(0.5)).train()
     state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}

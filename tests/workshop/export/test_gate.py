@@ -16,6 +16,8 @@ from tests.helpers.images import blobs
 from tests.helpers.networks import Identity, decoder_of, encoder_of
 from tests.helpers.settings import SMALL
 
+pytestmark = pytest.mark.trains
+
 # The gate
 
 
@@ -82,6 +84,7 @@ class Bad:
         register(lambda latent: Branches(latent), name="branches")
 
 
+@pytest.mark.slow
 def test_a_density_that_differs_leaves_the_old_bundle(tmp_path, register, capsys):
     register(Bad(), "bad")
     out = aepipe.fit(blobs(), out=tmp_path / "run", **SMALL, densities=[]).export(tmp_path / "out", show=False)

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from aepipe.bundle.reader import Bundle
 from aepipe.workshop.run import Run
 
 from tests.helpers.bundles import manifest_of
 from tests.helpers.folders import contents
 from tests.helpers.images import as_floats, some_bytes
+
+pytestmark = pytest.mark.trains
 
 MADE = {"reconstruct.onnx", "interpolate.onnx", "generate/gaussian.onnx", "generate/pca.onnx"}
 BYTES = {"encoder.uint8.onnx", "decoder.uint8.onnx"}

@@ -13,6 +13,8 @@ from aepipe.bundle.reader import Bundle
 from aepipe.images.data import open_images
 from PIL import Image
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="session")
 def precise(digits_run, tmp_path_factory) -> Path:
@@ -105,6 +107,7 @@ def test_bad_options_write_nothing(digits_run, tmp_path, options, said):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_costs_too_much_is_left_out(digits_run, tmp_path, images, call):
     """Calibrated on nearly black images, the ranges are far too small for digits."""
     for split, pictures in (
@@ -123,6 +126,7 @@ def test_what_costs_too_much_is_left_out(digits_run, tmp_path, images, call):
         bundle.check(graph)
 
 
+@pytest.mark.slow
 def test_layers_that_cost_too_much_stay_fp32(digits_run, tmp_path):
     """With nothing to lose allowed, the search keeps layers in fp32 until the gate passes, or gives up at half of them."""
     try:

@@ -97,6 +97,8 @@ ENCODERS = ("conv:channels=8", "mlp:hidden=32", "pca")
 DECODERS = ("deconv:channels=8", "upsample:channels=8", "upsample:channels=8,mode=bilinear", "mlp:hidden=32", "pca")
 
 
+@pytest.mark.trains
+@pytest.mark.slow
 def test_every_built_in_exports_at_every_shape(tmp_path):
     """All of them as one export; what each graph gives is compared with torch at another batch than it was traced with."""
     jobs, models = [], []
@@ -142,6 +144,7 @@ class Awkward(nn.Module):
         return (codes * self.latent + self.in0 - self.out0).sum(1)
 
 
+@pytest.mark.trains
 def test_tensors_named_like_the_ends_of_a_graph(tmp_path):
     density = Awkward(3)
     jobs = [

@@ -16,6 +16,8 @@ from tests.helpers.bundles import run_graph
 from tests.helpers.folders import contents
 from tests.helpers.images import as_floats, some_bytes
 
+pytestmark = pytest.mark.trains
+
 # What they compute
 
 

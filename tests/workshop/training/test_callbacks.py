@@ -13,6 +13,8 @@ from torch import nn
 from tests.helpers.images import blobs
 from tests.helpers.settings import STEADY
 
+pytestmark = pytest.mark.trains
+
 # Hooks
 
 

@@ -115,6 +115,8 @@ def test_one_process_says_what_failed_and_all_end(together, job: str):
     assert silent == ["SystemExit", code]
 
 
+@pytest.mark.trains
+@pytest.mark.slow
 def test_the_command_line(tmp_path):
     """Killed, not replaced by accident, continued by torchrun and by one process."""
     run, reference = tmp_path / "run", tmp_path / "reference"

@@ -25,6 +25,8 @@ from tests.helpers.commands import refused
 from tests.helpers.images import blobs
 from tests.helpers.settings import OPTIONS, STEADY
 
+pytestmark = pytest.mark.trains
+
 # What a run holds
 
 
@@ -221,6 +223,7 @@ sys.exit(run(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, data: str):
     out = tmp_path / "run"
     aepipe.fit(data, out=out, **STEADY)
