@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.helpers.images import blobs
-from tests.helpers.places import MNIST
+from tests.helpers.places import MNIST, ROOT
 
 # Before aepipe is imported: what the shell says of terminals and languages changes no result, here and in children.
 for _name in ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PAGER", "LANG", "LANGUAGE"):
@@ -48,6 +48,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if TRAINING & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.trains)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_manifest_fits_the_schema():
+    """Whatever manifest this process writes is one that the published schema describes."""
+    import jsonschema
+    from aepipe.bundle.manifest import Manifest
+    from aepipe.files.records import to_json
+
+    validator = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "manifest.schema.json").read_text()))
+    write = Manifest.write
+
+    def checked(manifest: Manifest, folder: Path) -> None:
+        validator.validate(json.loads(to_json(manifest)))
+        write(manifest, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Manifest, "write", checked)
+        yield
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
