@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo quick test check lowest bench lecture clean
+.PHONY: demo quick test check lowest adversary bench lecture clean
 
 demo: $(READY)
 	$(BIN)/aepipe demo -o demo
@@ -23,6 +23,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Hostile inputs and kills: their table goes to docs/security.md.
+adversary: $(READY)
+	$(BIN)/python -m tests.adversary.campaign --page docs/security.md
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
