@@ -24,6 +24,16 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# The quick tests with the lowest versions that pyproject.toml names.
+LOWEST := .venv-lowest
+lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python $(QUICK)
+
+$(LOWEST)/.ready: pyproject.toml lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -c lowest.txt -e '.[train,test]'
+	touch $@
+
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
 	$(BIN)/python -m tests.programs.bench -o docs/benchmarks.md
@@ -38,4 +48,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) $(LOWEST) demo build dist
