@@ -1,4 +1,4 @@
-# make demo · make quick · make test · make check · make lowest · make bench · make lecture: each sets up .venv first if it is not there.
+# make demo · make quick · make test · make check · make lowest · make adversary · make bench · make lecture: each sets up .venv first if it is not there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,16 @@ check: $(READY)
 adversary: $(READY)
 	$(BIN)/python -m tests.adversary.campaign --page docs/security.md
 
+# The quick tests with the lowest versions that pyproject.toml names.
+LOWEST := .venv-lowest
+lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python $(QUICK)
+
+$(LOWEST)/.ready: pyproject.toml lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -c lowest.txt -e '.[train,test]'
+	touch $@
+
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
 	$(BIN)/python -m tests.programs.bench -o docs/benchmarks.md
@@ -42,4 +52,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) $(LOWEST) demo build dist
