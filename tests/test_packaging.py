@@ -19,7 +19,7 @@ OURS = re.compile(
     r"https://(?:github\.com/aepipe/aepipe/(blob|tree)|raw\.githubusercontent\.com/aepipe/aepipe)/main/(.+)"
 )
 
-FILES = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt", "Makefile"}
+FILES = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt", "lowest.txt", "Makefile"}
 BY_HATCHLING = {"pyproject.toml", "PKG-INFO", ".gitignore"}
 FOLDERS = ("pipeline/aepipe/", "plugins/aepipe_builtins/", "docs/", "tests/", "exported/hosts/", "exported/mnist-d8/")
 SINGLE = {"plugins/README.md", "exported/README.md"}

@@ -18,7 +18,7 @@ from .options import json_option, print_json
 @click.argument("bundle")
 @json_option
 def inspect(bundle: str, as_json: bool) -> None:
-    """What a BUNDLE holds, and whether it is complete and unaltered.
+    """What a BUNDLE holds, and whether it is whole.
 
     Exits 2 if a graph is missing, altered or from another training.
     """
