@@ -10,6 +10,8 @@ from urllib.request import Request, urlopen
 
 from aepipe.errors import AepipeError
 
+from .out import as_path
+
 TIMEOUT = 20.0  # a download fails after so many seconds without a byte
 
 
@@ -20,14 +22,14 @@ def sha256_of(content: bytes) -> str:
 def cache_folder() -> Path:
     """The folder AEPIPE_CACHE, else the folder `aepipe` in the platform's folder for caches."""
     if given := os.environ.get("AEPIPE_CACHE"):
-        return Path(given).expanduser()
+        return as_path(given)
     if sys.platform == "darwin":
         base = "~/Library/Caches"
     elif os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "aepipe"
+    return as_path(base) / "aepipe"
 
 
 def fetch(url: str, what: str) -> bytes:
