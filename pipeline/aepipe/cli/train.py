@@ -49,7 +49,9 @@ Examples:
 @click.option("--image-size", type=ImageSize(), metavar="N|HxW", help="Crop and resize image files to this size.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Convert image files to grey (1) or colour (3).")
 @data_options
-@click.option("-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME]")
+@click.option(
+    "-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME, or the next free runs/NAME-2, …]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @click.option("--resume", metavar="RUN", help="Continue a run that was stopped or killed, with its own options.")
 @click.option(
@@ -76,8 +78,8 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
         arguments["channels"] = int(options["channels"])
     try:
         run = entry.fit(data, **arguments)
-    except KeyboardInterrupt:
-        _interrupted(options["out"] or entry.default_directory(data, options["encoder"], options["latent_dim"]))
+    except KeyboardInterrupt as interrupt:
+        _interrupted(*interrupt.args)
     else:
         _finished(run)
 
@@ -97,10 +99,9 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
         _finished(run)
 
 
-def _interrupted(directory: str | Path) -> None:
-    again = f"aepipe train --resume {directory}"
-    begun = (Path(directory) / "run.json").exists()
-    hint = f"continue where it stood: {again}" if begun else "nothing was written yet"
+def _interrupted(directory: str | Path | None = None) -> None:
+    again = f"continue where it stood: aepipe train --resume {directory}"
+    hint = "nothing was written yet" if directory is None else again
     raise AepipeError("training was interrupted", hint, exit_code=130)
 
 

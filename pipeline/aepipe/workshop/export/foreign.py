@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.bundle.reader import bundle_folder
 from aepipe.errors import BadInput, foreign
 from aepipe.images.batches import batches
 from aepipe.images.data import open_images
@@ -25,6 +24,7 @@ from aepipe.workshop.training.run import choose_densities, fit_density
 
 from .export import KEPT, Contents, write_bundle
 from .formats import Formats
+from .places import check_place
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def export_modules(
     Raises BadInput for modules of the wrong shapes, ParityError as `export_run` does.
     """
     out, wanted = Path(out), Formats.of(formats)
-    bundle_folder(out).check()
+    check_place(out, wanted)
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"
         raise BadInput(f"mean {mean} and standard deviation {std} cannot standardise images", hint)

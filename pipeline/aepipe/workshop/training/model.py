@@ -131,8 +131,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return tensors, json.loads((file.metadata() or {})["aepipe"])
     except FileNotFoundError:
         raise BadInput(f"{path} is missing", "train the run again, or resume it") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise BadInput(f"{path} cannot be read: {error}", "it is damaged; train the run again") from None
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
+        raise BadInput(
+            f"{path} cannot be read: {' '.join(str(error).split())[:300]}", "it is damaged; train the run again"
+        ) from None
 
 
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -26,12 +26,16 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe.errors import BadInput, foreign
 from aepipe.files.numpy_files import read_arrays
-from aepipe.files.records import Count, read_entries, to_json
+from aepipe.files.records import Count, as_record, read_entries, to_json
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
+from .recipe import Recipe
+from .surroundings import ordinary_settings
+
+T = TypeVar("T")
 
 FORMAT = 1
 TRAINED = ("metrics.jsonl", "last.safetensors", "best.safetensors", "codes.npz", "heldout.npz", "curve.png")
@@ -63,17 +67,67 @@ class _Components:
 
 
 @dataclass
+class _Data:
+    """What the images were, and which of them trained."""
+
+    spec: str
+    split: Literal["train", "test"]
+    limit: Count | None
+    image_size: Count | tuple[Count, Count] | None
+    channels: Count | None
+    skip_bad: bool
+    train: Count
+    mean: float
+    std: float
+    fingerprint: str
+    dataset: _Component | None = None
+
+
+@dataclass
+class _Metrics:
+    """How good a finished run is."""
+
+    epochs: Count
+    best_epoch: Count
+    split: str
+    count: Count
+    mse: float
+    psnr: float
+
+
+@dataclass
 class _Config:
-    """What run.json must hold. It holds more: what the data was, and metrics when it is finished."""
+    """What run.json must hold. It may hold more."""
 
     shape: tuple[Count, Count, Count]
     latent: Count
-    data: dict[str, Any]
+    data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
-    recipe: dict[str, Any]
+    recipe: Recipe
     finished: bool = False
     densities: tuple[Label, ...] = ()
+    metrics: _Metrics | None = None
+    extended_at: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a finished run has no metrics."""
+        if self.finished and self.metrics is None:
+            raise ValueError("a finished run has metrics")
+
+
+@dataclass
+class _Row:
+    """What a line of metrics.jsonl must hold. It holds more."""
+
+    epoch: Count
+    validation_mse: float
+
+
+def _row(line: str) -> dict[str, Any]:
+    entries = json.loads(line)
+    as_record(_Row, entries)
+    return entries
 
 
 class RunFolder:
@@ -84,7 +138,8 @@ class RunFolder:
         path = self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
-        self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")[1]
+        record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
+        self.recipe = record.recipe
 
     @classmethod
     def create(cls, directory: Path, config: dict[str, Any]) -> Self:
@@ -129,14 +184,16 @@ class RunFolder:
         """The rows of metrics.jsonl."""
         path = self.directory / "metrics.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        except (OSError, ValueError) as error:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            return [_row(line) for line in lines]
+        except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
 
     def new_model(self) -> Autoencoder:
         data = self.config["data"]
         return build(self.config["components"], self.shape, self.latent, data["mean"], data["std"])
 
+    @ordinary_settings()
     def model(self) -> Autoencoder:
         """The model with the best weights, in evaluation mode on the CPU."""
         model = self.new_model()
@@ -153,16 +210,20 @@ class RunFolder:
         """Held-out images [n, C, H, W], uint8 or float32 in 0..1."""
         return read_arrays(self.directory / "heldout.npz", AGAIN)["images"]
 
-    def densities(self) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-        """Fitted densities by label, in the order in which they were fitted, each with its record."""
+    @ordinary_settings()
+    def densities(self, labels: Iterable[str] | None = None) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+        """Fitted densities by label, each with its record: these, or all in the order in which they were fitted."""
         found = {}
-        for label in self.config.get("densities", []):
-            tensors, record = load_tensors(self.directory / "density" / f"{label}.safetensors")
+        for label in self.config.get("densities", []) if labels is None else labels:
+            path = self.directory / "density" / f"{label}.safetensors"
+            tensors, record = load_tensors(path)
+            record_of(path, _Component, record)
             density = plugins.choose("density", record).make(self.latent)
             load_state(density, tensors, f"density {label!r}")
             found[label] = (frozen(density), record)
         return found
 
+    @ordinary_settings()
     def fit_density(self, spec: str) -> str:
         """Fit one more density to the training codes; returns its label. A density of the same label is replaced."""
         self.require_finished()
@@ -204,6 +265,14 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
             density.fit(codes)
     return frozen(density)
+
+
+def record_of(path: Path, kind: type[T], notes: Any) -> T:
+    """The notes in the file of some tensors as a dataclass; raises BadInput where they are something else."""
+    try:
+        return as_record(kind, notes)
+    except ValueError as error:
+        raise BadInput(f"{path} is broken: {error}", "it is damaged; train the run again") from None
 
 
 def _write_json(path: Path, value: Any) -> None:
