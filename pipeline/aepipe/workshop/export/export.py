@@ -28,11 +28,12 @@ from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
+from aepipe.workshop.training.surroundings import ordinary_settings
 
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
-from .places import check_place, chosen_densities, graphs_there
+from .places import bundle_name, check_place, chosen_densities, data_name, graphs_there
 from .to_onnx import Densities, export_graphs, jobs, weights_digest
 
 KEPT = 5000  # training codes that a bundle carries
@@ -57,6 +58,7 @@ class Contents:
     corrupt: Corrupt | None = None
 
 
+@ordinary_settings()
 def export_run(
     run: RunFolder,
     out: str | Path | None = None,
@@ -85,7 +87,7 @@ def export_run(
     codes, labels = run.codes()
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:KEPT])
     contents = Contents(
-        name=out.resolve().name,
+        name=bundle_name(out),
         model=run.model(),
         shape=run.shape,
         latent=run.latent,
@@ -95,7 +97,7 @@ def export_run(
         held_out=as_float(run.heldout()),
         components={kind: record for kind, record in config["components"].items() if record},
         trained={
-            "data": config["data"]["spec"],
+            "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if corruption else "reconstruct",
             **({"corruption": {key: corruption[key] for key in ("name", "options")}} if corruption else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},

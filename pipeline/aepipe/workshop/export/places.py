@@ -2,21 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from aepipe.bundle.reader import Bundle, bundle_folder, is_bundle
 from aepipe.errors import BadInput, closest
+from aepipe.files.records import Text, as_record
+from aepipe.plugins.specs import split_slice
 
 from .formats import Formats
 
 
+def bundle_name(out: Path) -> str:
+    r"""What a bundle at `out` is called: as its folder; bytes of a path that are not UTF-8 are written as \xNN.
+
+    Raises BadInput for a name with characters that a terminal would act on, or show in another order than they stand.
+    """
+    name = _readable(out.resolve().name)
+    try:
+        return as_record(Text, name)
+    except ValueError:
+        message = f"a bundle cannot be called {printable(name)!r}, because of characters that cannot be shown"
+        raise BadInput(message, "choose another folder with -o") from None
+
+
+def data_name(spec: str, dataset: bool) -> str:
+    """What a bundle says of its training data: of a path the last component alone, of a data set's options likewise."""
+    if dataset:
+        name, colon, options = spec.partition(":")
+        return printable(name + colon + ",".join(_last_of_value(each) for each in options.split(",")))
+    path, part = split_slice(spec)
+    return printable(_last(path) + spec[len(path) :] if part else _last(spec))
+
+
+def _last_of_value(option: str) -> str:
+    key, equals, value = option.partition("=")
+    return f"{key}{equals}{_last(value)}" if re.search(r"[/\\]", value) else option
+
+
+def _last(path: str) -> str:
+    names = [each for each in re.split(r"[/\\]", path) if each.strip(".~")]
+    return names[-1] if names else "images"
+
+
+def _readable(text: str) -> str:
+    r"""A path as text that has a UTF-8: bytes of it that are none become \xNN."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    r"""A text on one line, with what cannot be shown as \xNN or \uNNNN."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in _readable(text))
+
+
 def check_place(out: Path, formats: Formats) -> None:
-    """Raise BadInput unless `out` is free, or a bundle that may be replaced by one of these formats.
+    """Raise BadInput unless `out` is free, or a bundle that may be replaced by one of these formats, and can be named.
 
     A bundle that holds further precisions, or graphs for bytes and whole tasks, is replaced only with `overwrite`: these take
     images and time of their own to make again.
     """
+    bundle_name(out)
     if not bundle_folder(out).check() or formats.overwrite:
         return
     lost = [

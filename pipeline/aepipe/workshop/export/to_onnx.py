@@ -123,7 +123,9 @@ def _alone(job: Job) -> tuple[Job, onnx.ModelProto]:
     try:
         return job, _exported([job])[0]
     except Exception as error:
-        message = f"{job.graph.file} cannot be exported: {exporter_cause(error)}"
+        script = any(isinstance(each, torch.jit.ScriptModule) for each in job.module.modules())
+        cause = "it holds a torch.jit.ScriptModule" if script else exporter_cause(error)
+        message = f"{job.graph.file} cannot be exported: {cause}"
         raise AepipeError(message, f"use operations that torch.onnx can export; {DEBUG}") from error
 
 

@@ -73,7 +73,7 @@ class _Data:
     spec: str
     split: Literal["train", "test"]
     limit: Count | None
-    image_size: Count | tuple[Count, Count] | None
+    image_size: int | tuple[int, int] | None  # with Count in this place msgspec 0.22 crashes
     channels: Count | None
     skip_bad: bool
     train: Count
