@@ -173,6 +173,9 @@ class Manifest:
     parity: Annotated[
         dict[str, float] | None, Meta(description="Largest difference from what a graph was made of, by graph.")
     ] = None
+    private: Annotated[
+        bool | None, Meta(description="True: exported without codes, labels, preview and the name of the data.")
+    ] = None
     precisions: Annotated[
         dict[str, Any] | None,
         Meta(description="What each precision beside fp32 costs: {mse, fp32, rise, fp32_layers}."),

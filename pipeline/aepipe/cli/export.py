@@ -81,6 +81,11 @@ Examples:
     is_flag=True,
     help="Replace also a bundle that holds further precisions, or io, than the new one.",
 )
+@click.option(
+    "--private",
+    is_flag=True,
+    help="Leave out codes, labels and preview, and name neither the data nor the run: exported/autoencoder-dN by default.",
+)
 def export(run: str, out: str | None, layout: str, densities: tuple[str, ...], **formats: Any) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 

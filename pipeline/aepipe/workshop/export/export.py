@@ -68,10 +68,10 @@ def export_run(
     show: bool = True,
     **formats: Any,
 ) -> Path:
-    """Export a finished run; returns the bundle's folder, by default exported/NAME.
+    """Export a finished run; returns the bundle's folder, by default exported/NAME of the run (private: of the latent size).
 
     `densities` names those of the run's that the bundle gets (by default all; the first is the default one), `without` those
-    that it does not get. `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io, overwrite. An
+    that it does not get. `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io, overwrite, private. An
     existing bundle is replaced, and only by a complete new one. Raises BadInput when `out` exists and is not a bundle, or one
     with further precisions or io and `overwrite` is not given; ParityError (and writes nothing) when a graph does not compute
     what torch computes; and, after the rest has been written, DensityRefused for a density that does not, and
@@ -80,7 +80,8 @@ def export_run(
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
     chosen = chosen_densities(run.config.get("densities", []), densities, without)
-    out = Path(out) if out else Path("exported") / run.directory.resolve().name
+    name = f"autoencoder-d{run.latent}" if wanted.private else run.directory.resolve().name
+    out = Path(out) if out else Path("exported") / name
     check_place(out, wanted)
     config = run.config
     corruption = config["components"]["corruption"]
@@ -177,12 +178,14 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        trained=contents.trained,
+        trained={**contents.trained, "data": "private"} if formats.private else contents.trained,
+        private=formats.private or None,
         metrics=contents.metrics,
     )
     manifest.write(folder)
-    labels = {} if contents.labels is None else {"labels": contents.labels}
-    np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
+    if not formats.private:
+        labels = {} if contents.labels is None else {"labels": contents.labels}
+        np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
     found = check_learned(folder, model, densities, contents.held_out)
     manifest = _without(replace(manifest, parity=found.parity), found.refused, folder)
     manifest.write(folder)
@@ -192,7 +195,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
     if formats.uint8:
         manifest = _with_tasks(manifest, contents, folder, formats, show)
     manifest.write(folder)
-    _preview(contents, found.outputs, folder / PREVIEW)
+    if not formats.private:
+        _preview(contents, found.outputs, folder / PREVIEW)
     write_card(folder, manifest)
     return LeftOut({**failed, **found.refused}, precisions)
 
