@@ -79,7 +79,7 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
     try:
         run = entry.fit(data, **arguments)
     except KeyboardInterrupt as interrupt:
-        _interrupted(*interrupt.args)
+        _interrupted(getattr(interrupt, "run", None))
     else:
         _finished(run)
 

@@ -139,11 +139,12 @@ def resume(
 
 
 def _train(run: Run, data: TrainingData, settings: Recipe, show: bool) -> Run:
-    """Train; a KeyboardInterrupt carries the folder of the run, from which the training can go on."""
+    """Train; a KeyboardInterrupt carries, as `run`, the folder from which the training can go on."""
     try:
         return train(run, data, settings, show)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(run.directory) from error
+        error.run = run.directory  # type: ignore[attr-defined]
+        raise
 
 
 def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:

@@ -10,6 +10,7 @@ from aepipe.bundle.reader import Bundle, bundle_folder, is_bundle
 from aepipe.errors import BadInput, closest
 from aepipe.files.records import Text, as_record
 from aepipe.plugins.specs import split_slice
+from aepipe.workshop.training.names import printable, readable
 
 from .formats import Formats
 
@@ -19,10 +20,15 @@ def bundle_name(out: Path) -> str:
 
     Raises BadInput for a name with characters that a terminal would act on, or show in another order than they stand.
     """
-    name = _readable(out.resolve().name)
     try:
+        name = readable(out.resolve().name)
         return as_record(Text, name)
-    except ValueError:
+    except (
+        ValueError,
+        OSError,
+        RuntimeError,
+    ):  # of pathlib: half of a surrogate pair, a name too long, a circle of links
+        name = out.name
         message = f"a bundle cannot be called {printable(name)!r}, because of characters that cannot be shown"
         raise BadInput(message, "choose another folder with -o") from None
 
@@ -44,19 +50,6 @@ def _last_of_value(option: str) -> str:
 def _last(path: str) -> str:
     names = [each for each in re.split(r"[/\\]", path) if each.strip(".~")]
     return names[-1] if names else "images"
-
-
-def _readable(text: str) -> str:
-    r"""A path as text that has a UTF-8: bytes of it that are none become \xNN."""
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-
-
-def printable(text: str) -> str:
-    r"""A text on one line, with what cannot be shown as \xNN or \uNNNN."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in _readable(text))
 
 
 def check_place(out: Path, formats: Formats) -> None:
