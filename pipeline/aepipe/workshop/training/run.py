@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -63,7 +63,7 @@ class _Components:
     encoder: _Component
     decoder: _Component
     objective: _Component
-    corruption: _Component | None = None
+    corruption: _Component | None
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _Data:
     mean: float
     std: float
     fingerprint: str
-    dataset: _Component | None = None
+    dataset: _Component | None
 
 
 @dataclass
@@ -140,6 +140,7 @@ class RunFolder:
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
         record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
         self.recipe = record.recipe
+        self.config["recipe"] = asdict(self.recipe)  # whatever an older aepipe did not write has its default
 
     @classmethod
     def create(cls, directory: Path, config: dict[str, Any]) -> Self:
