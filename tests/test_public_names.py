@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", "provider")
 PUBLIC = {
     "aepipe": {
-        "AepipeError", "BadInput", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run", "__version__",
-        "export_modules", "fit", "hookimpl", "load", "resume",
+        "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",
+        "__version__", "export_modules", "fit", "hookimpl", "load", "resume",
     },
     "aepipe.plugins": {
         "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Registry", "choose", "create", "names", "registry",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker
 
 from ._version import __version__
-from .errors import AepipeError, BadInput, ParityError, PrecisionRefused, ProviderUnavailable
+from .errors import AepipeError, BadInput, DensityRefused, ParityError, PrecisionRefused, ProviderUnavailable
 
 if TYPE_CHECKING:
     from aepipe.runtime.model import Model, load
@@ -32,6 +32,7 @@ _LAZY = {
 __all__ = [
     "AepipeError",
     "BadInput",
+    "DensityRefused",
     "Model",
     "ParityError",
     "PrecisionRefused",

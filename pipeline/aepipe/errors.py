@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,11 +11,50 @@ FOREIGN = (Exception, SystemExit)
 DEBUG = "AEPIPE_DEBUG=1 shows the traceback"
 
 
+_on_command_line = False
+
+# Commands stay as they are, because they can be typed into a shell by anyone; an option may have a value after it.
+_COMMAND_OR_OPTION = re.compile(
+    r"""(?P<command>'[^']*\s[^']*' | \b(?:aepipe|pip)\ [a-z]+\b[^;]*) |
+    --(?P<name>[a-z][a-z-]*[a-z]) (?:[ ](?P<value>[A-Z]+\b|\d[\w./]*|(?:cpu|cuda|fp32|fp16|int8|uint8|mse|none)\b(?:,\w+)*))?""",
+    re.VERBOSE,
+)
+_SWITCHES = ("overwrite", "private", "skip-bad")
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """A block that the command line runs: hints of errors name options as they are typed there, and else as Python does."""
+    global _on_command_line
+    before, _on_command_line = _on_command_line, True
+    try:
+        yield
+    finally:
+        _on_command_line = before
+
+
+def in_python(hint: str) -> str:
+    """A hint for the command line with options as keyword arguments: --skip-bad becomes skip_bad=True."""
+
+    def argument(found: re.Match[str]) -> str:
+        if found["command"]:
+            return found["command"]
+        name, value = found["name"].replace("-", "_"), found["value"]
+        if found["name"] in _SWITCHES:
+            return f"{name}=True{f' {value}' if value else ''}"
+        if not value:
+            return name
+        return f"{name}={value}" if value.isupper() or value[0].isdecimal() else f"{name}={value!r}"
+
+    return _COMMAND_OR_OPTION.sub(argument, hint)
+
+
 class AepipeError(Exception):
     """Something went wrong that is not a bug.
 
-    `message` says in one sentence what is wrong, `hint` says how to solve it. The command line prints both and exits with
-    `exit_code`: 1 failed, 2 usage or bad input, 3 parity, 4 provider not available.
+    `message` says in one sentence what is wrong, `hint` says how to solve it: with options of the command line where that
+    runs, else with Python's arguments. The command line prints both and exits with `exit_code`: 1 failed, 2 usage or bad
+    input, 3 parity, 4 provider not available.
     """
 
     exit_code = 1
@@ -22,7 +62,7 @@ class AepipeError(Exception):
     def __init__(self, message: str, hint: str = "", exit_code: int | None = None):
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint if _on_command_line else in_python(hint)
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -44,6 +84,12 @@ class ParityError(AepipeError):
 
 class PrecisionRefused(AepipeError):
     """A precision costs more accuracy than it may: the bundle is written without it."""
+
+    exit_code = 3
+
+
+class DensityRefused(AepipeError):
+    """A density cannot be exported, or its graph differs from torch: the bundle is written without it."""
 
     exit_code = 3
 

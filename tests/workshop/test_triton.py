@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from aepipe import hookimpl
 from aepipe.workshop.run import Run
+from aepipe.workshop.triton import export_triton, quoted
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.helpers.commands import python, refused
 from tests.helpers.folders import contents
@@ -83,9 +89,9 @@ def test_configurations_are_those_of_the_graphs(repository: Path):
         said, graph = config(repository, name), onnx.load(repository / name / "1/model.onnx").graph
         assert (said.name, said.platform, said.max_batch_size) == (name, "onnxruntime_onnx", 64)
         assert said.HasField("dynamic_batching")
-        for tensors, given in ((said.input, graph.input), (said.output, graph.output)):
-            assert [each.name for each in tensors] == [each.name for each in given]
-            for each, value in zip(tensors, given, strict=True):
+        for tensors, values in ((said.input, graph.input), (said.output, graph.output)):
+            assert [each.name for each in tensors] == [each.name for each in values]
+            for each, value in zip(tensors, values, strict=True):
                 kind = value.type.tensor_type
                 assert kind.shape.dim[0].dim_param == "batch" and each.data_type == TYPES[kind.elem_type]
                 assert list(each.dims) == [size.dim_value for size in kind.shape.dim[1:]]
@@ -197,3 +203,102 @@ def test_what_it_cannot_do_it_says(colour: Path, colour_run: Run, capsys, tmp_pa
     (damaged / "decoder.onnx").write_bytes(b"?")
     assert "decoder.onnx was altered or cut off" in refused(capsys, "export", damaged, *out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged"]
+
+
+# Names of strangers
+
+
+HOSTILE = [
+    '"',
+    "\\",
+    "\n",
+    '" } backend: "python"',
+    "]\nbackend: 'x'",
+    "{batch}",
+    "{ends}",
+    "#",
+    '\\"',
+    "é\u202e\ud800",
+    "\0",
+]
+anything = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(codec=None)))
+
+
+@given(st.lists(anything, max_size=4).map("".join))
+def test_no_name_ends_its_string(name: str):
+    text = f"name: {quoted(name)}\ninput [\n  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: [1] }}\n]\n"
+    said = text_format.Parse(f"# {quoted(name)}\n{text}", ModelConfig())
+    assert said.ListFields()[0][1] == said.input[0].name == name.encode("utf-8", "backslashreplace").decode()
+    assert [field.name for field, _ in said.ListFields()] == ["name", "input"] and quoted(name).isascii()
+    assert "\n" not in quoted(name)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_hostile_manifest_is_refused_or_harmless(colour: Path, tmp_path_factory, data):
+    """Any name of the manifest may be anything: what is written means what it would mean without."""
+    folder = tmp_path_factory.mktemp("hostile")
+    changed, out = Path(shutil.copytree(colour, folder / "bundle")), folder / "models"
+    manifest = json.loads((changed / "manifest.json").read_text())
+    name = data.draw(anything)
+    graph = manifest["graphs"][data.draw(st.integers(0, len(manifest["graphs"]) - 1))]
+    where = data.draw(st.sampled_from(["name", "density", "output", "input", "aepipe", "pair", "size", "dtype"]))
+    if where == "name":
+        manifest["name"] = name
+    elif where == "density":
+        manifest["densities"][0] = name
+        for each in manifest["graphs"]:
+            each["density"] = name if each.get("density") == "gaussian" else each.get("density")
+    elif where in ("output", "input"):
+        graph[f"{where}s"][name] = data.draw(st.sampled_from([*graph["inputs"].values(), *graph["outputs"].values()]))
+    elif where in ("aepipe", "pair"):
+        manifest[where] = name
+    else:
+        tensor = next(iter(graph["outputs"].values()))
+        tensor.update({"shape": ["batch", name]} if where == "size" else {"dtype": name})
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    try:
+        export_triton(changed, out)
+    except aepipe.AepipeError as error:
+        assert error.message and not out.exists()
+        return
+    for path in out.glob("*/config.pbtxt"):
+        said = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+        assert said.name == path.parent.name and not said.backend and not said.parameters
+        assert said.platform in ("ensemble", "onnxruntime_onnx")
+    assert sorted(path.name for path in folder.iterdir()) == ["bundle", "models"]
+
+
+def test_a_refused_density_is_not_in_the_repository(colour_run: Run, tmp_path, call, register):
+    class Bad:
+        @hookimpl
+        def register_densities(self, register):
+            register(Sometimes, name="sometimes")
+
+    register(Bad(), "bad")
+    run = Path(shutil.copytree(colour_run.directory, tmp_path / "run"))
+    Run(run).fit_density("sometimes")
+    done = call("export", run, "--layout", "triton", "-o", tmp_path / "models")
+    assert done.code == 3 and f"{tmp_path / 'models'} was written without the density 'sometimes'" in done.err
+    assert {path.name for path in (tmp_path / "models").iterdir() if path.is_dir()} == MODELS | {"reconstruct"}
+    done = call("export", run, "--layout", "triton", "-o", tmp_path / "few", "--density", "pca")
+    assert done.code == 0 and not (tmp_path / "few" / "generate_pca").exists()  # the only one is the first
+    for option in (("--density", "pca"), ("--without", "pca")):
+        assert call("export", colour_run.export(tmp_path / "b", show=False), "--layout", "triton", *option).code == 2
+
+
+class Sometimes(torch.nn.Module):
+    """A density whose graph differs from it."""
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.noise_features = latent
+
+    def fit(self, codes):
+        pass
+
+    def sample(self, noise):
+        return noise + (1.0 if torch.compiler.is_exporting() else 0.0)
+
+    def log_prob(self, codes):
+        return codes.sum(1)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .manifest import CARD, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
+from aepipe.errors import BadInput
+from aepipe.files.numpy_files import read_arrays
+
+from .manifest import CARD, CODES, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
 
 EXAMPLE = """import json, pathlib
 import numpy as np, onnxruntime as ort
 
-bundle = pathlib.Path("{name}")
+bundle = pathlib.Path({name})
 manifest = json.loads((bundle / "manifest.json").read_text())
 plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io"]) == ("fp32", "float")]
 file = {{graph["role"]: str(bundle / graph["file"]) for graph in plain if graph.get("density") in {first}}}
@@ -25,21 +31,51 @@ reconstruction = decoder.run(None, {{"latent": latent}})[0]
 
 def write_card(folder: Path, manifest: Manifest) -> None:
     """Write the README.md of a bundle into its folder."""
-    (folder / CARD).write_text(_card(manifest), encoding="utf-8")
+    (folder / CARD).write_text(_card(manifest, carried(folder, manifest)), encoding="utf-8")
 
 
-def _card(m: Manifest) -> str:
+def carried(folder: Path, manifest: Manifest) -> str:
+    """What of the training data a bundle carries, in one line."""
+    if manifest.private:
+        return "nothing but what the graphs have learned: exported with --private"
+    found = []
+    try:
+        arrays = read_arrays(folder / CODES, "")
+        with_labels = ", with labels" if "labels" in arrays else ""
+        found.append(f"codes of {len(arrays['codes'])} training images{with_labels}")
+    except (BadInput, KeyError):
+        pass  # it was removed, or is damaged: whoever needs it will say so
+    if (folder / PREVIEW).is_file():
+        found.append("a preview of images that were held out")
+    return ", ".join([*found, "the name of the data"])
+
+
+def _plain(text: str) -> str:
+    """A name as text of the page, in which nothing is markup."""
+    return re.sub(r"([\\`*\[\]<>#|~&])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """A name as code, also in a table."""
+    marks = "`" * (max((len(each) for each in re.findall("`+", text)), default=0) + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{marks}{space}{text}{space}{marks}".replace("|", "\\|")
+
+
+def _card(m: Manifest, carries: str) -> str:
     c, h, w = m.image.shape
     corruption = m.trained.get("corruption")
     task = f"denoise ({spec_of(corruption)})" if corruption else m.trained["task"]
     first = f"(None, {m.densities[0]!r})" if m.densities else "(None,)"
-    example = EXAMPLE.format(name=m.name, first=first, shape=(1, c, h, w))
-    made = {"trained to": task, "data": f"`{m.trained['data']}`" + _count(m.trained)}
-    return f"""# {m.name}
+    example = EXAMPLE.format(name=json.dumps(m.name, ensure_ascii=False), first=first, shape=(1, c, h, w))
+    made = {"trained to": task, "data": _code(str(m.trained["data"])) + _count(m.trained)}
+    picture = "" if m.private else f"\n![originals, reconstructions and samples]({PREVIEW})\n"
+    folder = f"./{m.name}" if m.name.startswith("-") else m.name
+    return f"""# {_plain(m.name)}
 
 An autoencoder as ONNX graphs, made by aepipe {m.aepipe}: images of {c}×{h}×{w} to codes of {m.latent} numbers and back.
-
-![originals, reconstructions and samples]({PREVIEW})
+{picture}
+It carries of the training data: {carries}.
 
 ## Figures
 
@@ -61,7 +97,7 @@ Images are float32 in 0..1 (clipped on the way out), standardisation is inside, 
 ## Use
 
 ```
-aepipe infer reconstruct {m.name} IMAGES -o out.png
+aepipe infer reconstruct {shlex.quote(folder)} IMAGES -o out.png
 ```
 
 Without aepipe:

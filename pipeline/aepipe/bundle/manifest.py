@@ -120,6 +120,11 @@ class Graph:
         return ".".join([f"{self.density}/{self.role}" if self.density else self.role, *marks])
 
     @property
+    def of_tasks(self) -> bool:
+        """Whether it is one of those for bytes and for whole tasks, which are made of others."""
+        return self.role not in LEARNED or self.io != "float"
+
+    @property
     def notes(self) -> dict[str, str]:
         """What the graph says of itself in its own metadata, beside what all graphs of the bundle say."""
         said = {"role": self.role, "density": self.density, "io": None if self.io == "float" else self.io}
@@ -167,6 +172,9 @@ class Manifest:
     )
     parity: Annotated[
         dict[str, float] | None, Meta(description="Largest difference from what a graph was made of, by graph.")
+    ] = None
+    private: Annotated[
+        bool | None, Meta(description="True: exported without codes, labels, preview and the name of the data.")
     ] = None
     precisions: Annotated[
         dict[str, Any] | None,

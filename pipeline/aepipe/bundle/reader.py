@@ -167,7 +167,10 @@ class Bundle:
         return [MANIFEST, CODES, CARD, PREVIEW, *(graph.file for graph in self.graphs)]
 
     def codes(self) -> tuple[Array, Array | None]:
-        """Up to 5,000 training codes [n, latent], and their labels if they had any."""
+        """Up to 5,000 training codes [n, latent], and their labels if they had any; raises BadInput where it has none."""
+        if self.manifest.private:
+            message = f"the bundle {self.name} was exported without codes (--private)"
+            raise BadInput(message, "export the run again without --private")
         arrays = read_arrays(self.directory / CODES, AGAIN)
         if "codes" not in arrays:
             raise BadInput(f"{self.directory / CODES} holds no codes", AGAIN)

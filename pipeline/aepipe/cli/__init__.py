@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from aepipe._version import __version__
-from aepipe.errors import DEBUG, AepipeError
+from aepipe.errors import DEBUG, AepipeError, command_line
 from aepipe.plugins import Plugin, registry
 from aepipe.progress import say
 
@@ -33,6 +33,11 @@ def cli() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 failed, 2 usage or bad input, 3 parity, 4 provider, 130 interrupted."""
+    with command_line():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         _add_commands()
         return int(cli.main(arguments, prog_name="aepipe", standalone_mode=False) or 0)

@@ -15,6 +15,7 @@ Examples:
   aepipe export runs/mnist-d8 -o exported/mnist-d8
   aepipe export runs/mnist-d8 --precision fp32,int8 --calibrate mnist
   aepipe export runs/mnist-d8 --io uint8
+  aepipe export runs/mnist-d8 --density pca --density gaussian
   aepipe export runs/mnist-d8 --layout triton -o models"""
 )
 @click.argument("run")
@@ -67,11 +68,31 @@ Examples:
     help="float, which is always made; uint8 adds an encoder and a decoder for images as bytes (NHWC), and graphs that each do a "
     "whole task in float: reconstruct, interpolate, generate.",
 )
-def export(run: str, out: str | None, layout: str, **formats: Any) -> None:
+@click.option(
+    "--density",
+    "densities",
+    multiple=True,
+    metavar="NAME",
+    help="Only this density of the run; may be repeated, the first is the default one.  [default: all]",
+)
+@click.option("--without", multiple=True, metavar="NAME", help="All densities but this one; may be repeated.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace also a bundle that holds further precisions, or io, than the new one.",
+)
+@click.option(
+    "--private",
+    is_flag=True,
+    help="Leave out codes, labels and preview, and name neither the data nor the run: exported/autoencoder-dN by default.",
+)
+def export(run: str, out: str | None, layout: str, densities: tuple[str, ...], **formats: Any) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 
-    Every graph is first compared with torch on held-out images. If one differs too much, nothing is written (exit code 3).
+    Every graph is first compared with torch on held-out images. If encoder or decoder differs too much, nothing is written;
+    a density that does is left out (exit code 3).
     """
+    formats["densities"] = densities or None
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)
         models = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_dir()))

@@ -41,6 +41,8 @@ def inspect(bundle: str, as_json: bool) -> None:
 
 
 def _describe(opened: Any) -> None:
+    from aepipe.bundle.card import carried
+
     c, h, w = opened.shape
     rows = [
         ["name", opened.name],
@@ -49,6 +51,7 @@ def _describe(opened: Any) -> None:
         ["latent", str(opened.latent)],
         ["task", opened.task],
         ["trained on", str(opened.trained.get("data"))],
+        ["carries of it", carried(opened.directory, opened.manifest)],
         ["densities", ", ".join(opened.densities) or "none"],
         ["precisions", ", ".join(opened.precisions)],
     ]

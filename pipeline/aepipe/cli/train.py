@@ -49,7 +49,9 @@ Examples:
 @click.option("--image-size", type=ImageSize(), metavar="N|HxW", help="Crop and resize image files to this size.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Convert image files to grey (1) or colour (3).")
 @data_options
-@click.option("-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME]")
+@click.option(
+    "-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME, or the next free runs/NAME-2, …]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @click.option("--resume", metavar="RUN", help="Continue a run that was stopped or killed, with its own options.")
 @click.option(
@@ -76,8 +78,8 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
         arguments["channels"] = int(options["channels"])
     try:
         run = entry.fit(data, **arguments)
-    except KeyboardInterrupt as error:
-        _interrupted(error, options["out"] or entry.default_directory(data, options["encoder"], options["latent_dim"]))
+    except KeyboardInterrupt as interrupt:
+        _interrupted(interrupt, getattr(interrupt, "run", None))
     else:
         _finished(run)
 
@@ -91,17 +93,16 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
         raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
     try:
         run = entry.resume(directory, epochs=options["epochs"], device=options["device"])
-    except KeyboardInterrupt as error:
-        _interrupted(error, directory)
+    except KeyboardInterrupt as interrupt:
+        _interrupted(interrupt, directory)
     else:
         _finished(run)
 
 
-def _interrupted(error: KeyboardInterrupt, directory: str | Path) -> None:
-    again = f"aepipe train --resume {directory}"
-    begun = (Path(directory) / "run.json").exists()
-    hint = f"continue where it stood: {again}" if begun else "nothing was written yet"
-    raise AepipeError("training was interrupted", hint, exit_code=getattr(error, "exit_code", 130)) from None
+def _interrupted(interrupt: KeyboardInterrupt, directory: str | Path | None) -> None:
+    again = f"continue where it stood: aepipe train --resume {directory}"
+    hint = "nothing was written yet" if directory is None else again
+    raise AepipeError("training was interrupted", hint, exit_code=getattr(interrupt, "exit_code", 130)) from None
 
 
 def _finished(run: Any) -> None:

@@ -50,13 +50,6 @@ def resume(directory: str | Path, **options: Any) -> Run:
     return resume(directory, **options)
 
 
-def default_directory(data: str, encoder: str, latent: int) -> Path:
-    """The folder of a run for which `fit` was given none."""
-    with training_extra():
-        from .fit import default_directory
-    return default_directory(data, encoder, latent)
-
-
 def reconstruction(run: Run) -> Callable[[Array], Array]:
     """The best model of a run as a function from images [N, C, H, W] in 0..1 to images of the same shape."""
     with training_extra():

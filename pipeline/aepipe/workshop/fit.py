@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,20 @@ from aepipe.images.data import open_images
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.workshop.run import Run
+from aepipe.workshop.training.arguments import sides, whole
+from aepipe.workshop.training.claim import only_here
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build
 from aepipe.workshop.training.recipe import Recipe
 from aepipe.workshop.training.run import choose_densities
+from aepipe.workshop.training.surroundings import ordinary_settings
 from aepipe.workshop.training.team import team, together
 from aepipe.workshop.training.training_data import TrainingData, collect
 
 
 @together
+@ordinary_settings()
 def fit(
     images: Any,
     *,
@@ -51,23 +58,25 @@ def fit(
     """Train an autoencoder and fit densities to its codes.
 
     `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes
-    epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
-    finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
+    epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out` (default
+    runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train together.
     Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
+    latent_dim = whole("the latent size", latent_dim, 1, "the default is 8")
+    limit = None if limit is None else whole("the limit", limit, 1)
+    channels = None if channels is None else whole("the number of channels", channels, 1)
+    image_size, skip_bad = sides(image_size), bool(skip_bad)
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
-    if latent_dim < 1:
-        raise BadInput(f"the latent size must be at least 1, not {latent_dim}", "the default is 8")
     wanted = choose_densities([densities] if isinstance(densities, str) else densities)
     for choice in wanted:
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
-    directory = as_path(out) if out else default_directory(source.name, encoder, latent_dim)
-    check_apart(directory, images if isinstance(images, str | Path) else None)
-    team().from_first(lambda: _check_free(directory, overwrite))
+    place = as_path(out) if out else default_directory(source.name, encoder, latent_dim)
+    check_apart(place, images if isinstance(images, str | Path) else None)
+    team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent_dim, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
@@ -84,11 +93,13 @@ def fit(
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
     }
-    run = team().from_first(lambda: _begin(directory, config))
-    return train(run, data, settings, show)
+    with ExitStack() as held:
+        begin = partial(_begin, place, config, held, overwrite) if out else partial(_begin_anew, place, config, held)
+        return _train(team().from_first(begin), data, settings, show)
 
 
 @together
+@ordinary_settings()
 def resume(
     directory: str | Path,
     images: Any = None,
@@ -103,7 +114,7 @@ def resume(
     ends an unfinished one earlier. A finished run is returned as it is.
     """
     run = team().from_first(lambda: Run(directory))
-    saved = Recipe(**run.config["recipe"])
+    saved = run.recipe
     settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
         further = "; --epochs N trains it further" if saved.schedule == "constant" else ""
@@ -124,11 +135,21 @@ def resume(
         raise BadInput(
             f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
         )
-    run = team().from_first(lambda: _reopen(run, settings))
-    return train(run, data, settings, show)
+    with ExitStack() as held:
+        return _train(team().from_first(lambda: _reopen(run, settings, held)), data, settings, show)
 
 
-def _reopen(run: Run, settings: Recipe) -> Run:
+def _train(run: Run, data: TrainingData, settings: Recipe, show: bool) -> Run:
+    """Train; a KeyboardInterrupt carries, as `run`, the folder from which the training can go on."""
+    try:
+        return train(run, data, settings, show)
+    except KeyboardInterrupt as error:
+        error.run = run.directory  # type: ignore[attr-defined]
+        raise
+
+
+def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
+    held.enter_context(only_here(run.directory))
     if settings.schedule == "constant":
         run.update(recipe=asdict(settings))
     if run.finished:  # if an early stop ended the run, that stop does not count any more
@@ -178,18 +199,41 @@ def _check_free(directory: Path, overwrite: bool) -> None:
     if not directory.exists():
         output_kind(f"{directory}/", ("folder",))  # refuses a place that cannot be written
     elif _run_folder(directory).check() and not overwrite:
-        way_out = f"continue it with --resume {directory}, replace it with --overwrite"
+        way_out = f"continue it with 'aepipe train --resume {directory}', or replace it with --overwrite"
         raise BadInput(f"the run {directory} exists", way_out)
 
 
-def _begin(directory: Path, config: dict[str, Any]) -> Run:
-    """Start a run, where an old one may lie. Of that, what makes it a run goes last, so that a kill leaves one."""
+def _begin(directory: Path, config: dict[str, Any], held: ExitStack, overwrite: bool) -> Run:
+    """Start a run, where an old one may lie. Of that, what makes it a run goes last, so that a kill leaves one.
+
+    While `held` is open, no other process trains in this folder.
+    """
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    held.enter_context(only_here(directory))
+    _check_free(directory, overwrite)  # another training may have begun, and ended, since the first look
     if _run_folder(directory).check():
         with writing(directory):
             remove_files(directory, Run(directory).files)
     if directory.exists():
         remove_leftovers(directory, deep=True)
     return Run.create(directory, config)
+
+
+def _begin_anew(wanted: Path, config: dict[str, Any], held: ExitStack) -> Run:
+    """Start a run in the first folder of that name, or of that name with a number, that is not there; making it is the claim."""
+    for number in count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with writing(directory):
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+        if number > 1:
+            say(f"{wanted} exists: this run is {directory}")
+        return _begin(directory, config, held, overwrite=False)
+    raise AssertionError
 
 
 def _collect(source: Source, recipe: Recipe, components: dict[str, Any], skip_bad: bool, show: bool) -> TrainingData:

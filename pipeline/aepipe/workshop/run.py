@@ -15,7 +15,8 @@ class Run(RunFolder):
     def export(self, out: str | Path | None = None, **options: Any) -> Path:
         """Export the run as a bundle, by default to exported/NAME.
 
-        `options` are those of `aepipe export`: lower, precision, calibrate, max_drop, io, and show=False for silence. Raises
-        ParityError, and writes nothing, where a graph does not compute what torch computes.
+        `options` are those of `aepipe export`: densities, without, lower, precision, calibrate, max_drop, io, overwrite,
+        private, and show=False for silence. Raises ParityError, and writes nothing, where encoder or decoder does not compute
+        what torch computes; DensityRefused and PrecisionRefused where one of those was left out of what has been written.
         """
         return export_run(self, out, **options)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from aepipe._version import __version__
-from aepipe.bundle.manifest import Tensor
+from aepipe.bundle.manifest import ENDS, Graph, Tensor
 from aepipe.bundle.reader import Bundle, is_bundle
-from aepipe.errors import BadInput
+from aepipe.errors import BadInput, DensityRefused
 from aepipe.files.ours import OwnFolder, listed_files, write_list
 from aepipe.files.out import as_path, check_apart
 from aepipe.runtime.model import Model
@@ -23,6 +23,7 @@ from aepipe.workshop.graphs.composing import generator, write
 
 MAX_BATCH = 64  # how many requests may be joined, and the largest of them
 KIND = "Triton repository by aepipe"
+FOR_RUNS = ("densities", "without")  # options that choose among what a run has
 
 MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
@@ -55,27 +56,45 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
 
     The default folder is exported/NAME-triton. `formats` are options of `export_run`: a repository has the fp32 graphs for
     float images, and options other than the defaults need a run. An existing folder is replaced only if this function has
-    written all of it. Raises BadInput, and ParityError as `export_run` does.
+    written all of it. Raises BadInput, and ParityError and DensityRefused as `export_run` does.
     """
-    source, wanted = as_path(source), Formats.of(formats)
+    source = as_path(source)
     name = source.resolve().name
     out = as_path(out) if out else Path("exported") / f"{name}-triton"
     check_apart(out, source)
+    wanted = Formats.of({key: value for key, value in formats.items() if key not in FOR_RUNS})
     if wanted.further or wanted.uint8:
         raise BadInput("a Triton repository has fp32 graphs for float images", "leave out --precision and --io")
+    if wanted.overwrite or wanted.private:
+        message = "a Triton repository holds nothing of the training data, and replaces only what aepipe wrote"
+        raise BadInput(message, "leave out --private and --overwrite")
     home = OwnFolder(out, KIND, lambda folder: listed_files(folder, KIND))
     home.check()
     if is_bundle(source):
-        if wanted.lower != "auto":
-            raise BadInput(
-                f"{source} is a bundle, and its graphs stay as they are", "leave out --lower, or give the run"
-            )
+        if wanted.lower != "auto" or any(formats.get(key) for key in FOR_RUNS):
+            message = f"{source} is a bundle, and its graphs stay as they are"
+            raise BadInput(message, "leave out --lower, --density and --without, or give the run")
         return _write(Bundle(source), home)
+    return _write_run(source, name, home, show, formats)
+
+
+def _write_run(source: Path, name: str, home: OwnFolder, show: bool, formats: Mapping[str, Any]) -> Path:
+    """Export the run to a bundle that goes again. A density that is refused is not in the repository either."""
     from aepipe.workshop.run import Run
 
     run = Run(source)
+    refused: DensityRefused | None = None
     with tempfile.TemporaryDirectory() as folder:
-        return _write(Bundle(run.export(Path(folder) / name, show=show, **formats)), home)
+        bundle = Path(folder) / name
+        try:
+            run.export(bundle, show=show, **formats)
+        except DensityRefused as error:
+            refused = error
+        _write(Bundle(bundle), home)
+    if refused:
+        message = refused.message.replace(str(bundle), str(home.path))
+        raise DensityRefused(message, refused.hint) from refused
+    return home.path
 
 
 def _write(bundle: Bundle, home: OwnFolder) -> Path:
@@ -90,17 +109,18 @@ def _write(bundle: Bundle, home: OwnFolder) -> Path:
 
 def _fill(bundle: Bundle, folder: Path) -> None:
     """Write every model; what is made here, and not copied, is compared with the runtime first."""
-    mark = f"# Written by aepipe {__version__} from the bundle {bundle.name}, pair {bundle.pair[:12]}\n"
+    mark = f"# Written by aepipe {__version__} from the bundle {quoted(bundle.name)}, pair {quoted(bundle.pair[:12])}\n"
 
     def place(name: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], more: str, file: str) -> Path:
         (folder / name / "1").mkdir(parents=True)
         ends = _tensors("input", inputs) + _tensors("output", outputs)
-        text = f'{mark}name: "{name}"\n{more.format(batch=MAX_BATCH, ends=ends)}'
+        text = f"{mark}name: {quoted(name)}\n{more.format(batch=MAX_BATCH, ends=ends)}"
         (folder / name / "config.pbtxt").write_text(text, encoding="utf-8")
         return folder / name / "1" / file
 
     encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
     for graph in (encoder, decoder):
+        _require_plain(graph, bundle)
         shutil.copyfile(bundle.path(graph), place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx"))
     with Model(bundle, provider("cpu")) as graphs:
         for index, density in enumerate(bundle.densities):
@@ -112,10 +132,28 @@ def _fill(bundle: Bundle, folder: Path) -> None:
     place("reconstruct", encoder.inputs, restored, ENSEMBLE, ".keep").touch()
 
 
+def _require_plain(graph: Graph, bundle: Bundle) -> None:
+    """Raise BadInput where a manifest describes a graph otherwise than its role does."""
+    ends = ENDS[graph.role]  # type: ignore[index]
+    tensors = [*graph.inputs.values(), *graph.outputs.values()]
+    named = tuple(graph.inputs) == ends.inputs and tuple(graph.outputs) == (ends.output,)
+    plain = all(each.dtype == "float32" and all(isinstance(size, int) for size in each.shape[1:]) for each in tensors)
+    if not (named and plain):
+        message = f"the manifest of {bundle.directory} gives the {graph.role} other inputs or outputs than it has"
+        raise BadInput(message, "export the run again")
+
+
 def _tensors(kind: str, tensors: Mapping[str, Tensor]) -> str:
     """The inputs or outputs of a model, without the batch."""
     lines = [
-        f'  {{ name: "{name}" data_type: TYPE_FP32 dims: {list(tensor.shape[1:])} }}'
+        f"  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: {[int(size) for size in tensor.shape[1:]]} }}"
         for name, tensor in tensors.items()
     ]
     return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"
+
+
+def quoted(text: str) -> str:
+    """A text as a string of the protocol buffers' text format, on one line of ASCII: nothing in it can end the string."""
+    raw = text.encode("utf-8", "backslashreplace")  # half of a surrogate pair has no UTF-8
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\"\\'" else f"\\{byte:03o}" for byte in raw)
+    return f'"{"".join(plain)}"'

@@ -208,3 +208,46 @@ def test_a_denoiser_shows_what_it_restores(small_bundle: Path, tmp_path):
         "`denoise (gaussian:sigma=0.3)`" in (out / "README.md").read_text()
         or "denoise (gaussian" in (out / "README.md").read_text()
     )
+
+
+# Which densities, and what a bundle may take the place of
+
+
+def test_a_bundle_gets_the_densities_that_are_chosen(small_run: Path, tmp_path, capsys):
+    def densities(*options: str) -> list[str]:
+        assert commands.run(["export", str(small_run), "-o", str(tmp_path / "out"), *options]) == 0
+        return manifest_of(tmp_path / "out")["densities"]
+
+    assert densities() == ["gaussian", "pca"]
+    capsys.readouterr()
+    assert densities("--density", "pca") == ["pca"]
+    said = capsys.readouterr().err
+    assert "has these graphs no more: density/gaussian/log_prob.onnx" in said and "density/pca" not in said
+    assert not (tmp_path / "out" / "density" / "gaussian").exists()
+    assert densities("--density", "pca", "--density", "gaussian") == ["pca", "gaussian"]
+    assert densities("--without", "pca") == ["gaussian"]
+    assert densities("--without", "pca", "--without", "gaussian") == []
+    for option in ("--density", "--without"):
+        said = refused(capsys, "export", small_run, "-o", tmp_path / "none", option, "gausian")
+        assert "no density 'gausian'" in said and "did you mean 'gaussian'?" in said
+    assert not (tmp_path / "none").exists()
+    out = Run(small_run).export(tmp_path / "python", densities="pca", show=False)
+    assert manifest_of(out)["densities"] == ["pca"]
+
+
+def test_a_richer_bundle_is_replaced_only_on_demand(small_run: Path, tmp_path, capsys):
+    typed = ("export", small_run, "-o", tmp_path / "out")
+    Run(small_run).export(tmp_path / "out", precision="fp16", io="uint8", max_drop=9.0, show=False)
+    before = contents(tmp_path / "out")
+    said = refused(capsys, *typed)
+    assert "encoder.fp16.onnx" in said and "generate/pca.onnx" in said and "--overwrite" in said
+    assert "--precision fp32,fp16 --io uint8" in said
+    assert "encoder.fp16.onnx" in refused(capsys, *typed, "--io", "uint8")
+    assert "reconstruct.onnx" in refused(capsys, *typed, "--precision", "fp16", "--max-drop", "9")
+    with pytest.raises(aepipe.BadInput, match="would not have"):
+        Run(small_run).export(tmp_path / "out", show=False)
+    assert contents(tmp_path / "out") == before
+    assert commands.run([*map(str, typed), "--overwrite"]) == 0
+    said = capsys.readouterr().err
+    assert "has these graphs no more" in said and "decoder.fp16.onnx" in said and "interpolate.onnx" in said
+    assert not (tmp_path / "out" / "reconstruct.onnx").exists()

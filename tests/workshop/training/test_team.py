@@ -99,7 +99,7 @@ def test_what_is_random_or_looks_at_the_batch_trains_too(together, job: str):
 
 
 SAID = {
-    "plain": ("BadInput", "exists\ncontinue it with --resume", "2"),
+    "plain": ("BadInput", "exists\ncontinue it with 'aepipe train --resume", "2"),
     "explodes": ("AepipeError", "the loss became", "1"),
     "second-fails": ("ValueError", "out of luck", "1"),
     "interrupted": ("KeyboardInterrupt", "out of luck", "130"),
@@ -131,7 +131,7 @@ def test_the_command_line(tmp_path):
 
     refused = torchrun(*command)
     assert refused.returncode != 0 and refused.stderr.count("error: ") == 1, refused.stderr
-    assert f"error: the run {run} exists\nhint: continue it with --resume {run}" in refused.stderr
+    assert f"error: the run {run} exists\nhint: continue it with 'aepipe train --resume {run}'" in refused.stderr
 
     epochs = Run(run).history[-1]["epoch"] + 2
     again = torchrun("-m", "aepipe", "train", "--resume", run, "--epochs", epochs)

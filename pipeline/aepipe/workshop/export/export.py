@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from aepipe._version import __version__
 from aepipe.bundle.card import write_card
 from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Graph, Image, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder
-from aepipe.errors import PrecisionRefused
+from aepipe.errors import DensityRefused, PrecisionRefused
+from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
@@ -27,10 +29,12 @@ from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
+from aepipe.workshop.training.surroundings import ordinary_settings
 
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
+from .places import bundle_name, check_place, chosen_densities, data_name, graphs_there
 from .to_onnx import Densities, export_graphs, jobs, weights_digest
 
 KEPT = 5000  # training codes that a bundle carries
@@ -55,35 +59,48 @@ class Contents:
     corrupt: Corrupt | None = None
 
 
-def export_run(run: RunFolder, out: str | Path | None = None, *, show: bool = True, **formats: Any) -> Path:
-    """Export a finished run; returns the bundle's folder, by default exported/NAME.
+@ordinary_settings()
+def export_run(
+    run: RunFolder,
+    out: str | Path | None = None,
+    *,
+    densities: str | Sequence[str] | None = None,
+    without: str | Sequence[str] = (),
+    show: bool = True,
+    **formats: Any,
+) -> Path:
+    """Export a finished run; returns the bundle's folder, by default exported/NAME of the run (private: of the latent size).
 
-    `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io. An existing bundle is
-    replaced, and only by a complete new one. Raises ParityError (and writes nothing) when a graph does not compute what
-    torch computes, PrecisionRefused when a precision other than fp32 costs more than `max_drop` (and writes the rest), BadInput
-    when `out` exists and is not a bundle.
+    `densities` names those of the run's that the bundle gets (by default all; the first is the default one), `without` those
+    that it does not get. `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io, overwrite, private. An
+    existing bundle is replaced, and only by a complete new one. Raises BadInput when `out` exists and is not a bundle, or one
+    with further precisions or io and `overwrite` is not given; ParityError (and writes nothing) when a graph does not compute
+    what torch computes; and, after the rest has been written, DensityRefused for a density that does not, and
+    PrecisionRefused for a precision other than fp32 that costs more than `max_drop`.
     """
-    wanted = Formats.of(formats)
+    wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
-    out = as_path(out) if out else Path("exported") / run.directory.resolve().name
+    chosen = chosen_densities(run.config.get("densities", []), densities, without)
+    name = f"autoencoder-d{run.latent}" if wanted.private else run.directory.resolve().name
+    out = as_path(out) if out else Path("exported") / name
     check_apart(out, run.directory)
-    bundle_folder(out).check()
+    check_place(out, wanted)
     config = run.config
     corruption = config["components"]["corruption"]
     codes, labels = run.codes()
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:KEPT])
     contents = Contents(
-        name=out.resolve().name,
+        name=bundle_name(out),
         model=run.model(),
         shape=run.shape,
         latent=run.latent,
-        densities=run.densities(),
+        densities=run.densities(chosen),
         codes=codes[kept],
         labels=None if labels is None else labels[kept],
         held_out=as_float(run.heldout()),
         components={kind: record for kind, record in config["components"].items() if record},
         trained={
-            "data": config["data"]["spec"],
+            "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if corruption else "reconstruct",
             **({"corruption": {key: corruption[key] for key in ("name", "options")}} if corruption else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
@@ -97,19 +114,49 @@ def export_run(run: RunFolder, out: str | Path | None = None, *, show: bool = Tr
 
 
 def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:
-    """Write everything to a temporary folder beside `out`, check it, then move it into place."""
+    """Write everything to a temporary folder beside `out`, check it, then move it into place.
+
+    Raises DensityRefused or PrecisionRefused after writing, where something was left out.
+    """
     images = trial_images(contents, formats) if formats.further else None
+    before = graphs_there(out)
     with bundle_folder(out).replacing() as folder:
-        refused = _fill(contents, folder, formats, images, show)
-    if refused:
-        found = "; ".join(f"{each.precision} raises the MSE from {each.fp32:.6g} to {each.mse:.6g}" for each in refused)
-        message = f"{found}, by more than the {formats.max_drop:.2%} allowed: {out} was written without it"
-        raise PrecisionRefused(message, "give more and typical images with --calibrate, or allow more with --max-drop")
+        left_out = _fill(contents, folder, formats, images, show)
+    gone = sorted(before - graphs_there(out))
+    if gone:
+        say(f"{out} was replaced, and has these graphs no more: {', '.join(gone)}")
+    if left_out.densities:
+        raise left_out.densities_refused(out) from left_out.precisions_refused(out, formats)
+    if left_out.precisions:
+        raise left_out.precisions_refused(out, formats)  # type: ignore[misc]
     return out
 
 
-def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> list[Verdict]:
-    """Write every file of the bundle; returns the precisions that were left out."""
+@dataclass
+class LeftOut:
+    """What the gates refused, and the bundle goes without."""
+
+    densities: dict[str, str]  # label to what is wrong
+    precisions: list[Verdict]
+
+    def densities_refused(self, out: Path) -> DensityRefused:
+        names = ", ".join(map(repr, self.densities))
+        message = f"{'; '.join(self.densities.values())}: {out} was written without the density {names}"
+        others = f"; without {', '.join(each.precision for each in self.precisions)} too" if self.precisions else ""
+        return DensityRefused(f"{message}{others}", "fit another density to the codes, or leave it out with --without")
+
+    def precisions_refused(self, out: Path, formats: Formats) -> PrecisionRefused | None:
+        if not self.precisions:
+            return None
+        costs = (f"{each.precision} raises the MSE from {each.fp32:.6g} to {each.mse:.6g}" for each in self.precisions)
+        allowed = f"by more than the {formats.max_drop:.2%} allowed"
+        message = f"{'; '.join(costs)}, {allowed}: {out} was written without it"
+        hint = "give more and typical images with --calibrate, or allow more with --max-drop"
+        return PrecisionRefused(message, hint)
+
+
+def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> LeftOut:
+    """Write every file of the bundle; returns what was left out."""
     model, densities = contents.model, contents.densities
     todo = list(jobs(model, densities, contents.shape, contents.latent))
     if show:
@@ -122,7 +169,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         "image": json.dumps(list(contents.shape)),
         "task": contents.trained["task"],
     }
-    export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
+    todo, failed = export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
+    densities = {label: each for label, each in densities.items() if label not in failed}
     manifest = Manifest(
         name=contents.name,
         aepipe=__version__,
@@ -132,23 +180,39 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        trained=contents.trained,
+        trained={**contents.trained, "data": "private"} if formats.private else contents.trained,
+        private=formats.private or None,
         metrics=contents.metrics,
     )
     manifest.write(folder)
-    labels = {} if contents.labels is None else {"labels": contents.labels}
-    np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
-    parity, outputs = check_learned(folder, model, densities, contents.held_out)
-    manifest = replace(manifest, parity=parity)
-    refused: list[Verdict] = []
+    if not formats.private:
+        labels = {} if contents.labels is None else {"labels": contents.labels}
+        np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
+    found = check_learned(folder, model, densities, contents.held_out)
+    manifest = _without(replace(manifest, parity=found.parity), found.refused, folder)
+    manifest.write(folder)
+    precisions: list[Verdict] = []
     if images is not None:
-        manifest, refused = _with_precisions(manifest, folder, formats, images, show)
+        manifest, precisions = _with_precisions(manifest, folder, formats, images, show)
     if formats.uint8:
         manifest = _with_tasks(manifest, contents, folder, formats, show)
     manifest.write(folder)
-    _preview(contents, outputs, folder / PREVIEW)
+    if not formats.private:
+        _preview(contents, found.outputs, folder / PREVIEW)
     write_card(folder, manifest)
-    return refused
+    return LeftOut({**failed, **found.refused}, precisions)
+
+
+def _without(manifest: Manifest, densities: Collection[str], folder: Path) -> Manifest:
+    """The manifest without these densities, whose graphs are removed from the folder."""
+    remove_files(folder, [graph.file for graph in manifest.graphs if graph.density in densities])
+    records = manifest.components["densities"]
+    return replace(
+        manifest,
+        graphs=tuple(graph for graph in manifest.graphs if graph.density not in densities),
+        densities=tuple(label for label in manifest.densities if label not in densities),
+        components={**manifest.components, "densities": {k: v for k, v in records.items() if k not in densities}},
+    )
 
 
 def _written(graph: Graph, folder: Path, formats: Formats) -> Graph:
@@ -227,7 +291,11 @@ def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> 
         with torch.no_grad():
             restored = contents.model.decode(contents.model.encode(torch.from_numpy(spoiled))).numpy()
         named = [("original", originals), ("spoiled", spoiled), ("restored", restored)]
-    named += [(f"sample {label}", outputs[f"sample {label}"][:columns]) for label in contents.densities]
+    named += [
+        (f"sample {label}", outputs[f"sample {label}"][:columns])
+        for label in contents.densities
+        if f"sample {label}" in outputs
+    ]
     mse, split = contents.metrics["mse"], contents.metrics["split"]
     subtitle = f"d = {contents.latent}, MSE {mse:.5f} ({split} images)"
     figures.rows(named, title=contents.name, subtitle=subtitle, columns=columns).save(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +12,32 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.bundle.reader import bundle_folder
 from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
+from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
+from aepipe.progress import say
+from aepipe.workshop.training.arguments import real, sides, whole
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
+from aepipe.workshop.training.surroundings import ordinary_settings
 
 from .export import KEPT, Contents, write_bundle
 from .formats import Formats
+from .guests import guests
+from .places import bundle_name, check_place, data_name
+
+KEYWORDS = ("mean", "std", "densities", "split", "limit", "image_size", "channels", "skip_bad", "show")
+BATCH_IS_KEPT = (
+    "keep the first dimension whatever its size: squeeze(-1) or flatten(1), where squeeze() drops a batch of one"
+)
 
 
+@ordinary_settings()
 @torch.no_grad()
 def export_modules(
     encoder: nn.Module,
@@ -37,62 +47,114 @@ def export_modules(
     *,
     mean: float = 0.0,
     std: float = 1.0,
-    densities: Sequence[str] = ("gaussian",),
+    densities: str | Sequence[str] = ("gaussian",),
+    split: str = "train",
+    limit: int | None = None,
+    image_size: Any = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
     show: bool = True,
     **formats: Any,
 ) -> Path:
     """Export torch modules that were trained without aepipe, with densities fitted to the codes of `images`.
 
     `encoder` maps (image − mean) / std, float32 [N, C, H, W], to codes [N, d], `decoder` maps codes back to that
-    standardised space. `images` is anything `fit` takes, of data sets the training split; the last 256 are used for the
-    parity check. `formats` are options of `export_run`. The modules are left as they were. Returns the bundle's folder.
-    Raises BadInput for modules of the wrong shapes, ParityError as `export_run` does.
+    standardised space. `images` is anything `fit` takes, with the same `split`, `limit`, `image_size`, `channels` and
+    `skip_bad`; the last 256 are used for the parity check. `formats` are options of `export_run`. The modules are left as
+    they were. Returns the bundle's folder. Raises BadInput for modules that cannot be used, ParityError, DensityRefused and
+    PrecisionRefused as `export_run` does.
     """
-    out, wanted = as_path(out), Formats.of(formats)
-    bundle_folder(out).check()
+    out, wanted = as_path(out), Formats.of(formats, KEYWORDS)
+    check_place(out, wanted)
+    mean, std = real("the mean", mean), real("the standard deviation", std)
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"
         raise BadInput(f"mean {mean} and standard deviation {std} cannot standardise images", hint)
     chosen = choose_densities([densities] if isinstance(densities, str) else densities)
-    source = open_images(images, split="train")
-    identity = plugins.create("objective", "mse", 1)
-    model = Autoencoder(copy.deepcopy(encoder), identity, copy.deepcopy(decoder), mean, std)
-    frozen(model)
-    codes = torch.cat([_checked_codes(model, batch.images) for batch in batches(source, BATCH)])
-    latent = codes.shape[1]
-    fitted = {choice.label: (fit_density(choice, latent, codes, 0), choice.record()) for choice in chosen}
-    held_out = as_float(source.read(np.arange(len(source))[-HELD_OUT:]))
+    limit = None if limit is None else whole("the limit", limit, 1)
+    channels = None if channels is None else whole("the number of channels", channels, 1)
+    source = open_images(images, split=split, limit=limit, image_size=sides(image_size), channels=channels)
+    with guests(encoder, decoder, show=show) as (own_encoder, own_decoder):
+        model = Autoencoder(own_encoder, plugins.create("objective", "mse", 1), own_decoder, mean, std)
+        frozen(model)
+        contents = _contents(model, source, chosen, skip_bad=skip_bad)
+        contents.name = bundle_name(out)
+        contents.components = {"encoder": _record(encoder), "decoder": _record(decoder)}
+        return write_bundle(contents, out, wanted, show=show)
+
+
+def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choice], *, skip_bad: bool) -> Contents:
+    """What the bundle is made of, except its name and components."""
+    _try_batches(model, source)
+    bad: list[str] = []
+    good, codes = [], []
+    for batch in batches(source, BATCH, skip_bad=skip_bad, on_bad=lambda _, error: bad.append(error.message)):
+        good.append(batch.indices)
+        codes.append(_checked_codes(model, batch.images))
+    if bad:
+        say(f"skipped {len(bad)} bad images, the first: {bad[0]}")
+    indices, found = np.concatenate(good), torch.cat(codes)
+    held_out = as_float(source.read(indices[-HELD_OUT:]))
     clean = as_tensor(held_out)
     mse = float((model.decode(model.encode(clean)) - clean).square().mean())
-    contents = Contents(
-        name=out.resolve().name,
+    latent = found.shape[1]
+    return Contents(
+        name="",
         model=model,
         shape=source.shape,
         latent=latent,
-        densities=fitted,
-        codes=codes.numpy()[:KEPT],
-        labels=None if source.labels is None else source.labels[:KEPT],
+        densities={choice.label: (fit_density(choice, latent, found, 0), choice.record()) for choice in chosen},
+        codes=found.numpy()[:KEPT],
+        labels=None if source.labels is None else source.labels[indices][:KEPT],
         held_out=held_out,
-        components={"encoder": _record(encoder), "decoder": _record(decoder)},
-        trained={"data": source.name, "task": "reconstruct", "images": len(source)},
+        components={},
+        trained={
+            "data": data_name(source.name, source.dataset is not None),
+            "task": "reconstruct",
+            "images": len(indices),
+        },
         metrics={"mse": mse, "psnr": psnr(mse), "split": "given", "count": len(held_out)},
     )
-    return write_bundle(contents, out, wanted, show=show)
 
 
 def _record(module: nn.Module) -> dict[str, Any]:
     return {"name": type(module).__name__, "options": {}, "plugin": None, "version": None}
 
 
+def _try_batches(model: Autoencoder, source: Source) -> None:
+    """Raise BadInput for modules that do not keep the batch, which a batch of one shows: `squeeze` drops that one too."""
+    first = next(iter(batches(source, 2, skip_bad=True))).images
+    pair = np.concatenate([first, first])[:2]
+    several, one = (_checked_codes(model, images) for images in (pair, pair[:1]))
+    if one.shape[1:] != several.shape[1:]:
+        message = f"the encoder gives codes {list(one.shape)} for one image and {list(several.shape)} for two"
+        raise BadInput(message, BATCH_IS_KEPT)
+
+
 def _checked_codes(model: Autoencoder, images: np.ndarray) -> Tensor:
     """Codes of images, after a look at what the modules make of them; raises BadInput."""
-    way_out = "the encoder takes [N, C, H, W] and gives [N, d], the decoder goes back"
-    with foreign(f"the modules do not run on images {list(images.shape)}", way_out, kind=BadInput):
-        codes = model.encode(as_tensor(images))
-        output = model.decode(codes)
-    if codes.ndim != 2 or output.shape != images.shape:
-        message = f"images {list(images.shape)} became codes {list(codes.shape)} and images {list(output.shape)}"
-        raise BadInput(message, "codes [N, d] and images of the input's shape are needed")
+    given = model.standardise(as_tensor(images))
+    codes = _called("encoder", model.encoder, given)
+    if codes.ndim != 2 or len(codes) != len(images):
+        message = f"the encoder made codes {list(codes.shape)} of images {list(images.shape)}"
+        raise BadInput(message, f"codes [N, d] are needed; {BATCH_IS_KEPT}")
     if not torch.isfinite(codes).all():
         raise BadInput("the encoder makes codes with NaN or infinity", "check its weights, mean and std")
+    output = _called("decoder", model.decoder, codes)
+    if output.shape != images.shape:
+        message = f"images {list(images.shape)} became codes {list(codes.shape)} and images {list(output.shape)}"
+        raise BadInput(message, f"images of the input's shape are needed; {BATCH_IS_KEPT}")
     return codes
+
+
+def _called(name: str, module: nn.Module, given: Tensor) -> Tensor:
+    way_out = "the encoder takes float32 [N, C, H, W] and gives [N, d], the decoder goes back"
+    with foreign(f"the {name} does not run on {list(given.shape)}", way_out, kind=BadInput):
+        made = module(given)
+    if not isinstance(made, Tensor):
+        hint = "wrap it in a module that returns the codes, or the images, alone"
+        raise BadInput(f"the {name} gives a {type(made).__name__}, where one tensor is needed", hint)
+    if made.dtype != torch.float32:
+        hint = "let it return float32"
+        raise BadInput(f"the {name} gives {str(made.dtype).removeprefix('torch.')}, where float32 is needed", hint)
+    return made

@@ -21,6 +21,8 @@ class Formats:
         what every precision is judged on; by default images that the run held out from training
     max_drop: by which share the mean squared error may rise in a precision other than fp32, or it is left out
     io: float always, and uint8 beside it: encoder and decoder for bytes, and whole tasks as one graph each (composing.py)
+    overwrite: replace also a bundle that holds further precisions, or io, than the new one
+    private: leave out what shows the training data: codes, labels, preview and the name of the data
     """
 
     lower: str = "auto"
@@ -28,6 +30,8 @@ class Formats:
     calibrate: Any = None
     max_drop: float = 0.01
     io: str | Sequence[str] = "float"
+    overwrite: bool = False
+    private: bool = False
 
     def __post_init__(self) -> None:
         if self.lower not in ("auto", "none"):
@@ -38,11 +42,11 @@ class Formats:
             raise BadInput(f"max_drop must be 0 or more, not {self.max_drop}", "the default is 0.01, one percent")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Formats:
-        """From keyword arguments; raises BadInput with the closest suggestion for one that there is not."""
+    def of(cls, options: Mapping[str, Any], others: Sequence[str] = ()) -> Formats:
+        """From keyword arguments; raises BadInput for one that there is not, with a suggestion among these and `others`."""
         for name in options:
             if name not in cls.__dataclass_fields__:
-                raise BadInput(f"export has no option {name!r}", closest(name, list(cls.__dataclass_fields__)))
+                raise BadInput(f"export has no option {name!r}", closest(name, [*cls.__dataclass_fields__, *others]))
         return cls(**options)
 
     @property

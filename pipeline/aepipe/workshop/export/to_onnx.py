@@ -18,10 +18,12 @@ from torch import nn
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.manifest import BATCH, ENDS, PRECISE, Graph, Role, Tensor, graph_file, image_tensor, tensor
-from aepipe.errors import AepipeError, one_line
+from aepipe.errors import DEBUG, AepipeError
 from aepipe.workshop.graphs.cutting import cut
 from aepipe.workshop.graphs.lowering import lower
 from aepipe.workshop.training.model import Autoencoder
+
+from .causes import exporter_cause
 
 if TYPE_CHECKING:
     import onnx
@@ -75,15 +77,18 @@ def learned_graph(role: Role, given: Tensor, made: Tensor, density: str | None =
     return Graph(role=role, density=density, file=file, inputs={ends.inputs[0]: given}, outputs={ends.output: made})
 
 
-def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *, lowered: bool) -> None:
+def export_graphs(
+    jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *, lowered: bool
+) -> tuple[list[Job], dict[str, str]]:
     """Export graphs to files in `folder`: dynamic batch, opset 18, IR 10, one file each, `notes` as `aepipe.*` metadata.
 
-    `lowered` rewrites encoder and decoder for speed (lowering.py). Raises AepipeError that names the graph which cannot
-    be exported.
+    `lowered` rewrites encoder and decoder for speed (lowering.py). Returns the jobs that were done, and for each density
+    that cannot be exported why. Raises AepipeError where encoder or decoder cannot be exported.
     """
     import onnx
 
-    for job, proto in zip(jobs, _exported(jobs), strict=True):
+    exported, failed = _exported_by_owner(jobs)
+    for job, proto in exported:
         proto.ir_version = IR
         if lowered and job.graph.role in PRECISE:
             proto = lower(proto)
@@ -94,19 +99,40 @@ def export_graphs(jobs: Sequence[Job], folder: Path, notes: Mapping[str, str], *
         path = folder / job.graph.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(proto.SerializeToString())
+    return [job for job, _ in exported], failed
+
+
+def _exported_by_owner(jobs: Sequence[Job]) -> tuple[list[tuple[Job, onnx.ModelProto]], dict[str, str]]:
+    """All jobs together; where that fails, encoder and decoder, and then each density by itself."""
+    try:
+        return list(zip(jobs, _exported(jobs), strict=True)), {}
+    except Exception:  # it is told below which one it is
+        done: list[tuple[Job, onnx.ModelProto]] = []
+    failed: dict[str, str] = {}
+    for density in dict.fromkeys(job.graph.density for job in jobs):
+        try:
+            done += [_alone(job) for job in jobs if job.graph.density == density]
+        except AepipeError as error:
+            if density is None:
+                raise
+            failed[density] = error.message
+    return done, failed
+
+
+def _alone(job: Job) -> tuple[Job, onnx.ModelProto]:
+    try:
+        return job, _exported([job])[0]
+    except Exception as error:
+        script = any(isinstance(each, torch.jit.ScriptModule) for each in job.module.modules())
+        cause = "it holds a torch.jit.ScriptModule" if script else exporter_cause(error)
+        message = f"{job.graph.file} cannot be exported: {cause}"
+        raise AepipeError(message, f"use operations that torch.onnx can export; {DEBUG}") from error
 
 
 def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
     import onnx_ir as ir
 
-    try:
-        whole = ir.serde.deserialize_model(_through_exporter(jobs))
-    except Exception as error:
-        if len(jobs) > 1:  # one by one takes longer and tells which one it is
-            return [proto for job in jobs for proto in _exported([job])]
-        message = f"{jobs[0].graph.file} cannot be exported: {one_line(error)}"
-        hint = "use operations that torch.onnx can export; AEPIPE_DEBUG=1 shows the traceback"
-        raise AepipeError(message, hint) from error
+    whole = ir.serde.deserialize_model(_through_exporter(jobs))
     parts = []
     for index, job in enumerate(jobs):
         given, made = f"in{index}", f"out{index}"
@@ -119,9 +145,7 @@ def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
     """One graph of all jobs; their inputs are called in0, in1, …, their outputs out0, out1, …"""
     count = len(jobs)
     sizes = [next(iter(job.graph.inputs.values())).shape[1:] for job in jobs]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with _silence():
         program = torch.onnx.export(
             _SideBySide(jobs).eval(),
             tuple(torch.zeros(2, *map(int, each)) for each in sizes),
@@ -135,6 +159,19 @@ def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
         )
     assert program is not None
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Silence the exporter in this block: it prints advice, whole graphs and warnings about its own parts."""
+    before, nowhere = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def weights_digest(modules: Iterable[nn.Module]) -> str:

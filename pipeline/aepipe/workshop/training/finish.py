@@ -17,6 +17,7 @@ from aepipe.images.data import open_test_split
 from aepipe.judging.metrics import evaluate
 
 from .model import Autoencoder, as_tensor, save_tensors
+from .names import printable
 from .run import RunFolder, fit_density, save_arrays
 from .training_data import TrainingData
 
@@ -68,7 +69,7 @@ def _draw(run: RunFolder, metrics: dict[str, Any]) -> None:
     if len(history) > 1:
         subtitle = f"d = {run.latent} · {metrics['split']} MSE {metrics['mse']:.5f} after {len(history)} epochs"
         with contextlib.suppress(AepipeError):
-            figures.curve(history, run.directory / "curve.png", title=run.directory.name, subtitle=subtitle)
+            figures.curve(history, run.directory / "curve.png", title=printable(run.directory.name), subtitle=subtitle)
 
 
 @torch.no_grad()

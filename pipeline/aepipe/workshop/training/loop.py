@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.staged import replacing
 from aepipe.plugins.epoch import EpochReport
 from aepipe.progress import progress
@@ -27,11 +27,12 @@ from .finish import finish, validation_error
 from .heap import kept_heap
 from .model import fit_closed_forms, load_state, load_tensors, save_tensors
 from .recipe import Recipe, learning_rate
-from .run import RunFolder
+from .run import RunFolder, record_of
 from .team import team
 from .training_data import TrainingData
 
 STEPS_BETWEEN_CHECKS = 50
+DAMAGED = "its last.safetensors is damaged; train the run again"
 
 R = TypeVar("R", bound=RunFolder)  # `train` returns the run that it was given, which may be of a subclass
 
@@ -107,7 +108,8 @@ class Training(Generic[R]):
             self.model.to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
         if self.saved_optimiser:
-            self._restore_optimiser(trained)
+            with foreign(f"the optimiser of {self.run.directory} cannot be restored", DAMAGED, kind=BadInput):
+                self._restore_optimiser(trained)
 
     def _epochs(self) -> None:
         images = len(self.data.train)
@@ -193,7 +195,7 @@ class Training(Generic[R]):
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         load_state(self.model, weights, f"the model of {self.run.directory}")
         self.saved_optimiser = {name: value for name, value in tensors.items() if name.startswith("optimiser.")}
-        self.state = State(**notes)
+        self.state = record_of(self.run.directory / "last.safetensors", State, notes)
         if self.state.epoch == self.run.config.get("extended_at"):
             self.state.stopped = False
 

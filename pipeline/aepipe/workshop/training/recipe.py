@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from aepipe.errors import BadInput
 
+from .arguments import real, whole
 from .device import has_fast_bf16
 
 if TYPE_CHECKING:
     import torch
 
+MOST_SEEDS = 2**40  # torch takes 64 bits, and every epoch and every process has a seed of its own
 WARM_UP = 0.1  # the cosine schedule rises to its peak during this share of the steps
 
 
@@ -31,13 +33,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} must be at least {least}, not {getattr(self, name)}", "choose a larger number")
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        if self.seed >= MOST_SEEDS:
+            raise BadInput(f"the seed must be below {MOST_SEEDS}, not {self.seed}", "choose a smaller number")
+        object.__setattr__(self, "lr", real("the learning rate", self.lr))
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise BadInput(f"the learning rate must be a positive number, not {self.lr}", "the default is 0.001")
         for name, known in (("schedule", ("constant", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} {getattr(self, name)!r} is unknown", f"known: {', '.join(known)}")
+            object.__setattr__(self, name, str(getattr(self, name)))
 
     def settled(self, device: torch.device) -> Recipe:
         """The recipe with `auto` replaced by what it means on this machine, so that a resumed run does the same."""

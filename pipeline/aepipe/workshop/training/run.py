@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,12 +27,16 @@ from aepipe import plugins
 from aepipe.errors import BadInput, foreign
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
-from aepipe.files.records import Count, read_entries, to_json
+from aepipe.files.records import Count, as_record, read_entries, to_json
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
+from .recipe import Recipe
+from .surroundings import ordinary_settings
+
+T = TypeVar("T")
 
 FORMAT = 1
 TRAINED = ("metrics.jsonl", "last.safetensors", "best.safetensors", "codes.npz", "heldout.npz", "curve.png")
@@ -60,21 +64,71 @@ class _Components:
     encoder: _Component
     decoder: _Component
     objective: _Component
-    corruption: _Component | None = None
+    corruption: _Component | None
+
+
+@dataclass
+class _Data:
+    """What the images were, and which of them trained."""
+
+    spec: str
+    split: Literal["train", "test"]
+    limit: Count | None
+    image_size: int | tuple[int, int] | None  # with Count in this place msgspec 0.22 crashes
+    channels: Count | None
+    skip_bad: bool
+    train: Count
+    mean: float
+    std: float
+    fingerprint: str
+    dataset: _Component | None
+
+
+@dataclass
+class _Metrics:
+    """How good a finished run is."""
+
+    epochs: Count
+    best_epoch: Count
+    split: str
+    count: Count
+    mse: float
+    psnr: float
 
 
 @dataclass
 class _Config:
-    """What run.json must hold. It holds more: what the data was, and metrics when it is finished."""
+    """What run.json must hold. It may hold more."""
 
     shape: tuple[Count, Count, Count]
     latent: Count
-    data: dict[str, Any]
+    data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
-    recipe: dict[str, Any]
+    recipe: Recipe
     finished: bool = False
     densities: tuple[Label, ...] = ()
+    metrics: _Metrics | None = None
+    extended_at: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a finished run has no metrics."""
+        if self.finished and self.metrics is None:
+            raise ValueError("a finished run has metrics")
+
+
+@dataclass
+class _Row:
+    """What a line of metrics.jsonl must hold. It holds more."""
+
+    epoch: Count
+    validation_mse: float
+
+
+def _row(line: str) -> dict[str, Any]:
+    entries = json.loads(line)
+    as_record(_Row, entries)
+    return entries
 
 
 class RunFolder:
@@ -85,7 +139,9 @@ class RunFolder:
         path = self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
-        self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")[1]
+        record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
+        self.recipe = record.recipe
+        self.config["recipe"] = asdict(self.recipe)  # whatever an older aepipe did not write has its default
 
     @classmethod
     def create(cls, directory: Path, config: dict[str, Any]) -> Self:
@@ -130,14 +186,16 @@ class RunFolder:
         """The rows of metrics.jsonl."""
         path = self.directory / "metrics.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        except (OSError, ValueError) as error:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            return [_row(line) for line in lines]
+        except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
 
     def new_model(self) -> Autoencoder:
         data = self.config["data"]
         return build(self.config["components"], self.shape, self.latent, data["mean"], data["std"])
 
+    @ordinary_settings()
     def model(self) -> Autoencoder:
         """The model with the best weights, in evaluation mode on the CPU."""
         model = self.new_model()
@@ -154,16 +212,20 @@ class RunFolder:
         """Held-out images [n, C, H, W], uint8 or float32 in 0..1."""
         return read_arrays(self.directory / "heldout.npz", AGAIN)["images"]
 
-    def densities(self) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-        """Fitted densities by label, in the order in which they were fitted, each with its record."""
+    @ordinary_settings()
+    def densities(self, labels: Iterable[str] | None = None) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+        """Fitted densities by label, each with its record: these, or all in the order in which they were fitted."""
         found = {}
-        for label in self.config.get("densities", []):
-            tensors, record = load_tensors(self.directory / "density" / f"{label}.safetensors")
+        for label in self.config.get("densities", []) if labels is None else labels:
+            path = self.directory / "density" / f"{label}.safetensors"
+            tensors, record = load_tensors(path)
+            record_of(path, _Component, record)
             density = plugins.choose("density", record).make(self.latent)
             load_state(density, tensors, f"density {label!r}")
             found[label] = (frozen(density), record)
         return found
 
+    @ordinary_settings()
     def fit_density(self, spec: str) -> str:
         """Fit one more density to the training codes; returns its label. A density of the same label is replaced."""
         self.require_finished()
@@ -205,6 +267,14 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
             density.fit(codes)
     return frozen(density)
+
+
+def record_of(path: Path, kind: type[T], notes: Any) -> T:
+    """The notes in the file of some tensors as a dataclass; raises BadInput where they are something else."""
+    try:
+        return as_record(kind, notes)
+    except ValueError as error:
+        raise BadInput(f"{path} is broken: {error}", "it is damaged; train the run again") from None
 
 
 def _write_json(path: Path, value: Any) -> None:
