@@ -22,9 +22,9 @@ class Bundle:
     """An exported folder, read and checked. Raises BadInput when it is not a bundle, damaged or from a newer aepipe."""
 
     def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
-        _check_folder(self.directory)
-        what = f"the manifest of {self.directory}"
+        _check_folder(Path(directory))
+        what = f"the manifest of {directory}"
+        self.directory = Path(directory).absolute()  # it stays the same wherever the process goes
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN)
         home = self.directory.resolve()
         for graph in self.graphs:

@@ -18,7 +18,9 @@ from aepipe.images.data import open_images
 
 from . import providers
 from .interpolation import arc, line, path_density
+from .opening import open_graph
 from .providers import Provider, Session, brief
+from .sessions import Sessions
 
 BATCH = 64
 
@@ -37,8 +39,7 @@ def load(
     ProviderUnavailable. `precision` is one that the bundle was exported in. Raises BadInput for a folder that is not a
     whole, unaltered bundle.
     """
-    opened = Bundle(bundle)
-    return Model(opened, providers.provider(provider), precision=precision, threads=threads, batch_size=batch_size)
+    return Model(Bundle(bundle), provider, precision=precision, threads=threads, batch_size=batch_size)
 
 
 class Model:
@@ -46,12 +47,15 @@ class Model:
 
     Images are arrays [N, C, H, W] (also [N, H, W] and NHWC), uint8 or float in 0..1, memory-mapped ones too; what comes
     back is float32. Codes are float32 [N, latent]. Graphs are loaded when they are first needed.
+
+    Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
+    absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        provider: Provider,
+        provider: Provider | str,
         *,
         precision: str = "fp32",
         threads: int | None = None,
@@ -59,9 +63,14 @@ class Model:
     ):
         if batch_size < 1 or (threads is not None and threads < 1):
             raise BadInput("batch size and threads must be at least 1", f"the default batch size is {BATCH}")
-        self.bundle, self.provider, self.threads, self.batch_size = bundle, provider, threads, batch_size
+        self.bundle, self.threads, self.batch_size = bundle, threads, batch_size
         self.precision = bundle.require_precision(precision)
-        self._sessions: dict[tuple[Role, str | None], Session] = {}
+        self.provider = providers.provider(provider) if isinstance(provider, str) else provider
+        self._wanted = provider
+        self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -170,10 +179,12 @@ class Model:
 
     def session(self, role: Role, density: str | None = None) -> Session:
         """The loaded graph; checked against the manifest when it is loaded."""
-        if (role, density) not in self._sessions:
-            path = self.bundle.file(role, density, self.precision)
-            self._sessions[role, density] = self.provider.open(path, threads=self.threads, batch=self.batch_size)
         return self._sessions[role, density]
+
+    def _open(self, key: tuple[Role, str | None]) -> Session:
+        role, density = key
+        path = self.bundle.file(role, density, self.precision)
+        return open_graph(self.provider, path, path.read_bytes(), threads=self.threads, batch=self.batch_size)
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
@@ -200,10 +211,9 @@ class Model:
         return result
 
     def close(self) -> None:
-        """Free the sessions."""
-        for session in self._sessions.values():
-            session.close()
-        self._sessions.clear()
+        """Free the sessions; the next use loads them again. A call of another thread that is under way ends, or raises
+        AepipeError."""
+        self._sessions.close()
 
     def __enter__(self) -> Model:
         return self
@@ -212,6 +222,13 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _again(
+    kind: type[Model], directory: Path, provider: Any, precision: str, threads: int | None, batch_size: int
+) -> Model:
+    """A model as it was pickled."""
+    return kind(Bundle(directory), provider, precision=precision, threads=threads, batch_size=batch_size)
 
 
 def _joined(parts: list[Array]) -> Array:
