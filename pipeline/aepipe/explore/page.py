@@ -81,10 +81,10 @@ def for_script(value: Any) -> str:
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     """What the page needs of the bundle: graphs, codes and example images, in the form that latent.js and runtime.js read."""
-    graphs: dict[str, str] = {role: packed(bundle.file(role).read_bytes()) for role in PRECISE}
+    graphs: dict[str, str] = {role: packed(bundle.content(bundle.find(role)).content) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
-        graphs[f"sample/{index}"] = packed(bundle.file("sample", name).read_bytes())
+        graphs[f"sample/{index}"] = packed(bundle.content(bundle.find("sample", name)).content)
         densities.append({"name": name, "features": bundle.noise_features(name)})
     corruption = bundle.trained.get("corruption")
     corruption = corruption if isinstance(corruption, dict) else {}

@@ -19,6 +19,7 @@ from aepipe.images.data import open_images
 from . import providers
 from .interpolation import arc, line, path_density
 from .opening import open_graph
+from .outputs import checked_output
 from .providers import Provider, Session, brief
 from .sessions import Sessions
 
@@ -165,12 +166,14 @@ class Model:
         return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
 
     def run(self, role: Role, values: Array, density: str | None = None) -> Array:
-        """Run one graph, with one input and one output, on one batch."""
-        session = self.session(role, density)
+        """Run one graph with one input on one batch. Raises AepipeError when it fails, or makes what it should not."""
+        graph, session = self.bundle.find(role, density, self.precision), self.session(role, density)
         failing = f"{session.name} failed in the {role} with a batch of {len(values)}"
         with foreign(failing, "try a smaller --batch-size, or --provider cpu", say=brief):
-            (output,) = session.run({ENDS[role].inputs[0]: values}).values()
-        return output
+            results = session.run({ENDS[role].inputs[0]: values})
+        name, who = ENDS[role].output, f"the graph {graph.name} of {self.bundle.name}"
+        sizes = [size if isinstance(size, int) else None for size in graph.outputs[name].shape[1:]]
+        return checked_output(results, name, who, len(values), sizes, infinite=role == "log_prob")
 
     def start(self, *roles: Role) -> None:
         """Load these graphs now, so that a provider that cannot run and a damaged graph are met before any work."""
@@ -183,8 +186,10 @@ class Model:
 
     def _open(self, key: tuple[Role, str | None]) -> Session:
         role, density = key
-        path = self.bundle.file(role, density, self.precision)
-        return open_graph(self.provider, path, path.read_bytes(), threads=self.threads, batch=self.batch_size)
+        graph = self.bundle.content(self.bundle.find(role, density, self.precision))
+        return open_graph(
+            self.provider, graph.path, graph.content, graph.beside, threads=self.threads, batch=self.batch_size
+        )
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
@@ -196,7 +201,11 @@ class Model:
             raise BadInput("there are no codes", "the array has zero rows")
         if not np.isfinite(array).all():
             raise BadInput("the codes hold NaN or infinity", "check what made them")
-        return array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise BadInput("the codes hold numbers beyond float32", "check what made them")
+        return array
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""

@@ -143,9 +143,9 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         manifest, refused = _with_precisions(manifest, folder, formats, images, show)
     if formats.uint8:
         manifest = _with_tasks(manifest, contents, folder, formats, show)
-    manifest.write(folder)
     _preview(contents, outputs, folder / PREVIEW)
     write_card(folder, manifest)
+    manifest.hashed(folder).write(folder)
     return refused
 
 
