@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 PREFIX = "aepipe."
 LARGEST = 2**31 - 1  # bytes in a file, because protocol buffers have no more; also the largest size of a tensor
-MOST_FIELDS, MOST_LEVELS = 2_000_000, 100  # more than any graph has that a user would run
+MOST_FIELDS, MOST_LEVELS = 1_000_000, 100  # more than any graph has that a user would run
 # Field numbers of onnx.proto: ModelProto, GraphProto, ValueInfoProto, TypeProto and its Tensor, TensorShapeProto, TensorProto.
 GRAPH, METADATA_PROPS, INITIALIZER, INPUT, OUTPUT = 7, 14, 5, 11, 12
 NAME, TYPE, TENSOR_TYPE, DENOTATION, ELEM_TYPE, SHAPE, DIM, DIM_VALUE, DIM_PARAM = 1, 2, 1, 6, 1, 2, 1, 1, 2
