@@ -297,14 +297,16 @@ def test_codes_beyond_float32(bundle: Path) -> None:
         (np.zeros((5, 3), np.float32), "do not fit the bundle"),
         (np.zeros((5, 4), np.int64), "do not fit the bundle"),
         (np.float32(1), "do not fit the bundle"),
+        (np.zeros((0, 4), np.float32), "do not fit the bundle"),
         (np.full((5, 4), "a"), "do not fit the bundle"),
     ):
         np.savez(bundle / "codes.npz", codes=codes)
         with pytest.raises(BadInput, match=says):
             Bundle(bundle).codes()
-    np.savez(bundle / "codes.npz", codes=np.zeros((5, 4), np.float32), labels=np.zeros(3, int))
-    with pytest.raises(BadInput, match="do not fit the bundle"):
-        Bundle(bundle).codes()
+    for labels in (np.zeros(3, int), np.array(1)):
+        np.savez(bundle / "codes.npz", codes=np.zeros((5, 4), np.float32), labels=labels)
+        with pytest.raises(BadInput, match="do not fit the bundle"):
+            Bundle(bundle).codes()
 
 
 def external(model: onnx.ModelProto, location: str) -> None:

@@ -323,11 +323,8 @@ class Bundle:
             if sum(each.file_size for each in arrays.zip.infolist()) > LARGEST:
                 raise BadInput(f"{path} holds more than 2 GB", AGAIN)
             codes, labels = arrays["codes"], arrays.get("labels")
-        if (
-            codes.dtype.kind != "f"
-            or codes.shape[1:] != (self.latent,)
-            or (labels is not None and len(labels) != len(codes))
-        ):
+        fitting = codes.dtype.kind == "f" and codes.ndim == 2 and codes.shape[1] == self.latent and len(codes)
+        if not fitting or (labels is not None and labels.shape[:1] != codes.shape[:1]):
             raise BadInput(f"the codes in {path} do not fit the bundle: [N, {self.latent}] numbers are needed", AGAIN)
         with np.errstate(over="ignore"):
             if not np.isfinite(codes.astype(np.float32)).all():

@@ -15,7 +15,7 @@ import numpy as np
 
 from aepipe._version import __version__
 from aepipe.bundle.manifest import PRECISE
-from aepipe.bundle.reader import AGAIN, Bundle
+from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
 from aepipe.files.staged import replacing
@@ -110,9 +110,6 @@ def _number(options: Any, key: str) -> float | None:
 def _codes(bundle: Bundle) -> dict[str, Any]:
     """The training codes with their principal axes, and their labels if there are at most LABELS classes."""
     codes, labels = bundle.codes()
-    if codes.ndim != 2 or codes.shape[1] != bundle.latent or not len(codes) or not np.isfinite(codes).all():
-        message = f"the codes of {bundle.name} have shape {list(codes.shape)}, not finite [N, {bundle.latent}]"
-        raise BadInput(message, AGAIN)
     mean, axes, share = principal_axes(codes)
     found: dict[str, Any] = {
         "count": len(codes),
