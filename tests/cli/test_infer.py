@@ -26,6 +26,6 @@ def test_split_and_auto(call, kept_bundle: Path, tmp_path: Path) -> None:
     codes = {}
     for split in ("train", "test"):
         outcome = call("infer", "encode", kept_bundle, "digits", "--split", split, "-o", tmp_path / "c.npy")
-        assert outcome.code == 0 and outcome.err.count("provider auto: ") == 1
+        assert outcome.code == 0, outcome.err
         codes[split] = np.load(tmp_path / "c.npy")
     assert (len(codes["train"]), len(codes["test"])) == (1438, 359)

@@ -7,6 +7,7 @@ dataclasses below, for programs in other languages.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ Io = Literal["float", "uint8"]  # images as float32 NCHW in 0..1, or as bytes NH
 PRECISIONS, IOS = get_args(Precision), get_args(Io)
 PRECISE: tuple[Role, Role] = ("encoder", "decoder")  # the roles that come in other precisions than fp32 too
 BATCH = "batch"  # how a size that may vary is written
+LARGEST_IMAGE, LARGEST_CODE = 2**26, 2**20  # numbers in one; more could only be a mistake or an attack on the memory
 
 
 class Ends(NamedTuple):
@@ -103,15 +105,19 @@ class Graph:
     lowered: Annotated[bool | None, Meta(description="Whether it was rewritten to run faster.")] = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a file out of the bundle, and where an input that the role needs is missing."""
-        path = PurePosixPath(self.file)
-        if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
-            raise ValueError(f"the file {self.file!r} leads out of the bundle")
+        """Raises ValueError for a file out of the bundle, for absurd sizes, and where an input that the role needs is missing."""
+        inside(self.file)
+        for name, each in [*self.inputs.items(), *self.outputs.items()]:
+            sizes = [size for size in each.shape if isinstance(size, int)]
+            if any(size < 1 for size in sizes) or math.prod(sizes) > LARGEST_IMAGE:
+                raise ValueError(f"the tensor {name!r} of the {self.role} has an absurd shape")
         for name in ENDS[self.role].inputs if self.role in ENDS else ():
             if name not in self.inputs:
                 raise ValueError(f"the {self.role} has no input {name!r}")
-        if self.role == "sample" and not isinstance(self.inputs["noise"].shape[-1], int):
-            raise ValueError("the noise of a sample graph has no fixed size")
+        if self.role == "sample":
+            features = self.inputs["noise"].shape[-1]
+            if not isinstance(features, int) or features > LARGEST_CODE:
+                raise ValueError("the noise of a sample graph has no fixed size, or an absurd one")
 
     @property
     def name(self) -> str:
@@ -176,14 +182,46 @@ class Manifest:
     private: Annotated[
         bool | None, Meta(description="True: exported without codes, labels, preview and the name of the data.")
     ] = None
+    files: Annotated[
+        dict[Text, Text] | None,
+        Meta(
+            description="SHA-256 (hex) of each file beside the graphs, by its path; external data of graphs among them."
+        ),
+    ] = None
     precisions: Annotated[
         dict[str, Any] | None,
         Meta(description="What each precision beside fp32 costs: {mse, fp32, rise, fp32_layers}."),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for files out of the bundle, absurd sizes, two graphs for one purpose, and numbers that are none."""
+        for file in self.files or {}:
+            inside(file)
+        if math.prod(self.image.shape) > LARGEST_IMAGE or self.latent > LARGEST_CODE:
+            raise ValueError("images or codes have an absurd size")
+        if not all(map(math.isfinite, [*self.image.range, *(self.parity or {}).values()])):
+            raise ValueError("a number is NaN or infinite")
+        purposes = [(each.role, each.density, each.precision, each.io) for each in self.graphs]
+        if len(set(purposes)) < len(purposes):
+            raise ValueError("two graphs have the same role, density, precision and io")
+
+    def hashed(self, folder: Path) -> Manifest:
+        """The same with the digests of what lies in `folder` beside the graphs."""
+        beside = [name for name in (CODES, CARD, PREVIEW, *(self.files or {})) if (folder / name).is_file()]
+        return replace(self, files={name: sha256(folder / name) for name in beside})
+
     def write(self, folder: Path) -> None:
         """Write manifest.json into `folder`."""
         (folder / MANIFEST).write_text(to_json(self), encoding="utf-8")
+
+
+def inside(file: str) -> None:
+    """Raise ValueError unless `file` can only be a file in the bundle's folder, and none that another program keeps there."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\\" in file or ":" in file:
+        raise ValueError(f"the file {file!r} leads out of the bundle")
+    if not path.parts or any(part.startswith(".") for part in path.parts) or str(path) != file or file == MANIFEST:
+        raise ValueError(f"{file!r} is no name for a file of a bundle")
 
 
 def sha256(path: Path) -> str:

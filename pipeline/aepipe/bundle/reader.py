@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from pathlib import Path
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from aepipe._types import Array, Shape
 from aepipe.errors import BadInput, closest
-from aepipe.files.numpy_files import read_arrays
+from aepipe.files.numpy_files import reading
 from aepipe.files.ours import OwnFolder
 from aepipe.files.out import as_path
 from aepipe.files.records import read_record
 
-from .manifest import CARD, CODES, FORMAT, MANIFEST, PRECISE, PRECISIONS, PREVIEW, Graph, Manifest, Role, sha256
-from .onnx_file import OnnxFile, read_onnx
+from .manifest import (
+    CARD,
+    CODES,
+    ENDS,
+    FORMAT,
+    IOS,
+    MANIFEST,
+    PRECISE,
+    PRECISIONS,
+    PREVIEW,
+    Graph,
+    Manifest,
+    Role,
+    Tensor,
+    inside,
+    sha256,
+)
+from .onnx_file import LARGEST, OnnxFile, OnnxTensor, parse_onnx
 
 AGAIN = "export it again with 'aepipe export RUN'"
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A graph's file as it was checked: its bytes, and those of its external data by path relative to it."""
+
+    path: Path
+    content: bytes
+    beside: dict[str, bytes]
+
+
 class Bundle:
-    """An exported folder, read and checked. Raises BadInput when it is not a bundle, damaged or from a newer aepipe."""
+    """An exported folder, read and checked. Raises BadInput when it is not a bundle, damaged or from a newer aepipe.
+
+    The manifest is read once. What is read later must be what it says, or is refused.
+    """
 
     def __init__(self, directory: str | Path):
-        self.directory = as_path(directory)
-        _check_folder(self.directory)
-        what = f"the manifest of {self.directory}"
+        given = as_path(directory)
+        _check_folder(given)
+        what = f"the manifest of {directory}"
+        self.directory = given.absolute()  # it stays the same wherever the process goes
+        self._digest = self._manifest_digest()
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN)
-        home = self.directory.resolve()
-        for graph in self.graphs:
-            if not self.path(graph).resolve().is_relative_to(home):  # by a link
-                raise BadInput(f"{what} is broken: the file {graph.file!r} leads out of the bundle", AGAIN)
+        for file in self.files:
+            self._require_inside(file)
 
     @property
     def name(self) -> str:
@@ -80,7 +115,7 @@ class Bundle:
 
     def noise_features(self, density: str) -> int:
         """How many standard normal numbers a density's sample graph takes."""
-        return int(self.graph("sample", density).inputs["noise"].shape[-1])
+        return int(self.find("sample", density).inputs["noise"].shape[-1])
 
     def graph(self, role: Role, density: str | None = None, precision: str = "fp32", io: str = "float") -> Graph:
         """The graph of a role, its file checked against the manifest; raises BadInput.
@@ -88,10 +123,15 @@ class Bundle:
         Encoder and decoder come in the precisions that were exported, and in fp32 for uint8 images; all others are fp32 and
         float.
         """
+        found = self.find(role, density, precision, io)
+        self.check(found)
+        return found
+
+    def find(self, role: Role, density: str | None = None, precision: str = "fp32", io: str = "float") -> Graph:
+        """The same without a look at its file."""
         precision = precision if role in PRECISE else "fp32"
         for graph in self.graphs:
             if (graph.role, graph.density, graph.precision, graph.io) == (role, density, precision, io):
-                self.check(graph)
                 return graph
         of = f" of density {density!r}" if density else ""
         what = f"{role} graph{of}{'' if io == 'float' else f' for {io}'}"
@@ -129,52 +169,212 @@ class Bundle:
         return list(dict.fromkeys(names))
 
     def check(self, graph: Graph) -> None:
-        """Raise BadInput unless the file is there, unaltered, of the same training and of the manifest's shapes."""
-        path = self.path(graph)
+        """Raise BadInput unless the file is there, unaltered, of the same training, and has the names, types and shapes that
+        the manifest says."""
+        self.content(graph)
+
+    def content(self, graph: Graph) -> Checked:
+        """What is in the file of a graph, checked as `check` says: to be loaded as it is, and not read again."""
+        path, content = self.path(graph), self._read(graph.file)
+        whole = hashlib.sha256(content).hexdigest() == graph.sha256
+        if not whole:
+            self._require_same_manifest()
         try:
-            whole = sha256(path) == graph.sha256
-        except FileNotFoundError:
-            raise BadInput(f"{path} is missing from the bundle", AGAIN) from None
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-        try:
-            found = read_onnx(path)
+            found = parse_onnx(content, path)
         except BadInput:
             if whole:
                 raise
-            found = OnnxFile({}, {})
+            found = OnnxFile({}, {}, {})
         if found.notes.get("pair", self.pair) != self.pair:
             raise BadInput(f"{path} belongs to another training than the rest of the bundle", AGAIN)
         if not whole:
-            raise BadInput(f"{path} was altered or cut off: its SHA-256 is not the manifest's", AGAIN)
+            raise _altered(path)
         self._agree(graph, found)
+        return Checked(path, content, {name: self._external(graph, name) for name in found.external})
+
+    def _external(self, graph: Graph, name: str) -> bytes:
+        """External data of a graph, which lies beside it under this name."""
+        try:
+            inside(name)
+        except ValueError as error:
+            raise BadInput(f"{self.path(graph)} keeps weights elsewhere: {error}", AGAIN) from None
+        file = (PurePosixPath(graph.file).parent / name).as_posix()
+        if file not in (self.manifest.files or {}) or file == graph.file:
+            raise BadInput(f"{self.path(graph)} keeps weights in {file!r}, of which the manifest has no SHA-256", AGAIN)
+        return self.beside(file)
+
+    def beside(self, file: str) -> bytes:
+        """What is in a file beside the graphs. Raises BadInput where it is missing, or is not what the manifest says of it."""
+        content = self._read(file)
+        known = (self.manifest.files or {}).get(file)
+        whole = hashlib.sha256(content).hexdigest() == known
+        if not whole:
+            self._require_same_manifest()
+        if not whole and known is not None:  # bundles of the first versions do not say it
+            raise _altered(self.directory / file)
+        return content
+
+    def _read(self, file: str) -> bytes:
+        """The bytes of a file of the bundle, whatever they are."""
+        path = self.directory / file
+        try:
+            self._require_inside(file)
+            found = path.stat()
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                raise BadInput(f"{path} is a pipe or a device, not a file", AGAIN)
+            if found.st_size > LARGEST:
+                raise BadInput(f"{path} is larger than 2 GB", AGAIN)
+            return path.read_bytes()
+        except FileNotFoundError:
+            self._require_same_manifest()
+            raise BadInput(f"{path} is missing from the bundle", AGAIN) from None
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+
+    def _require_inside(self, file: str) -> None:
+        """Raise BadInput for a link that leads out of the bundle, or to itself."""
+        try:
+            if (self.directory / file).resolve().is_relative_to(self.directory.resolve()):
+                return
+        except (OSError, RuntimeError):  # a circle of links
+            pass
+        raise BadInput(f"the manifest of {self.directory} is broken: the file {file!r} leads out of the bundle", AGAIN)
+
+    def _require_same_manifest(self) -> None:
+        """Raise BadInput if the manifest is no longer the one that was read; then no other file fits it either."""
+        if self._manifest_digest() != self._digest:
+            raise BadInput(f"{self.directory} was exported anew while it was open", "load it again")
+
+    def _manifest_digest(self) -> str | None:
+        try:
+            return sha256(self.directory / MANIFEST)
+        except OSError:  # it cannot be read, or is gone
+            return None
 
     def _agree(self, graph: Graph, found: OnnxFile) -> None:
-        """Raise BadInput where a graph and the manifest contradict each other."""
+        """Raise BadInput where a graph, the manifest's entry of it and the rest of the manifest contradict each other."""
         said = {"role": graph.role, "latent": str(self.latent), "image": json.dumps(list(self.shape))}
         pairs = [(key, found.notes[key], value) for key, value in said.items() if key in found.notes]
-        for name, sizes in found.inputs.items():
-            said_sizes = list(graph.inputs[name].shape[1:]) if name in graph.inputs else None
-            pairs.append((f"input {name!r}", str(sizes[1:]), str(said_sizes)))
+        for what, actual, stated in (("input", found.inputs, graph.inputs), ("output", found.outputs, graph.outputs)):
+            for name in dict.fromkeys([*stated, *actual]):
+                got, expected = _shown(actual.get(name)), _shown(_stated(stated.get(name)))
+                if what == "output" and name in actual and name in stated:
+                    got = _shown(
+                        _completed(actual[name], stated[name])
+                    )  # a graph need not know all sizes of what it makes
+                pairs.append((f"{what} {name!r}", got, expected))
         for what, got, expected in pairs:
             if got != expected:
                 message = f"{self.path(graph)} has {what} {got}, but the manifest says {expected}"
                 raise BadInput(message, AGAIN)
+        for name, tensor, wanted in self._wanted(graph):
+            got, expected = _shown(_stated(tensor)), _shown(wanted)
+            if got != expected:
+                message = f"the manifest says {got} of {name!r} of {self.path(graph)}, but its images and codes need {expected}"
+                raise BadInput(message, AGAIN)
+
+    def _wanted(self, graph: Graph) -> Iterator[tuple[str, Tensor | None, OnnxTensor]]:
+        """Every tensor that the graph's role needs: its name, what the manifest says of it, and what it must be by the sizes of
+        images and codes."""
+        if graph.role not in ENDS or graph.io not in IOS:
+            return
+        channels, height, width = self.shape
+        image = OnnxTensor("float32", [None, channels, height, width])
+        if graph.io == "uint8":
+            image = OnnxTensor("uint8", [None, height, width, channels])
+        known = {
+            **dict.fromkeys(("image", "image_a", "image_b", "reconstruction"), image),
+            "latent": OnnxTensor("float32", [None, self.latent]),
+            **dict.fromkeys(("log_prob", "alpha"), OnnxTensor("float32", [None])),
+        }
+        if graph.density is not None and self.has("sample", graph.density):
+            known["noise"] = OnnxTensor("float32", [None, self.noise_features(graph.density)])
+        ends = ENDS[graph.role]
+        for name, stated in [*((name, graph.inputs) for name in ends.inputs), (ends.output, graph.outputs)]:
+            if name in known:
+                yield name, stated.get(name), known[name]
 
     @property
     def files(self) -> list[str]:
         """All files of the bundle, relative to its folder."""
-        return [MANIFEST, CODES, CARD, PREVIEW, *(graph.file for graph in self.graphs)]
+        named = [MANIFEST, CODES, CARD, PREVIEW, *(self.manifest.files or {}), *(graph.file for graph in self.graphs)]
+        return list(dict.fromkeys(named))
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with each file of the bundle, if anything is."""
+        found = {}
+        checks: dict[str, Callable[[], object]] = {}
+        checks.update({file: lambda file=file: self.beside(file) for file in self.manifest.files or {}})  # type: ignore[misc]
+        if CODES in checks or (self.directory / CODES).exists():
+            checks[CODES] = self.codes
+        for graph in self.graphs:
+            checks[graph.file] = lambda graph=graph: self.check(graph)  # type: ignore[misc]
+        for file, check in checks.items():
+            try:
+                check()
+            except BadInput as error:
+                found[file] = error.message
+        return found
 
     def codes(self) -> tuple[Array, Array | None]:
         """Up to 5,000 training codes [n, latent], and their labels if they had any; raises BadInput where it has none."""
         if self.manifest.private:
             message = f"the bundle {self.name} was exported without codes (--private)"
             raise BadInput(message, "export the run again without --private")
-        arrays = read_arrays(self.directory / CODES, AGAIN)
-        if "codes" not in arrays:
-            raise BadInput(f"{self.directory / CODES} holds no codes", AGAIN)
-        return arrays["codes"], arrays.get("labels")
+        path, content = self.directory / CODES, self.beside(CODES)
+        with reading(f"{path} cannot be read", AGAIN), np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            if "codes" not in arrays:
+                raise BadInput(f"{path} holds no codes", AGAIN)
+            if sum(each.file_size for each in arrays.zip.infolist()) > LARGEST:
+                raise BadInput(f"{path} holds more than 2 GB", AGAIN)
+            codes, labels = arrays["codes"], arrays.get("labels")
+        fitting = codes.dtype.kind == "f" and codes.ndim == 2 and codes.shape[1] == self.latent and len(codes)
+        if not fitting or (labels is not None and labels.shape[:1] != codes.shape[:1]):
+            raise BadInput(f"the codes in {path} do not fit the bundle: [N, {self.latent}] numbers are needed", AGAIN)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(codes.astype(np.float32)).all():
+                raise BadInput(f"the codes in {path} hold NaN, infinity or numbers beyond float32", AGAIN)
+        return codes, labels
+
+
+def _altered(path: Path) -> BadInput:
+    return BadInput(f"{path} was altered or cut off: its SHA-256 is not the manifest's", AGAIN)
+
+
+def _stated(tensor: Tensor | None) -> OnnxTensor | None:
+    """What the manifest says of a tensor, as an ONNX file would say it."""
+    if tensor is None:
+        return None
+    return OnnxTensor(tensor.dtype, [size if isinstance(size, int) else None for size in tensor.shape])
+
+
+def _completed(actual: OnnxTensor, stated: Tensor) -> OnnxTensor:
+    """What a graph says of its output, with the sizes that only the manifest says."""
+    if actual.sizes is None:
+        return OnnxTensor(actual.dtype, (_stated(stated) or actual).sizes)
+    if len(actual.sizes) != len(stated.shape):
+        return actual
+    sizes = [
+        each if isinstance(each, int) and own is None else own
+        for own, each in zip(actual.sizes, stated.shape, strict=True)
+    ]
+    return OnnxTensor(actual.dtype, sizes)
+
+
+def _shown(tensor: OnnxTensor | None) -> str:
+    """A tensor in a message: its sizes without a batch that varies, and its type unless it is float32."""
+    if tensor is None:
+        return "nothing"
+    mark = "" if tensor.dtype == "float32" else f"{tensor.dtype} "
+    if tensor.sizes is None:
+        return f"{mark}of no shape"
+    if tensor.sizes[:1] == [None]:
+        return mark + _sizes(tensor.sizes[1:])
+    return f"{mark}{_sizes(tensor.sizes)} without a batch that may vary"
+
+
+def _sizes(sizes: Sequence[int | None]) -> str:
+    return f"[{', '.join('any' if size is None else str(size) for size in sizes)}]"
 
 
 def is_bundle(directory: Path) -> bool:

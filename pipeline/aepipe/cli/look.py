@@ -20,28 +20,24 @@ from .options import json_option, print_json
 def inspect(bundle: str, as_json: bool) -> None:
     """What a BUNDLE holds, and whether it is whole.
 
-    Exits 2 if a graph is missing, altered or from another training.
+    Exits 2 if a file is missing, altered or from another training.
     """
     from aepipe.bundle.reader import Bundle
     from aepipe.files.records import as_entries
 
     opened = Bundle(bundle)
-    problems = {}
-    for graph in opened.graphs:
-        try:
-            opened.check(graph)
-        except AepipeError as error:
-            problems[graph.file] = error.message
+    problems = opened.problems()
     if as_json:
         print_json({**as_entries(opened.manifest), "problems": problems})
     else:
-        _describe(opened)
+        _describe(opened, problems)
     if problems:
         raise AepipeError(f"the bundle is damaged: {'; '.join(problems.values())}", "export it again", exit_code=2)
 
 
-def _describe(opened: Any) -> None:
+def _describe(opened: Any, problems: dict[str, str]) -> None:
     from aepipe.bundle.card import carried
+    from aepipe.bundle.manifest import MANIFEST
 
     c, h, w = opened.shape
     rows = [
@@ -63,16 +59,21 @@ def _describe(opened: Any) -> None:
         marks = {name: "" if each.dtype == "float32" else f"{each.dtype} " for name, each in tensors.items()}
         return ", ".join(f"{name} {marks[name]}[{', '.join(map(str, each.shape))}]" for name, each in tensors.items())
 
-    files = [
-        [
-            graph.file,
-            shapes(graph.inputs),
-            shapes(graph.outputs),
-            f"{opened.path(graph).stat().st_size:,}" if opened.path(graph).is_file() else "missing",
-        ]
-        for graph in opened.graphs
+    def row(file: str, *ends: str) -> list[str]:
+        path = opened.directory / file
+        size = f"{path.stat().st_size:,}" if path.is_file() else "missing"
+        return [file, *ends, size, "DAMAGED" if file in problems else "ok" if file in hashed else "no SHA-256"]
+
+    beside = opened.manifest.files or {}
+    hashed = {*beside, *(graph.file for graph in opened.graphs)}
+    files = [row(graph.file, shapes(graph.inputs), shapes(graph.outputs)) for graph in opened.graphs]
+    graphs = {graph.file for graph in opened.graphs}
+    others = [
+        file for file in opened.files if file not in graphs and (file in beside or (opened.directory / file).is_file())
     ]
-    print_table(["graph", "input", "output", "bytes"], files)
+    print_table(["graph", "input", "output", "bytes", "state"], files)
+    click.echo()
+    print_table(["beside the graphs", "bytes", "state"], [row(file) for file in others if file != MANIFEST])
 
 
 @click.command(

@@ -15,7 +15,7 @@ import numpy as np
 
 from aepipe._version import __version__
 from aepipe.bundle.manifest import PRECISE
-from aepipe.bundle.reader import AGAIN, Bundle
+from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
 from aepipe.files.staged import replacing
@@ -81,10 +81,10 @@ def for_script(value: Any) -> str:
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     """What the page needs of the bundle: graphs, codes and example images, in the form that latent.js and runtime.js read."""
-    graphs: dict[str, str] = {role: packed(bundle.file(role).read_bytes()) for role in PRECISE}
+    graphs: dict[str, str] = {role: packed(bundle.content(bundle.find(role)).content) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
-        graphs[f"sample/{index}"] = packed(bundle.file("sample", name).read_bytes())
+        graphs[f"sample/{index}"] = packed(bundle.content(bundle.find("sample", name)).content)
         densities.append({"name": name, "features": bundle.noise_features(name)})
     corruption = bundle.trained.get("corruption")
     corruption = corruption if isinstance(corruption, dict) else {}
@@ -110,9 +110,6 @@ def _number(options: Any, key: str) -> float | None:
 def _codes(bundle: Bundle) -> dict[str, Any]:
     """The training codes with their principal axes, and their labels if there are at most LABELS classes."""
     codes, labels = bundle.codes()
-    if codes.ndim != 2 or codes.shape[1] != bundle.latent or not len(codes) or not np.isfinite(codes).all():
-        message = f"the codes of {bundle.name} have shape {list(codes.shape)}, not finite [N, {bundle.latent}]"
-        raise BadInput(message, AGAIN)
     mean, axes, share = principal_axes(codes)
     found: dict[str, Any] = {
         "count": len(codes),

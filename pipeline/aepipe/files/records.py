@@ -26,9 +26,25 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="A whole num
 def read_json(path: Path) -> Any:
     """The content of a JSON file in UTF-8. Raises OSError, and ValueError for what is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ: of two with one name, other programs might take the other one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == each for each, _ in pairs) > 1)
+        raise ValueError(f"the key {twice[:40]!r} stands twice in one object")
+    return found
+
+
+def _whole(digits: str) -> int:
+    """A whole number; one of thousands of digits would take long, and no number of ours has so many."""
+    if len(digits) > 40:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
 
 
 def as_record(kind: type[T], entries: Any) -> T:

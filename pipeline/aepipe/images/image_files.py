@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from aepipe.errors import BadInput
+from aepipe.process import cores
 
 from .pixels import as_bytes
 
@@ -119,12 +120,13 @@ class FileImages:
         return read_image(path, channels_and_size(path), resize=False)
 
 
-CORES = os.cpu_count() or 1
-
-
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(CORES, thread_name_prefix="aepipe-decode")
+    return ThreadPoolExecutor(cores(), thread_name_prefix="aepipe-decode")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _useful_threads(files: list[Path]) -> int:
@@ -133,7 +135,7 @@ def _useful_threads(files: list[Path]) -> int:
         size = files[len(files) // 2].stat().st_size
     except (OSError, IndexError):
         size = 0
-    return max(1, min(CORES, len(files), size // TINY))
+    return max(1, min(cores(), len(files), size // TINY))
 
 
 def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> np.ndarray:

@@ -6,6 +6,7 @@ A judge is a classifier that is frozen after training. Two sets of images look a
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import json
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from aepipe.bundle.manifest import sha256
-from aepipe.bundle.onnx_file import read_onnx
+from aepipe.bundle.onnx_file import OnnxTensor, parse_onnx
 from aepipe.errors import AepipeError, BadInput, ProviderUnavailable, foreign
-from aepipe.runtime.providers import Provider, brief
+from aepipe.runtime.opening import open_graph
+from aepipe.runtime.outputs import checked_output
+from aepipe.runtime.providers import Provider, Session, brief
+from aepipe.runtime.sessions import Sessions
 
 FEATURES = "features"  # the output that is used if the graph has several
 SHIPPED = {"mnist": "72c0fc54bccbd303816ce191217200accb21666476fe6888ef53f19a34df7521"}  # SHA-256 of the released files
@@ -34,35 +38,47 @@ class Judge:
         if not path.is_file():
             raise BadInput(f"there is no judge {str(path)!r}", TRAIN_ONE)
         try:
-            found = read_onnx(path)
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"the judge {path} cannot be read: {error.strerror}", "check its permissions") from error
+        self.path, self._digest = path, hashlib.sha256(content).hexdigest()
+        self._sessions: Sessions[str] = Sessions(lambda _: open_graph(provider, path, content, threads=threads))
+        try:
+            found = parse_onnx(content, path)
             _check_input(path, list(found.inputs.values()), shape)
-            self._session = provider.open(path, threads=threads)
+            if found.external:
+                raise BadInput(f"the judge {path} keeps weights in other files")
+            self._start()
         except ProviderUnavailable:
             raise
         except AepipeError as error:  # its hint is about bundles, not about judges
             raise BadInput(error.message, TRAIN_ONE) from error
-        self.path, self.note = path, _note(found.notes.get("judge", ""))
+        self.note = _note(found.notes.get("judge", ""))
         (self._input,) = found.inputs
 
+    def _start(self) -> Session:
+        return self._sessions["judge"]
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Features [N, F] float32 of images [N, C, H, W] float32 in 0..1; raises AepipeError when the graph fails."""
+        """Features [N, F] float32 of images [N, C, H, W] float32 in 0..1; raises AepipeError when the graph fails, or makes
+        what are no features."""
+        session = self._start()
         with foreign(f"the judge {self.path} failed", "try a smaller --batch-size", say=brief):
-            outputs = self._session.run({self._input: images})
-        features = outputs.get(FEATURES, next(iter(outputs.values())))
-        if features.shape[:1] != images.shape[:1] or features.ndim != 2:
-            message = f"the judge {self.path} makes {list(features.shape)} of {len(images)} images"
-            raise BadInput(message, "its features must be [N, F]: one row for each image")
-        return features
+            outputs = session.run({self._input: images})
+        name = FEATURES if FEATURES in outputs else next(iter(outputs))
+        return checked_output(outputs, name, f"the judge {self.path}", len(images), [None])
 
     def as_json(self) -> dict[str, Any]:
         """Which judge this is; only figures by the same judge can be compared."""
-        return {"file": self.path.name, "sha256": sha256(self.path), **self.note}
+        return {"file": self.path.name, "sha256": self._digest, **self.note}
 
 
-def _check_input(path: Path, inputs: list[list[int | None]], shape: tuple[int, int, int]) -> None:
-    if len(inputs) != 1 or len(inputs[0]) != 4:
+def _check_input(path: Path, inputs: list[OnnxTensor], shape: tuple[int, int, int]) -> None:
+    if len(inputs) != 1 or inputs[0].dtype != "float32" or inputs[0].sizes is None or len(inputs[0].sizes) != 4:
         raise BadInput(f"{path} is no judge: it does not take images [N, C, H, W] and nothing else")
-    sizes = inputs[0][1:]
+    count, *sizes = inputs[0].sizes
+    if count is not None:
+        raise BadInput(f"the judge {path} takes {count} images at a time, and any number is needed")
     if any(own is not None and own != given for own, given in zip(sizes, shape, strict=True)):
         raise BadInput(f"the judge {path} takes images of shape {sizes}, and the bundle's are {list(shape)}")
 

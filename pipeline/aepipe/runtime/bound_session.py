@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from aepipe.process import never_freed, renew_after_fork
+
+from .opening import still_open
 
 
 class BoundSession:
@@ -13,7 +18,8 @@ class BoundSession:
 
     A smaller batch is padded with zeros, and its result is cut to size. So cuDNN searches its algorithms once instead of for
     every shape, and a CUDA graph can be replayed, which needs the same shapes at the same addresses. A larger batch runs
-    without the buffers. The returned arrays are copies, which later calls do not change.
+    without the buffers. The returned arrays are copies, which later calls do not change. Several threads may call `run`: the
+    buffers serve one call after the other.
     """
 
     def __init__(self, session: Any, name: str, batch: int, *, device: str, device_id: int = 0):
@@ -31,23 +37,34 @@ class BoundSession:
         self._binding.bind_ortvalue_input(self._given, self._device_input)
         self._binding.bind_ortvalue_output(self._made, self._device_output)
         self._padded = np.zeros(self._shape, np.float32)
+        self._lock = threading.Lock()
+        renew_after_fork(self)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         values = inputs[self._given]
-        if not 0 < len(values) <= self.batch:
-            return {self._made: self._session.run([self._made], dict(inputs))[0]}
-        self._device_input.update_inplace(self._full(values))
-        self._session.run_with_iobinding(self._binding)
-        return {self._made: np.array(self._device_output.numpy()[: len(values)])}
+        with self._lock:
+            session = still_open(self._session)
+            if not 0 < len(values) <= self.batch:
+                return {self._made: session.run([self._made], dict(inputs))[0]}
+            self._device_input.update_inplace(self._full(values))
+            session.run_with_iobinding(self._binding)
+            return {self._made: np.array(self._device_output.numpy()[: len(values)])}
 
     def _full(self, values: np.ndarray) -> np.ndarray:
         if len(values) == self.batch:
             return np.ascontiguousarray(values, np.float32)
         self._padded[: len(values)] = values
+        self._padded[len(values) :] = 0
         return self._padded
 
     def close(self) -> None:
-        self._binding = self._device_input = self._device_output = self._session = None
+        with self._lock:
+            self._binding = self._device_input = self._device_output = self._session = None
+
+    def after_fork(self) -> None:
+        never_freed(self._binding, self._device_input, self._device_output, self._session)
+        self._lock = threading.Lock()
+        self.close()
 
 
 def can_be_bound(session: Any) -> bool:

@@ -18,7 +18,10 @@ from aepipe.images.data import open_images
 
 from . import providers
 from .interpolation import arc, line, path_density
+from .opening import open_graph
+from .outputs import checked_output
 from .providers import Provider, Session, brief
+from .sessions import Sessions
 
 BATCH = 64
 
@@ -37,8 +40,7 @@ def load(
     ProviderUnavailable. `precision` is one that the bundle was exported in. Raises BadInput for a folder that is not a
     whole, unaltered bundle.
     """
-    opened = Bundle(bundle)
-    return Model(opened, providers.provider(provider), precision=precision, threads=threads, batch_size=batch_size)
+    return Model(Bundle(bundle), provider, precision=precision, threads=threads, batch_size=batch_size)
 
 
 class Model:
@@ -46,12 +48,15 @@ class Model:
 
     Images are arrays [N, C, H, W] (also [N, H, W] and NHWC), uint8 or float in 0..1, memory-mapped ones too; what comes
     back is float32. Codes are float32 [N, latent]. Graphs are loaded when they are first needed.
+
+    Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
+    absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        provider: Provider,
+        provider: Provider | str,
         *,
         precision: str = "fp32",
         threads: int | None = None,
@@ -59,9 +64,14 @@ class Model:
     ):
         if batch_size < 1 or (threads is not None and threads < 1):
             raise BadInput("batch size and threads must be at least 1", f"the default batch size is {BATCH}")
-        self.bundle, self.provider, self.threads, self.batch_size = bundle, provider, threads, batch_size
+        self.bundle, self.threads, self.batch_size = bundle, threads, batch_size
         self.precision = bundle.require_precision(precision)
-        self._sessions: dict[tuple[Role, str | None], Session] = {}
+        self.provider = providers.provider(provider) if isinstance(provider, str) else provider
+        self._wanted = provider
+        self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -156,12 +166,14 @@ class Model:
         return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
 
     def run(self, role: Role, values: Array, density: str | None = None) -> Array:
-        """Run one graph, with one input and one output, on one batch."""
-        session = self.session(role, density)
+        """Run one graph with one input on one batch. Raises AepipeError when it fails, or makes what it should not."""
+        graph, session = self.bundle.find(role, density, self.precision), self.session(role, density)
         failing = f"{session.name} failed in the {role} with a batch of {len(values)}"
         with foreign(failing, "try a smaller --batch-size, or --provider cpu", say=brief):
-            (output,) = session.run({ENDS[role].inputs[0]: values}).values()
-        return output
+            results = session.run({ENDS[role].inputs[0]: values})
+        name, who = ENDS[role].output, f"the graph {graph.name} of {self.bundle.name}"
+        sizes = [size if isinstance(size, int) else None for size in graph.outputs[name].shape[1:]]
+        return checked_output(results, name, who, len(values), sizes, infinite=role == "log_prob")
 
     def start(self, *roles: Role) -> None:
         """Load these graphs now, so that a provider that cannot run and a damaged graph are met before any work."""
@@ -170,10 +182,14 @@ class Model:
 
     def session(self, role: Role, density: str | None = None) -> Session:
         """The loaded graph; checked against the manifest when it is loaded."""
-        if (role, density) not in self._sessions:
-            path = self.bundle.file(role, density, self.precision)
-            self._sessions[role, density] = self.provider.open(path, threads=self.threads, batch=self.batch_size)
         return self._sessions[role, density]
+
+    def _open(self, key: tuple[Role, str | None]) -> Session:
+        role, density = key
+        graph = self.bundle.content(self.bundle.find(role, density, self.precision))
+        return open_graph(
+            self.provider, graph.path, graph.content, graph.beside, threads=self.threads, batch=self.batch_size
+        )
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
@@ -185,7 +201,11 @@ class Model:
             raise BadInput("there are no codes", "the array has zero rows")
         if not np.isfinite(array).all():
             raise BadInput("the codes hold NaN or infinity", "check what made them")
-        return array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise BadInput("the codes hold numbers beyond float32", "check what made them")
+        return array
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
@@ -200,10 +220,9 @@ class Model:
         return result
 
     def close(self) -> None:
-        """Free the sessions."""
-        for session in self._sessions.values():
-            session.close()
-        self._sessions.clear()
+        """Free the sessions; the next use loads them again. A call of another thread that is under way ends, or raises
+        AepipeError."""
+        self._sessions.close()
 
     def __enter__(self) -> Model:
         return self
@@ -212,6 +231,13 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _again(
+    kind: type[Model], directory: Path, provider: Any, precision: str, threads: int | None, batch_size: int
+) -> Model:
+    """A model as it was pickled."""
+    return kind(Bundle(directory), provider, precision=precision, threads=threads, batch_size=batch_size)
 
 
 def _joined(parts: list[Array]) -> Array:

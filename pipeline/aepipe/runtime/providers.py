@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +16,11 @@ import numpy as np
 from aepipe import plugins
 from aepipe.errors import AepipeError, BadInput, ProviderUnavailable, closest
 from aepipe.plugins.specs import Spec, parse_spec
+from aepipe.process import limited_cores, never_freed, renew_after_fork
 from aepipe.progress import say
 
 from .bound_session import BoundSession, can_be_bound
+from .opening import open_graph, still_open
 
 DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime")
 QUIET = 4  # ONNX Runtime logs fatal errors only, because our own messages say the rest more clearly
@@ -25,7 +29,7 @@ DRIVERS = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 
 
 class Session(Protocol):
-    """A loaded graph; `name` says what it runs on."""
+    """A loaded graph; `name` says what it runs on. Several threads may call `run` at once."""
 
     name: str
 
@@ -35,13 +39,21 @@ class Session(Protocol):
 
 
 class Provider(Protocol):
-    """What a provider factory returns; `open` raises ProviderUnavailable if the provider cannot run here."""
+    """What a provider factory returns; `open` raises ProviderUnavailable if the provider cannot run here.
+
+    `open` may also take `content: bytes | None`, the graph itself: then it reads no file, and the path only serves messages. To
+    one that does not, a path is given at which nobody else writes.
+    """
 
     def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> Session: ...
 
 
 def onnxruntime() -> Any:
-    """Import ONNX Runtime and silence it; raises AepipeError that names both distributions if it cannot be imported."""
+    """Import ONNX Runtime and silence it; raises AepipeError that names both distributions if it cannot be imported.
+
+    It sends nothing to its makers and writes no device id into the home folder, unless the user has set ORT_DISABLE_TELEMETRY.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read when the module is loaded
     try:
         import onnxruntime as ort
 
@@ -78,7 +90,16 @@ class OnnxRuntime:
         self.execution_provider, self.options = execution_provider, dict(options)
         self.name = short_name(execution_provider)
 
-    def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> Session:
+    def open(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        batch: int | None = None,
+        content: bytes | None = None,
+    ) -> Session:
+        """Load the graph `content`, which messages call `path`; without it the file at `path`. Without `threads` there is one for
+        each core, as far as the process is not limited to fewer."""
         ort = onnxruntime()
         if self.execution_provider not in ort.get_available_providers():
             known = ", ".join(sorted(onnxruntime_providers()))
@@ -95,13 +116,14 @@ class OnnxRuntime:
                 ort.preload_dlls()
         settings = ort.SessionOptions()
         settings.log_severity_level = QUIET
-        settings.intra_op_num_threads = threads or 0
+        settings.intra_op_num_threads = threads or limited_cores() or 0
         # Threads may spin (wait without sleeping) within a call, so that no operator has to wake them. They must not spin between
         # calls, because reading and writing need the cores then.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             providers = [(self.execution_provider, self.options)]
-            session = ort.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
+            graph = str(path) if content is None else content
+            session = ort.InferenceSession(graph, settings, providers=providers, enable_fallback=0)
             active = session.get_providers()
         except Exception as error:  # ONNX Runtime's errors have no common base class
             if self.name == "cpu":
@@ -135,48 +157,104 @@ class OnnxRuntime:
 
 
 class OnnxSession:
-    """A session of ONNX Runtime."""
+    """A session of ONNX Runtime, which several threads may use at once. A call that is under way when it is closed still ends."""
 
     def __init__(self, session: Any, name: str):
         self._session, self.name = session, name
+        renew_after_fork(self)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        session = still_open(self._session)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def close(self) -> None:
         self._session = None
 
+    def after_fork(self) -> None:
+        never_freed(self._session)
+        self._session = None
+
 
 class FirstAvailable:
-    """Opens graphs on the first of several providers that really starts, and says once in one line which one that is."""
+    """Opens graphs on the first of several providers that really starts.
+
+    It says in one line, once in a process, which one that is, where this could surprise: not where it is the last one because
+    the machine has no NVIDIA driver.
+    """
 
     def __init__(self, providers: list[Any]):
         self.providers = providers
         self.chosen: Any = None
+        self.after_fork()
+        renew_after_fork(self)
 
-    def open(self, path: str | Path, *, threads: int | None = None, batch: int | None = None) -> Session:
-        if self.chosen is not None:
-            return self.chosen.open(path, threads=threads, batch=batch)
+    def after_fork(self) -> None:
+        self._choosing = threading.RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FirstAvailable, (self.providers,)
+
+    def open(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        batch: int | None = None,
+        content: bytes | None = None,
+    ) -> Session:
+        def start(provider: Any) -> Session:
+            if content is None:
+                return provider.open(path, threads=threads, batch=batch)
+            return open_graph(provider, Path(path), content, threads=threads, batch=batch)
+
+        with self._choosing:
+            if self.chosen is None:
+                return self._first(start)
+        return start(self.chosen)
+
+    def _first(self, start: Callable[[Any], Session]) -> Session:
         *better, last = self.providers
-        reason = ""
+        reasons = []
         for provider in better:
             try:
-                session = provider.open(path, threads=threads, batch=batch)
-                return self._choose(provider, session, reason)
+                session = start(provider)
             except ProviderUnavailable as error:
-                reason = f"; {error.message}"
-        return self._choose(last, last.open(path, threads=threads, batch=batch), reason)
+                if getattr(provider, "name", "") not in NVIDIA or _loads(*DRIVERS):
+                    reasons.append(error.message)
+                continue
+            return self._choose(provider, session, reasons)
+        session = start(last)
+        if not reasons:
+            self.chosen = last
+            return session
+        return self._choose(last, session, reasons)
 
-    def _choose(self, provider: Any, session: Session, reason: str) -> Session:
+    def _choose(self, provider: Any, session: Session, reasons: list[str]) -> Session:
         self.chosen = provider
-        say(f"provider auto: {session.name}{reason}")
+        _say_once("; ".join([f"provider auto: {session.name}", *reasons]))
         return session
 
 
+_said: set[str] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        say(text)
+
+
 def provider(what: str) -> Provider:
-    """A provider by spec string: one that a plugin registers, or any other that the installed ONNX Runtime has."""
-    spec = parse_spec(what)
+    """A provider by spec string: one that a plugin registers, or any other that the installed ONNX Runtime has.
+
+    A name may be written as ONNX Runtime writes it, CUDAExecutionProvider, and in capital letters; gpu means cuda.
+    """
+    name, colon, options = what.strip().partition(":")
+    usual = short_name(name)
+    if usual == "gpu" and usual not in plugins.registry().components("provider"):
+        usual = "cuda"
+    spec = parse_spec(f"{usual}{colon}{options}")
     if spec.name in plugins.registry().components("provider"):
         return plugins.create("provider", spec)
     return _native(spec)
@@ -198,7 +276,7 @@ def onnxruntime_providers() -> dict[str, str]:
 
 def short_name(execution_provider: str) -> str:
     """The name that users type: cuda for CUDAExecutionProvider."""
-    return execution_provider.removesuffix("ExecutionProvider").lower()
+    return execution_provider.lower().removesuffix("executionprovider")
 
 
 def brief(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,7 +120,8 @@ def _fill(bundle: Bundle, folder: Path) -> None:
     encoder, decoder = bundle.graph("encoder"), bundle.graph("decoder")
     for graph in (encoder, decoder):
         _require_plain(graph, bundle)
-        shutil.copyfile(bundle.path(graph), place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx"))
+        path = place(graph.role, graph.inputs, graph.outputs, MODEL, "model.onnx")
+        path.write_bytes(bundle.content(graph).content)
     with Model(bundle, provider("cpu")) as graphs:
         for index, density in enumerate(bundle.densities):
             made, name = generator(bundle, density), f"generate_{density}" if index else "generate"

@@ -81,13 +81,16 @@ class OpenVINOSession:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             with self._lock:
+                if self._request is None:
+                    raise AepipeError("this session was closed", "open it again")
                 results = self._request.infer(dict(inputs))  # by default it copies inputs and results
         except RuntimeError as error:
             raise RuntimeError(_cause(error)) from error
         return dict(zip(self._names, results.values(), strict=True))
 
     def close(self) -> None:
-        self._request = None
+        with self._lock:  # a call that is under way ends
+            self._request = None
 
 
 def _core() -> Any:

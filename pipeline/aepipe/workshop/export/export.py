@@ -196,10 +196,10 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         manifest, precisions = _with_precisions(manifest, folder, formats, images, show)
     if formats.uint8:
         manifest = _with_tasks(manifest, contents, folder, formats, show)
-    manifest.write(folder)
     if not formats.private:
         _preview(contents, found.outputs, folder / PREVIEW)
     write_card(folder, manifest)
+    manifest.hashed(folder).write(folder)
     return LeftOut({**failed, **found.refused}, precisions)
 
 

@@ -112,7 +112,7 @@ def write(composed: Composed, bundle: Bundle, path: Path) -> None:
         weights: str = step.graph
         if step.graph in ENDS:
             density = composed.graph.density if step.graph == "sample" else None
-            part = onnx.load(bundle.file(step.graph, density))
+            part = onnx.load_from_string(bundle.content(bundle.find(step.graph, density)).content)
             _describe(whole, part, composed.graph.notes)
         else:
             part, weights = onnx.ModelProto(graph=parser.parse_graph(step.graph)), step.scope

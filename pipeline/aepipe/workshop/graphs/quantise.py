@@ -28,7 +28,7 @@ from aepipe.bundle.manifest import ENDS, PRECISE, Role
 from aepipe.errors import DEBUG, foreign
 from aepipe.images.batches import in_parts
 from aepipe.progress import say
-from aepipe.runtime.providers import Session, provider
+from aepipe.runtime.providers import Session, onnxruntime, provider
 
 from .lowering import lower
 
@@ -127,6 +127,7 @@ def _int8(
 
 
 def _quantised(model: onnx.ModelProto, values: Array, kept: set[str]) -> onnx.ModelProto:
+    onnxruntime()  # without its telemetry
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Batches(CalibrationDataReader):
@@ -167,6 +168,7 @@ def _silence() -> Iterator[None]:
 
 
 def _half(model: onnx.ModelProto) -> onnx.ModelProto:
+    onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with _silence():
