@@ -13,6 +13,7 @@ import click
 
 from aepipe._version import __version__
 from aepipe.errors import AepipeError
+from aepipe.images.ways import command_line
 from aepipe.plugins import Plugin, registry
 
 from .commands import Commands
@@ -34,7 +35,8 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 failed, 2 usage or bad input, 3 parity, 4 provider."""
     try:
         _add_commands()
-        return int(cli.main(arguments, prog_name="aepipe", standalone_mode=False) or 0)
+        with command_line():
+            return int(cli.main(arguments, prog_name="aepipe", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -15,7 +15,7 @@ from aepipe.errors import BadInput, closest
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import output_kind
 from aepipe.files.staged import remove_leftovers, writing
-from aepipe.images.data import open_images
+from aepipe.images.data import open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.workshop.run import Run
@@ -65,12 +65,15 @@ def fit(
     for choice in wanted:
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
+    if show:
+        say(source.describe())
     directory = Path(out) if out else default_directory(source.name, encoder, latent_dim)
     team().from_first(lambda: _check_free(directory, overwrite))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent_dim, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
-    facts = {"spec": source.name, "split": split, "limit": limit, "image_size": image_size, "channels": channels}
+    facts = {"spec": source.name, "split": split, "limit": plain(limit)}
+    facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts["dataset"] = source.dataset
     config = {
         "aepipe": __version__,
@@ -78,7 +81,7 @@ def fit(
         "finished": False,
         "shape": list(source.shape),
         "latent": latent_dim,
-        "data": {**facts, "skip_bad": skip_bad, **data.facts()},
+        "data": {**facts, "skip_bad": bool(skip_bad), **data.facts()},
         "components": components,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
