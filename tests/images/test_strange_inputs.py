@@ -500,6 +500,11 @@ def test_odd_objects_from_python(tmp_path):
     for give in (lambda _: None, lambda _: "a.png", lambda each: each[:0], lambda each: 1 / 0):
         refusal(Squares(give))
     refusal([str(tmp_path / "gone.png")])
+    refusal(f"./{'long' * 1000}")
+    refusal(np.ma.array(np.zeros((2, 8, 8)), mask=np.eye(8)[None].repeat(2, 0)))
+    torch = pytest.importorskip("torch")
+    refusal(torch.zeros(2, 8, 8, device="meta"))
+    assert everything(open_images(torch.zeros(2, 8, 8, dtype=torch.bfloat16))).dtype == np.float32
     save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no image")
     assert "skip_bad=True" in refusal(tmp_path).hint and "--" not in refusal(tmp_path).hint

@@ -50,7 +50,7 @@ def load_arrays(file: IO[bytes], path: Path, size: int | None, wanted: Wanted) -
 
 def _load(file: IO[bytes], head: bytes, path: Path, size: int | None, wanted: Wanted) -> Loaded | None:
     """Read by magic number; `size` is None inside gzip, where nothing can be mapped."""
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         with zipfile.ZipFile(file) as archive:
             return load_archive(archive, str(path), wanted)
     if wanted.member is not None:

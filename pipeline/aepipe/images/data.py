@@ -174,7 +174,9 @@ def _classify(text: str) -> tuple[Path | str, str | None, slice | None]:
     separated = any(separator in rest for separator in ("/", os.sep, os.altsep) if separator)
     if separated or re.match(r"[A-Za-z]:[^=]*$", rest) or rest.startswith((".", "~")) or (rest and _exists(rest)):
         return _expanded(rest), member and member[1], part
-    raise BadInput(f"{text!r} is neither a data set nor a path", closest(rest.partition(":")[0], sorted(datasets)))
+    raise BadInput(
+        f"{_short(text)!r} is neither a data set nor a path", closest(rest.partition(":")[0], sorted(datasets))
+    )
 
 
 def _expanded(text: str) -> Path:
@@ -182,6 +184,10 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # there is no home folder
         raise BadInput(f"there is no home folder for {text!r}", "write the path without ~") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _exists(text: str) -> bool:
@@ -273,14 +279,14 @@ def _open_path(path: Path, name: str, asked: Asked) -> Source:
             taken.split, taken.origin = asked.split, f"in its folder {listing.split}/"
         return _open_files(listing.root, listing.paths, name, asked, taken)
     if not path.exists():
-        raise BadInput(f"there is no file or folder {str(path)!r}", ACCEPTED)
+        raise BadInput(f"there is no file or folder {_short(str(path))!r}", ACCEPTED)
     check_regular(path, ACCEPTED)
     loaded = load_array_file(path, asked.split, asked.member, asked.rows)
     if loaded is not None:
         return _of_loaded(loaded, name, asked, str(path))
     if asked.member is not None:
         raise BadInput(f"{path} holds no arrays with names", f"leave out [{asked.member}]")
-    source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "of a file"))
+    source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
     source.single_file = True
     return source
 
@@ -289,7 +295,9 @@ def _is_dir(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+        raise BadInput(
+            f"{_short(str(path))} cannot be read: {error.strerror}", "check the path and its permissions"
+        ) from None
 
 
 def _open_files(root: Path, paths: list[str], name: str, asked: Asked, taken: Taken) -> Source:

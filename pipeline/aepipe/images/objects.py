@@ -11,7 +11,7 @@ from PIL import Image
 
 from aepipe.errors import AepipeError, BadInput
 
-from .arrays import channels_first
+from .arrays import as_array, channels_first
 from .decoding import Shape, check_image, decode, finish, header, quiet
 from .image_files import Wish, decode_all
 from .pixels import as_float
@@ -135,7 +135,7 @@ class DatasetImages:
             return finish(item, name, (channels, height, width))
         if not is_array(item) and not hasattr(item, "detach"):
             raise BadInput(f"{name} is no image but {type(item).__name__}", "items are images, or (image, label)")
-        array = _as_array(item)
+        array = as_array(item, name)
         array = array[None] if array.ndim == 2 else array
         first, _ = channels_first((1, *array.shape), self.wanted, name)
         return array if first else array.transpose(2, 0, 1)
@@ -153,15 +153,11 @@ class DatasetImages:
         return stacked if stacked.dtype == np.uint8 else as_float(stacked)
 
 
-def _as_array(item: Any) -> np.ndarray:
-    return np.asarray(item.detach().cpu() if hasattr(item, "detach") else item)
-
-
 def dataset_labels(dataset: Any) -> np.ndarray | None:
     """The classes that a torch data set lists, as those of torchvision do."""
     found = getattr(dataset, "targets", None)
     try:
-        labels = None if found is None else _as_array(found)
-    except Exception:
+        labels = None if found is None else as_array(found, "targets")
+    except BadInput:
         return None
     return labels if labels is not None and labels.ndim == 1 and len(labels) == len(dataset) else None

@@ -11,7 +11,7 @@ SPLITS = ("train", "test")
 WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev", "eval", "evaluation", "holdout"), "validation"),
 }
 FILLING = {"set", "split", "data", "dataset", "images", "image", "imgs", "img", "x"}
 

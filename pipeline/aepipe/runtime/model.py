@@ -13,6 +13,7 @@ from aepipe._types import Array
 from aepipe.bundle.manifest import ENDS, Role
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, foreign
+from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts
 from aepipe.images.data import open_images, whole_number
 
@@ -178,12 +179,7 @@ class Model:
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
-        if hasattr(codes, "detach"):  # a torch tensor, perhaps with a gradient or on a GPU
-            codes = codes.detach().cpu()
-        try:
-            array = np.asarray(codes)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise BadInput(f"codes cannot be read as one array: {error}", f"[N, {self.latent}] numbers") from None
+        array = as_array(codes, "what is given as codes", f"[N, {self.latent}] numbers are needed")
         if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != self.latent:
             message = f"codes of shape {list(array.shape)} and type {array.dtype} do not fit this bundle"
             raise BadInput(message, f"[N, {self.latent}] numbers are needed, as 'aepipe infer encode' writes them")
