@@ -33,6 +33,7 @@ BY_ENDING = {"DIB", "TGA"}  # such a file does not begin in a way of its own, so
 BY_CONTENT = sorted(set(FORMATS.values()) - BY_ENDING)
 GREY_MODES = {"1", "L", "LA", "La"}
 MAX_PIXELS = 200_000_000
+MOST_COPIES = 64  # reduced copies and masks beside the image of a TIFF file
 REDUCED_OR_MASK = 5  # bits of TIFF's NewSubfileType
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -180,13 +181,15 @@ def _has_pages(image: Image.Image) -> bool:
     if image.format != "TIFF":
         return True
     try:
-        for page in range(1, image.n_frames):  # type: ignore[attr-defined]
+        for page in range(1, MOST_COPIES + 1):
             image.seek(page)
             if not image.tag_v2.get(254, 0) & REDUCED_OR_MASK:  # type: ignore[attr-defined]
                 return True
+    except EOFError:  # there are no more
+        return False
     finally:
         image.seek(0)
-    return False
+    return True
 
 
 def _decoded(file: IO[bytes], name: str, shape: Shape | None) -> Image.Image:

@@ -50,7 +50,8 @@ def fit(
 ) -> Run:
     """Train an autoencoder and fit densities to its codes.
 
-    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes
+    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1), a list of paths or of
+    Pillow images, an open file, or a data set of torch whose items are images or (image, label). `recipe` takes
     epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the
     finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
     Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
