@@ -42,9 +42,9 @@ def test_files_round_trip(folder, shape, dtype, packed, kind):
         path.write_bytes(idx_bytes(array))
     if packed:
         path.write_bytes(gzip.compress(path.read_bytes(), 1))
-    loaded, labels = load_array_file(path)
-    assert labels is None and isinstance(loaded, np.memmap) == (not packed)
-    np.testing.assert_array_equal(loaded, array)
+    loaded = load_array_file(path)
+    assert loaded is not None and loaded.labels is None and isinstance(loaded.images, np.memmap) == (not packed)
+    np.testing.assert_array_equal(loaded.images, array)
     images = everything(open_images(path))
     assert images.dtype == (np.uint8 if dtype == "u1" else np.float32) and images.flags.c_contiguous
     np.testing.assert_array_equal(images[:, 0], array.astype(images.dtype))

@@ -62,7 +62,7 @@ def test_number_types():
         (np.zeros((4, 0, 28), np.uint8), "no pixels", r"\[N,H,W\]"),
         (np.zeros((0, 28, 28), np.uint8), "no images", "empty"),
         ([[1, 2], [3]], "one array", r"\[N,H,W\]"),
-        (None, "objects", "numeric"),
+        (None, "NoneType", "list of paths"),
     ],
 )
 def test_bad_arrays(array, message, hint):

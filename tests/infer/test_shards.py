@@ -75,6 +75,7 @@ def test_blocks_are_contiguous_and_balanced(total: int, of: int) -> None:
 JOBS = {
     "encode npy": ["encode", "images.npy", "codes.npy"],
     "encode npz": ["encode", "images.npy", "codes.npz"],
+    "encode npz of files": ["encode", "photos", "codes.npz"],
     "encode csv": ["encode", "photos", "codes.csv"],
     "reconstruct npy": ["reconstruct", "photos", "copies.npy"],
     "denoise npy": ["denoise", "images.npy", "restored.npy", "--corrupt", "gaussian:sigma=0.5", "--seed", 7],

@@ -57,7 +57,8 @@ def test_arrays_and_folders_hold_the_same_images(task: str, infer, given, model,
     outcome = infer(task, given.folder, "-o", tmp_path / "new" / "out.npz")
     assert "10 images" in outcome.err and outcome.out == ""
     with np.load(tmp_path / "new" / "out.npz") as arrays:
-        assert arrays.files == ["images"]
+        assert arrays.files == ["images", "indices", "names"]
+        assert arrays["indices"].tolist() == list(range(10)) and len(set(arrays["names"])) == 10
         np.testing.assert_allclose(arrays["images"], expected, atol=1e-6)
     infer(task, given.folder, "-o", tmp_path / "restored")
     files = png_files(tmp_path / "restored")
@@ -192,7 +193,7 @@ def test_encode_then_decode_is_reconstruct(infer, given, model, tmp_path: Path) 
     infer("encode", given.folder, "-o", tmp_path / "codes.npz")
     infer("encode", given.folder, "-o", tmp_path / "codes.csv")
     np.testing.assert_allclose(np.load(tmp_path / "codes.npy"), expected, rtol=1e-5, atol=1e-5)
-    assert np.load(tmp_path / "codes.npz").files == ["codes"]
+    assert np.load(tmp_path / "codes.npz").files == ["codes", "indices", "names"]
     table = list(csv.reader((tmp_path / "codes.csv").read_text().splitlines()))
     assert table[0] == ["index", "path", "z0", "z1", "z2", "z3", "z4", "z5", "z6", "z7"]
     assert [row[:2] for row in table[1:]] == [[str(k), name] for k, name in enumerate(given.names)]

@@ -80,9 +80,10 @@ def test_run_and_bundle_agree(call, digits_run, digits_bundle: Path, more: list[
     bundle = call("eval", digits_bundle, "--provider", "cpu", "--batch-size", "7", *arguments)
     assert run.code == bundle.code == 0
     first, second = json.loads(run.out), json.loads(bundle.out)
-    assert set(first) - {"mse_input"} == {"model", "data", "mse", "psnr", "ssim", "count"}
+    assert set(first) - {"mse_input"} == {"model", "data", "input", "mse", "psnr", "ssim", "count"}
     assert ("mse_input" in first) == bool(more)
-    for key in set(first) - {"model"}:
+    assert first["input"] == second["input"] and first["input"]["count"] == 100
+    for key in set(first) - {"model", "input"}:
         assert second[key] == (pytest.approx(first[key], abs=1e-6, rel=1e-6) if key != "data" else first[key]), key
 
 

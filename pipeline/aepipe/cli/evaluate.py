@@ -68,6 +68,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     reconstruct, shape, opened = _reconstruction(model, options)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     source = open_images(data, split=options["split"] or "test", shape=shape, limit=options["limit"])
+    say(source.describe())
     judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
@@ -78,7 +79,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
         say(f"skipped {len(source) - measured['count']} bad images")
     found = judging(seed) if judging else {}
     if as_json:
-        print_json({"model": model, "data": data, **measured, **found, **detecting})
+        print_json({"model": model, "data": data, "input": source.record(), **measured, **found, **detecting})
     else:
         areas = {f"AUROC {name}": value for name, value in detecting.get("auroc", {}).items() if value is not None}
         lines = [[name, f"{value:.6g}"] for name, value in {**measured, **areas}.items()]

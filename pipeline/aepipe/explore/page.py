@@ -20,6 +20,7 @@ from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
 from aepipe.files.staged import replacing
 from aepipe.images.data import open_images
+from aepipe.progress import say
 
 from . import web_runtime
 
@@ -147,6 +148,7 @@ def principal_axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def _examples(images: str, shape: tuple[int, int, int]) -> dict[str, Any]:
     source = open_images(images, shape=shape, limit=EXAMPLES)
+    say(source.describe())
     pixels = source.read(np.arange(len(source)))
     if pixels.dtype != np.uint8:
         pixels = pixels.astype("<f4")

@@ -115,10 +115,19 @@ def array_images(array: Any, shape: Shape | None = None, name: str = "the array"
 
     uint8 stays; bool becomes 0 and 1; floats must lie in 0..1, which every read checks. Anything else raises BadInput.
     """
-    if hasattr(array, "detach"):  # a torch tensor, perhaps with a gradient or on a GPU
-        array = array.detach().cpu()
+    return ArrayImages(as_array(array, name), shape, name)
+
+
+def as_array(array: Any, name: str, hint: str = LAYOUTS) -> np.ndarray:
+    """An array of NumPy, of torch or of another library, or a list, as NumPy's; raises BadInput."""
     try:
+        if hasattr(array, "detach"):  # a torch tensor, perhaps with a gradient or on a GPU
+            array = array.detach().cpu()
+            array = array.float() if str(array.dtype) == "torch.bfloat16" else array  # NumPy does not have this type
         array = array if isinstance(array, np.ndarray) else np.asarray(array)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise BadInput(f"{name} cannot be read as one array: {error}", LAYOUTS) from None
-    return ArrayImages(array, shape, name)
+    except Exception as error:  # the object may be of any library
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(f"{name} cannot be read as one array: {why}", hint) from None
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise BadInput(f"{name} has masked values", "replace them: array.filled(0)")
+    return array

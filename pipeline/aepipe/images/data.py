@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import io
+import operator
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, closest, foreign
+from aepipe.files.numpy_files import reading
 from aepipe.plugins.specs import NAME, parse_spec, split_slice
 
-from .array_files import load_array_file
+from . import objects
+from .archives import Loaded, Wanted
+from .array_files import load_array_file, load_arrays
 from .arrays import Images, array_images
-from .image_files import Wish, find_images, open_files
-from .source import SPLITS, Source
+from .decoding import max_pixels
+from .folders import find_images, has_splits
+from .image_files import Wish, open_files
+from .regular import check_regular
+from .source import Source
+from .splits import SPLITS
+from .taken import Taken
 
 ACCEPTED = "give an image file, a folder of images, .npy, .npz or IDX (gzipped or not)"
+MEMBER = re.compile(r"\[([^\W\d][^\[\]:]*)\]$")
+
+
+class Asked(NamedTuple):
+    """What is to be read of an input."""
+
+    split: str
+    shape: Shape | None  # the model's
+    wish: Wish
+    part: slice | None = None
+    limit: int | None = None
+    member: str | None = None  # of an archive
+
+    def of(self, values: list[str]) -> list[str]:
+        """Those that are read."""
+        return values[self.part or slice(None)][: self.limit]
+
+    @property
+    def rows(self) -> int | None:
+        """So many rows from the first suffice; None for all."""
+        if self.part is None:
+            return self.limit
+        start, stop, step = self.part.start or 0, self.part.stop, self.part.step or 1
+        if start < 0 or step < 0 or (stop or 0) < 0:
+            return None
+        most = None if self.limit is None else start + (self.limit - 1) * step + 1
+        return min((each for each in (stop, most) if each is not None), default=None)
 
 
 def open_images(
@@ -26,70 +63,131 @@ def open_images(
     *,
     split: str = "test",
     shape: Shape | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: Any = None,
     channels: int | None = None,
     limit: int | None = None,
 ) -> Source:
-    """Open a data string, a path, an array (NumPy, memory-mapped, torch) or an `Images` object.
+    """Open a data string, a path, an array (NumPy, memory-mapped, torch), or what `objects.TAKEN` lists.
 
     `shape` (C, H, W) is the model's: image files are cropped, resized and converted to it, all else must have it.
     Without it `image_size` (a number for square, or H and W) and `channels` (1 or 3) say what image files become; where
-    they are not given the first file decides. `limit` keeps the first images, after the data string's own slice.
-    Raises BadInput for whatever cannot be used.
+    they are not given, the first file decides the size, and all files the colours. `limit` keeps the first images, after the
+    data string's own slice. Raises BadInput for whatever cannot be used.
     """
     if split not in SPLITS:
         raise BadInput(f"there is no split {split!r}", "the splits are train and test")
-    if limit is not None and limit < 1:
-        raise BadInput(f"the limit is {limit}", "a limit is 1 or more")
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size or (None, None)
-    if any(side is not None and side < 1 for side in (height, width)) or channels not in (None, 1, 3):
-        message = f"images of size {image_size} with {channels} channels cannot be made"
-        raise BadInput(message, "the size is 1 or more, channels are 1 or 3")
-    wish: Wish = shape or (channels, height, width)
-    part = None
+    if limit is not None:
+        limit = _positive(limit, "the limit", "a limit is 1 or more")
+    asked = Asked(split, shape, shape or _wish(image_size, channels), limit=limit)
     if isinstance(what, str):
-        spec_or_path, part = _classify(what)
-        if isinstance(spec_or_path, Path):
-            source = _open_path(spec_or_path, what, split, shape, wish)
-        else:
-            source = _open_dataset(spec_or_path, what, split, shape)
+        found, member, part = _classify(what)
+        asked = asked._replace(part=part, member=member)
+        source = _open_path(found, what, asked) if isinstance(found, Path) else _open_dataset(found, what, asked)
     elif isinstance(what, os.PathLike):
-        source = _open_path(Path(what).expanduser(), str(what), split, shape, wish)
+        source = _open_path(_expanded(os.fsdecode(what)), os.fsdecode(what), asked)
     else:
-        source = Source("array", _as_images(what, shape, "the array"))
-    source = source.cut(part)
-    source = source.cut(None if limit is None or limit >= len(source) else slice(limit))
+        source = _open_object(what, asked)
     if not len(source):
         raise BadInput(f"there are no images in {source.name}", "the input or the slice of it is empty")
     return source
 
 
+def _wish(image_size: Any, channels: Any) -> Wish:
+    """Channels, height and width that were asked for, as Python's own numbers."""
+    hint = "the size is 1 or more, or height and width; channels are 1 or 3"
+    if channels is not None and _positive(channels, "the number of channels", hint) not in (1, 3):
+        raise BadInput(f"images with {channels} channels cannot be made", hint)
+    sides = (None, None) if image_size is None else np.atleast_1d(np.asarray(image_size, dtype=object)).tolist()
+    if len(sides) not in (1, 2):
+        raise BadInput(f"images of size {image_size} cannot be made", hint)
+    height, width = (None if side is None else _positive(side, "the image size", hint) for side in (sides * 2)[:2])
+    if height and width and height * width > max_pixels():
+        raise BadInput(
+            f"images of {width:,}x{height:,} pixels are too large", "allow more: AEPIPE_MAX_PIXELS=1000000000"
+        )
+    return None if channels is None else operator.index(channels), height, width
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A whole number of Python, NumPy or torch as Python's own; raises BadInput for anything else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise BadInput(f"{what} is {value!r}, not a whole number", "give a whole number") from None
+
+
+def _positive(value: Any, what: str, hint: str) -> int:
+    number = whole_number(value, what)
+    if number < 1:
+        raise BadInput(f"{what} is {value}", hint)
+    return number
+
+
+def plain(value: Any) -> Any:
+    """Numbers of NumPy, alone or several, as Python's own, which a record can hold; anything else as it is."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else _plain_each(value)
+
+
+def _plain_each(value: Any) -> Any:
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def open_test_split(text: str, shape: Shape) -> Source | None:
-    """The whole test split of a data set or of a folder with `train/` and `test/`; None where the data has no splits."""
+    """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits."""
     if text == "array":
         return None
-    spec_or_path, _ = _classify(text)
-    if isinstance(spec_or_path, str):
-        return _open_dataset(spec_or_path, text, "test", shape)
-    has_splits = all((spec_or_path / part).is_dir() for part in SPLITS)
-    return _open_path(spec_or_path, text, "test", shape, shape) if has_splits else None
+    found, member, _ = _classify(text)
+    asked = Asked("test", shape, shape)
+    if isinstance(found, str):
+        return _open_dataset(found, text, asked)
+    if found.is_dir():
+        return _open_path(found, text, asked) if has_splits(found) else None
+    if member is not None or not found.is_file() or not _has_both_splits(found):
+        return None
+    return _open_path(found, text, asked)
 
 
-def _classify(text: str) -> tuple[Path | str, slice | None]:
-    """A data string as (path, slice) or (spec without its slice, slice)."""
+def _has_both_splits(path: Path) -> bool:
+    """Whether an archive tells by the names of its arrays what to train on and what to test with."""
+    try:
+        loaded = [load_array_file(path, split, rows=1) for split in SPLITS]
+    except BadInput:
+        return False
+    return all(each is not None and each.split == split for each, split in zip(loaded, SPLITS, strict=True))
+
+
+def _classify(text: str) -> tuple[Path | str, str | None, slice | None]:
+    """A data string as (path, array of it or None, slice) or (spec without its slice, None, slice)."""
     from aepipe import plugins
 
     datasets = plugins.registry().components("dataset")
     name = re.match(rf"{NAME.pattern}(?=[:\[]|$)", text)
     if name and name[0] in datasets:
-        return split_slice(text)
+        spec, part = split_slice(text)
+        return spec, None, part
     if text and _exists(text):  # brackets that are part of a file's name are no slice
-        return Path(text).expanduser(), None
+        return _expanded(text), None, None
     rest, part = split_slice(text)
+    member = None if rest and _exists(rest) else MEMBER.search(rest)
+    if member:
+        rest = rest[: member.start()]
     separated = any(separator in rest for separator in ("/", os.sep, os.altsep) if separator)
     if separated or re.match(r"[A-Za-z]:[^=]*$", rest) or rest.startswith((".", "~")) or (rest and _exists(rest)):
-        return Path(rest).expanduser(), part
-    raise BadInput(f"{text!r} is neither a data set nor a path", closest(rest.partition(":")[0], sorted(datasets)))
+        return _expanded(rest), member and member[1], part
+    raise BadInput(
+        f"{_short(text)!r} is neither a data set nor a path", closest(rest.partition(":")[0], sorted(datasets))
+    )
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no home folder
+        raise BadInput(f"there is no home folder for {text!r}", "write the path without ~") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _exists(text: str) -> bool:
@@ -99,9 +197,44 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _as_images(what: Any, shape: Shape | None, name: str) -> Images:
+def _open_object(what: Any, asked: Asked) -> Source:
+    """Whatever Python users hand over besides strings and paths."""
+    if objects.is_images(what):
+        return _cut(
+            Source("array", _of_shape(what, asked.shape, "the array"), taken=Taken("object", "of an object")), asked
+        )
+    if objects.is_paths(what):
+        paths = [str(_expanded(os.fspath(each))) for each in what]
+        return _open_files(Path(), paths, "array", asked, Taken("image files", "in a list of files"))
+    if objects.is_pictures(what):
+        return _open_pictures(list(what) if isinstance(what, list | tuple) else [what], asked)
+    if not objects.is_array(what) and (dataset := objects.of_dataset(what)) is not None:
+        images = objects.DatasetImages(dataset, asked.shape)
+        source = Source("array", images, labels=objects.dataset_labels(dataset))
+        source.taken = Taken("data set", "of a data set in Python")
+        return _cut(source, asked)
+    if objects.is_array(what) or isinstance(what, list | tuple):
+        return _cut(Source("array", array_images(what, asked.shape)), asked)
+    raise BadInput(f"images cannot be read from {type(what).__name__}", objects.TAKEN)
+
+
+def _open_pictures(items: list[Any], asked: Asked) -> Source:
+    """Pillow images and open files; a single open file may hold an array."""
+    contents = [each if hasattr(each, "getpixel") else objects.content(each) for each in items]
+    if len(contents) == 1 and isinstance(contents[0], bytes):
+        name = "the open file"
+        with reading(f"{name} cannot be read", "it may be truncated or damaged"):
+            loaded = load_arrays(io.BytesIO(contents[0]), Path(name), None, Wanted(asked.split, rows=asked.rows))
+        if loaded is not None:
+            return _of_loaded(loaded, "array", asked, name)
+    images = objects.Pictures(contents[: asked.limit], asked.wish)
+    taken = Taken("objects", "of Python objects", whole=len(contents), converted=images.resize)
+    return Source("array", images, taken=taken)
+
+
+def _of_shape(what: Any, shape: Shape | None, name: str) -> Images:
     """An array or an `Images` object, of the model's shape where there is one."""
-    if not (hasattr(what, "read") and hasattr(what, "shape") and hasattr(what, "__len__")):
+    if not objects.is_images(what):
         return array_images(what, shape, name)
     if shape is not None and tuple(what.shape) != tuple(shape):
         message = f"{name} has images of shape {list(what.shape)}, the model takes {list(shape)}"
@@ -109,32 +242,83 @@ def _as_images(what: Any, shape: Shape | None, name: str) -> Images:
     return what
 
 
-def _open_dataset(spec: str, name: str, split: str, shape: Shape | None) -> Source:
+def _cut(source: Source, asked: Asked) -> Source:
+    """The images of a source that are read, by slice and limit."""
+    source.taken.whole = len(source)
+    source = source.cut(asked.part)
+    return source.cut(None if asked.limit is None or asked.limit >= len(source) else slice(asked.limit))
+
+
+def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
     from aepipe import plugins
 
     choice = plugins.choose("dataset", parse_spec(spec))
     dataset, owner = choice.make(), choice.component
     with foreign(f"data set {owner.name!r} of {owner.plugin} failed", "see 'aepipe plugins' for where it comes from"):
-        images = dataset.load(split)
-        labels = dataset.labels(split) if hasattr(dataset, "labels") else None
-    source = Source(name, _as_images(images, shape, f"data set {choice.component.name!r}"), dataset=choice.record())
+        images = dataset.load(asked.split)
+        labels = dataset.labels(asked.split) if hasattr(dataset, "labels") else None
+    record = choice.record()
+    source = Source(name, _of_shape(images, asked.shape, f"data set {owner.name!r}"), dataset=record)
     source.labels = None if labels is None else np.asarray(labels)
     if source.labels is not None and len(source.labels) != len(source):
         message = f"data set {name!r} has {len(source)} images but {len(source.labels)} labels"
         raise AepipeError(message, "report it to the authors of the data set")
+    owned = "of the built-in data set" if owner.plugin == "aepipe" else f"of the data set of {owner.plugin}"
+    source.taken = Taken("data set", owned, asked.split)
+    if _exists(owner.name):
+        remark = f"what lies in {owner.name} here was not taken, which ./{owner.name} names"
+        source.taken.remarks.append(remark)
+    return _cut(source, asked)
+
+
+def _open_path(path: Path, name: str, asked: Asked) -> Source:
+    if _is_dir(path) and asked.member is None:
+        listing = find_images(path, asked.split)
+        taken = Taken("folder", "in a folder", left_out=listing.left_out())
+        if listing.split is not None:
+            taken.split, taken.origin = asked.split, f"in its folder {listing.split}/"
+        return _open_files(listing.root, listing.paths, name, asked, taken)
+    if not path.exists():
+        raise BadInput(f"there is no file or folder {_short(str(path))!r}", ACCEPTED)
+    check_regular(path, ACCEPTED)
+    loaded = load_array_file(path, asked.split, asked.member, asked.rows)
+    if loaded is not None:
+        return _of_loaded(loaded, name, asked, str(path))
+    if asked.member is not None:
+        raise BadInput(f"{path} holds no arrays with names", f"leave out [{asked.member}]")
+    source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
+    source.single_file = True
     return source
 
 
-def _open_path(path: Path, name: str, split: str, shape: Shape | None, wish: Wish) -> Source:
-    if path.is_dir():
-        if all((path / part).is_dir() for part in SPLITS):
-            path = path / split
-        paths = find_images(path)
-        return Source(name, open_files(path, paths, wish), paths)
-    if not path.is_file():
-        known = "there is no file or folder" if not path.exists() else "there is neither a file nor a folder"
-        raise BadInput(f"{known} {str(path)!r}", ACCEPTED)
-    loaded = load_array_file(path)
-    if loaded is None:
-        return Source(name, open_files(path.parent, [path.name], wish), [path.name], single_file=True)
-    return Source(name, array_images(loaded[0], shape, str(path)), labels=loaded[1])
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise BadInput(
+            f"{_short(str(path))} cannot be read: {error.strerror}", "check the path and its permissions"
+        ) from None
+
+
+def _open_files(root: Path, paths: list[str], name: str, asked: Asked, taken: Taken) -> Source:
+    """Image files, of which only those that are read are looked at."""
+    taken.whole = len(paths)
+    chosen = asked.of(paths)
+    if not chosen:
+        raise BadInput(f"there are no images in {name}", "the input or the slice of it is empty")
+    images, remarks = open_files(root, chosen, asked.wish)
+    taken.remarks += remarks
+    taken.converted = images.resize
+    return Source(name, images, chosen, taken=taken)
+
+
+def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str) -> Source:
+    """The images of an array file."""
+    taken = Taken("array file", f"in the array {loaded.array}" if loaded.array else "of an array file", loaded.split)
+    if loaded.others:
+        noun = "arrays" if len(loaded.others) > 1 else "array"
+        taken.left_out[f"{noun} ({', '.join(loaded.others[:8])})"] = len(loaded.others)
+    source = Source(name, array_images(loaded.images, asked.shape, what), labels=loaded.labels, taken=taken)
+    source = _cut(source, asked)
+    taken.whole = taken.whole if loaded.total is None else loaded.total
+    return source

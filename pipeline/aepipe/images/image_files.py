@@ -1,73 +1,42 @@
-"""Images that are files: finding them in a folder, and decoding, cropping and resizing them in threads."""
+"""Images that are files: what their headers say, and reading them in threads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from aepipe.errors import BadInput
 from aepipe.process import cores
 
-from .pixels import as_bytes
+from .decoding import channels_and_size, quiet, read_image, rough_header
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
-if features.check("avif"):
-    ENDINGS.add(".avif")
-GREY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 Wish = tuple[int | None, int | None, int | None]  # channels, height, width; for None the files decide
 TINY = 1024  # a file of so few bytes is decoded in less time than it takes to open it
-SKIP = "repair or remove the file, or go on without it: --skip-bad"
 
 
-def find_images(root: Path) -> list[str]:
-    """Paths of the image files below `root`, relative to it, '/'-separated and sorted.
+def open_files(root: Path, paths: list[str], wish: Wish) -> tuple[FileImages, list[str]]:
+    """Image files with the channels, height and width of `wish`, and what is to be said about them.
 
-    Hidden files and folders are left out. Links to folders are followed, unless they lead back to a folder that is being
-    searched.
+    Where the wish has no size, the first readable file decides; where it has no channels, all files are looked at, and one
+    in colour makes colour of all.
     """
-    found = sorted(_walk(str(root), "", (os.path.realpath(root),)))
-    if not found:
-        endings = ", ".join(sorted(ending[1:] for ending in ENDINGS))
-        raise BadInput(f"there are no images in the folder {root}", f"image files end in {endings}")
-    return found
-
-
-def _walk(folder: str, prefix: str, inside: tuple[str, ...]) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as scan:
-            entries = [entry for entry in scan if not entry.name.startswith(".")]
-    except OSError as error:
-        raise BadInput(f"the folder {folder} cannot be read: {error.strerror}", "check its permissions") from None
-    for entry in entries:
-        if _is_folder(entry):
-            real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(inside[-1], entry.name)  # noqa: PTH118
-            if real not in inside:
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*inside, real))
-        elif os.path.splitext(entry.name)[1].lower() in ENDINGS and (entry.is_symlink() or entry.is_file()):  # noqa: PTH122
-            yield prefix + entry.name  # also a broken link: reading it reports the error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # the entry is a link to itself
-        return False
-
-
-def open_files(root: Path, paths: list[str], wish: Wish) -> FileImages:
-    """Image files with the channels, height and width of `wish`; where it has None, the first readable file decides."""
     channels, height, width = wish
-    if channels is None or height is None or width is None:
-        own = _first_shape(root, paths)
-        channels = own[0] if channels is None else channels
-        height, width = own[1:] if height is None or width is None else (height, width)
-    return FileImages(root, paths, (channels, height, width), resize=None not in wish[1:])
+    remarks: list[str] = []
+    with quiet():
+        if height is None or width is None:
+            own, height, width = _first_shape(root, paths)
+            if channels is None or len(paths) > 1:
+                found, remarks = _survey(root, paths, (own, height, width), wish)
+                channels = found if channels is None else channels
+        elif channels is None:
+            channels, remarks = _survey(root, paths, None, wish)
+    assert channels is not None
+    return FileImages(root, paths, (channels, height, width), resize=None not in wish[1:]), remarks
 
 
 def _first_shape(root: Path, paths: list[str]) -> tuple[int, int, int]:
@@ -78,6 +47,28 @@ def _first_shape(root: Path, paths: list[str]) -> tuple[int, int, int]:
         except BadInput as error:  # reading the images reports this file later, or skips it
             errors.append(error)
     raise errors[0]
+
+
+def _survey(root: Path, paths: list[str], first: tuple[int, int, int] | None, wish: Wish) -> tuple[int, list[str]]:
+    """The channels of all files together, and remarks on files of other colours and of other sizes than the first."""
+    kinds, others, error = {1: 0, 3: 0}, 0, None
+    for path in paths:
+        try:
+            channels, height, width = rough_header(root / path)
+        except BadInput as bad:
+            error = error or bad
+            continue
+        kinds[channels] += 1
+        others += first is not None and sorted((height, width)) != sorted(first[1:])
+    if error and not any(kinds.values()):
+        raise error
+    remarks = []
+    if all(kinds.values()):
+        taken = "grey" if wish[0] == 1 else "colour"
+        remarks.append(f"{kinds[3]} of the files are in colour and {kinds[1]} grey, all are read as {taken}")
+    if others:
+        remarks.append(f"{others} of the files {'have' if others > 1 else 'has'} another size")
+    return (3 if kinds[3] else 1), remarks
 
 
 class FileImages:
@@ -97,27 +88,36 @@ class FileImages:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """uint8 [n,C,H,W]; raises BadInput that names the first file that cannot be used."""
         files = [self.root / self.paths[i] for i in indices]
-        images = np.empty((len(files), *self.shape), np.uint8)
-
-        def decode(share: range) -> tuple[int, BadInput] | None:
-            for i in share:
-                try:
-                    images[i] = read_image(files[i], self.shape, self.resize)
-                except BadInput as error:
-                    return i, error
-            return None
-
-        threads = _useful_threads(files)
-        shares = [range(k, len(files), threads) for k in range(threads)]
-        bad = [each for each in (_pool().map(decode, shares) if threads > 1 else map(decode, shares)) if each]
-        if bad:
-            raise min(bad, key=lambda each: each[0])[1]
-        return images
+        read = lambda i: read_image(files[i], self.shape, self.resize)  # noqa: E731
+        return decode_all(len(files), self.shape, read, _useful_threads(files))
 
     def read_whole(self, index: int) -> np.ndarray:
         """One file at its own size and in its own colours: uint8 [C,H,W]; raises BadInput that names it."""
         path = self.root / self.paths[index]
-        return read_image(path, channels_and_size(path), resize=False)
+        with quiet():
+            return read_image(path, channels_and_size(path), resize=False)
+
+
+def decode_all(
+    count: int, shape: tuple[int, int, int], read: Callable[[int], np.ndarray], threads: int = 1
+) -> np.ndarray:
+    """`read(0)`, `read(1)`, … in threads as uint8 [count, *shape]; raises the first one's BadInput."""
+    images = np.empty((count, *shape), np.uint8)
+
+    def decode(share: range) -> tuple[int, BadInput] | None:
+        for i in share:
+            try:
+                images[i] = read(i)
+            except BadInput as error:
+                return i, error
+        return None
+
+    shares = [range(k, count, threads) for k in range(threads)]
+    with quiet():
+        bad = [each for each in (_pool().map(decode, shares) if threads > 1 else map(decode, shares)) if each]
+    if bad:
+        raise min(bad, key=lambda each: each[0])[1]
+    return images
 
 
 @cache
@@ -133,72 +133,6 @@ def _useful_threads(files: list[Path]) -> int:
     """How many threads help. Opening a file holds Python's lock and decoding does not, so tiny files need few threads."""
     try:
         size = files[len(files) // 2].stat().st_size
-    except (OSError, IndexError):
+    except (OSError, IndexError, ValueError):
         size = 0
     return max(1, min(cores(), len(files), size // TINY))
-
-
-def read_image(path: Path, shape: tuple[int, int, int], resize: bool = True) -> np.ndarray:
-    """One image file as uint8 [C,H,W]; raises BadInput that names the file."""
-    channels, height, width = shape
-    try:
-        # Pillow gets the open file, not its path: given a path, it maps raw TIFF files into memory and rotates them wrongly.
-        with path.open("rb") as file:
-            image: Image.Image = Image.open(file)
-            if resize:  # a large JPEG is decoded at a reduced size that is still at least twice what is needed
-                image.draft(None, (2 * max(height, width),) * 2)
-            image.load()
-            if image.info or image.format != "PNG":  # a PNG file without any metadata is upright
-                ImageOps.exif_transpose(image, in_place=True)
-            pixels = _plain(image, "L" if channels == 1 else "RGB")
-    except BadInput as error:
-        raise BadInput(f"{path}: {error.message}", error.hint) from None
-    except Exception as error:  # a damaged file makes decoders raise errors of many types
-        raise _unreadable(path, error) from None
-    if pixels.size != (width, height):
-        if not resize:
-            message = f"{path} has {pixels.width}x{pixels.height} pixels, the first image has {width}x{height}"
-            raise BadInput(message, "give one size for all with --image-size")
-        pixels = ImageOps.fit(pixels, (width, height), Image.Resampling.BICUBIC)
-    array = np.asarray(pixels)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
-
-
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode L or RGB, with 8 bits per channel and with transparent parts over white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_8_bit(np.asarray(image))
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _to_8_bit(pixels: np.ndarray) -> Image.Image:
-    """Scale 16-bit grey (0..65535) or floats in 0..1 to 0..255; Pillow's own conversion would clip at 255 instead."""
-    top = 1.0 if pixels.dtype.kind == "f" else 65535
-    low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= top):
-        message = f"the image has {pixels.dtype} values from {low:g} to {high:g}, outside 0..{top:g}"
-        raise BadInput(message, "convert it to 8 or 16 bits, or leave it out: --skip-bad")
-    return Image.fromarray(as_bytes(np.divide(pixels, top, dtype=np.float32)))
-
-
-def channels_and_size(path: Path) -> tuple[int, int, int]:
-    """(C, H, W) of an image file as it is: C is 1 for grey modes, else 3; H and W are those after EXIF orientation."""
-    try:
-        with path.open("rb") as file, Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image)
-            return (1 if image.mode in GREY_MODES else 3), upright.height, upright.width
-    except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> BadInput:
-    if isinstance(error, Image.DecompressionBombError):
-        return BadInput(f"{path} is too large to decode safely: {error}", "reduce it, or go on without it: --skip-bad")
-    if isinstance(error, UnidentifiedImageError):
-        return BadInput(f"{path} is not an image that can be read", SKIP)
-    if isinstance(error, OSError) and error.strerror:
-        return BadInput(f"{path} cannot be read: {error.strerror}", SKIP)
-    return BadInput(f"{path} is truncated or damaged: {error or type(error).__name__}", SKIP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ from aepipe.errors import AepipeError
 
 from .arrays import Images
 from .pixels import checked_float
-
-SPLITS = ("train", "test")
+from .taken import Taken
 
 
 @dataclass
@@ -26,6 +25,7 @@ class Source:
     labels: np.ndarray | None = None
     single_file: bool = False  # the input was one image file
     dataset: dict[str, Any] | None = None  # record of the component, where it is a data set
+    taken: Taken = field(default_factory=Taken)
 
     @property
     def shape(self) -> Shape:
@@ -56,7 +56,17 @@ class Source:
         paths = None if self.paths is None else [self.paths[index] for index in indices]
         labels = None if self.labels is None else self.labels[indices]
         picked = Picked(self.images, np.asarray(indices))
-        return Source(self.name, picked, paths, labels, self.single_file, self.dataset)
+        return Source(self.name, picked, paths, labels, self.single_file, self.dataset, self.taken)
+
+    def describe(self, *, whole: bool = False) -> str:
+        """One line that says what was taken as input, and what was left out; `whole`: at its own size and colours."""
+        return self.taken.sentence(self.name, len(self), None if whole else self.shape)
+
+    def record(self) -> dict[str, Any]:
+        """The same for a program."""
+        channels, height, width = self.shape
+        size = {"count": len(self), "channels": channels, "height": height, "width": width}
+        return {"name": self.name, **size, **self.taken.record()}
 
     def cut(self, part: slice | None) -> Source:
         """The images that a slice picks."""

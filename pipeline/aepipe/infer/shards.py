@@ -157,6 +157,8 @@ class Rows(NamedTuple):
     length: int
     row: tuple[int, ...]
     dtype: np.dtype[Any]
+    indices: np.ndarray | None  # of the images that the rows belong to
+    names: np.ndarray | None  # of these images, where they are files
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the rows, about a megabyte at a time."""
@@ -187,7 +189,10 @@ def _join_arrays(out: Path, paths: list[Path]) -> None:
                 )
                 break
         with ArrayWriter(out, first.key, first.row) as writer:
+            labelled = all(part.indices is not None for part in parts if part.length)
             for part in parts:
+                if labelled and part.length:
+                    writer.label(part.indices, part.names)
                 for rows in part.blocks():
                     writer.write(rows)
 
@@ -199,11 +204,12 @@ def _what(part: Rows) -> str:
 def _open_rows(path: Path, stack: ExitStack) -> Rows:
     """Open a part that ArrayWriter wrote, and read all that comes before its rows."""
     try:
-        key = ""
+        key, more = "", {}
         file: Any = stack.enter_context(path.open("rb"))
         if path.suffix.lower() == ".npz":
             archive = stack.enter_context(zipfile.ZipFile(file))
-            (key,) = archive.namelist()
+            key, *labels = archive.namelist()
+            more = {name: np.lib.format.read_array(archive.open(name), allow_pickle=False) for name in labels}
             file = stack.enter_context(archive.open(key))
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("not as aepipe writes arrays")
@@ -212,7 +218,16 @@ def _open_rows(path: Path, stack: ExitStack) -> Rows:
             raise ValueError("not as aepipe writes arrays")
     except (ValueError, zipfile.BadZipFile, EOFError):
         raise BadInput(f"{path.name} holds no array that a shard wrote", "run that shard again") from None
-    return Rows(file, path.name, key.removesuffix(".npy"), shape[0], tuple(shape[1:]), dtype)
+    return Rows(
+        file,
+        path.name,
+        key.removesuffix(".npy"),
+        shape[0],
+        tuple(shape[1:]),
+        dtype,
+        more.get("indices.npy"),
+        more.get("names.npy"),
+    )
 
 
 def _join_tables(out: Path, paths: list[Path]) -> None:

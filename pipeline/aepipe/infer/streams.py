@@ -24,6 +24,7 @@ from aepipe.runtime.providers import FirstAvailable
 from .shards import Out, Shard, Shared, part_of
 from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
 
+RUNS = 1000  # so many runs of indices are listed
 SHEET = 48  # so many images are on a contact sheet if --limit is not given
 
 Compute = Callable[[Batch], Array]
@@ -49,6 +50,7 @@ class Reading:
         shape = None if whole else model.shape
         source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit)
         model.start(*graphs)
+        say(source.describe(whole=whole))
         return Input(source, model, self)
 
 
@@ -57,7 +59,7 @@ class Input:
 
     def __init__(self, source: Source, model: Model, reading: Reading):
         self.source, self.model, self.reading = source, model, reading
-        self.bad = 0
+        self.bad: list[int] = []
 
     @property
     def part(self) -> range:
@@ -86,16 +88,16 @@ class Input:
                     self._note(index, error)
                 advance(1)
         self._say_bad()
-        if self.bad and self.bad == len(self.part) and self.reading.shard is None:
-            raise BadInput(f"none of the {self.bad} images in {self.source.name} can be read", "see above why")
+        if self.bad and len(self.bad) == len(self.part) and self.reading.shard is None:
+            raise BadInput(f"none of the {len(self.bad)} images in {self.source.name} can be read", "see above why")
 
     def _note(self, index: int, error: BadInput) -> None:
-        self.bad += 1
+        self.bad.append(index)
         say(f"skipped: {error.message}")
 
     def _say_bad(self) -> None:
         if self.bad:
-            say(f"skipped {self.bad} bad images")
+            say(f"skipped {len(self.bad)} bad images: {_runs(self.bad)}")
 
     def for_sheet(self) -> str:
         """Keep what a contact sheet shows; returns what to say of the rest."""
@@ -118,16 +120,26 @@ class Input:
 
 @contextmanager
 def image_writer(
-    out: Out, names: Any, row: tuple[int, ...], *, key: str = "images"
+    out: Out, names: Any, row: tuple[int, ...], *, key: str = "images", labelled: bool = False
 ) -> Iterator[Callable[[Array, Array], None]]:
-    """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`."""
+    """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
+
+    With `labelled` an .npz also says which images its rows belong to.
+    """
     with ExitStack() as stack:
         if out.kind == "folder":
             folder = FolderWriter(out.path, names, Staged if out.shard is None else Shared)
             yield stack.enter_context(Background(stack.enter_context(folder))).put
         else:
-            array = stack.enter_context(Background(stack.enter_context(ArrayWriter(out.path, key, row))))
-            yield lambda indices, rows: array.put(rows)
+            writer = stack.enter_context(ArrayWriter(out.path, key, row))
+            array = stack.enter_context(Background(writer))
+
+            def write(indices: Array, rows: Array) -> None:
+                if labelled:
+                    writer.label(indices, None if callable(names) else [names[index] for index in indices])
+                array.put(rows)
+
+            yield write
 
 
 def names_of(source: Source) -> Any:
@@ -138,7 +150,7 @@ def names_of(source: Source) -> Any:
 def stream(given: Input, out: Out, what: str, compute: Compute, row: tuple[int, ...], **more: Any) -> None:
     """All batches through `compute`, which gives rows of this shape, to a folder or an array."""
     start, count = time.monotonic(), 0
-    with image_writer(out, names_of(given.source), row, **more) as write:
+    with image_writer(out, names_of(given.source), row, labelled=True, **more) as write:
         for batch in given.read(what):
             write(batch.indices, compute(batch))
             count += len(batch.indices)
@@ -155,6 +167,18 @@ def table(given: Input, out: Out, what: str, columns: list[str], compute: Callab
             writer.write({"index": batch.indices, **named, **compute(batch)})
             count += len(batch.indices)
     done(out, count)
+
+
+def _runs(indices: list[int]) -> str:
+    """Indices in a few words: index 2, 5–7."""
+    runs: list[list[int]] = []
+    for index in sorted(indices):
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], index]
+        else:
+            runs.append([index])
+    shown = ["–".join(map(str, run)) for run in runs[:RUNS]]
+    return "index " + ", ".join(shown + ["…"] * (len(runs) > RUNS))
 
 
 def collect(given: Input, what: str, compute: Compute) -> tuple[Array, Array]:

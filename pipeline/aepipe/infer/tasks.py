@@ -19,6 +19,7 @@ from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import spoiled
 from aepipe.images.pixels import picture
+from aepipe.images.taken import printable
 from aepipe.judging import anomaly
 from aepipe.judging.metrics import psnr, psnr_between
 from aepipe.progress import progress, say
@@ -211,6 +212,7 @@ def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
     part, note = part_of(len(array), reading.shard), ""
     model.check_codes(array[:1])
     model.start("decoder")
+    say(printable(f"input: {codes}, {len(array)} codes of {model.latent} numbers"))
     if to.kind == "png":
         total, part = len(array), part if reading.limit is not None else part[:SHEET]
         array, note = array[: len(part)], first_of(len(part), total)

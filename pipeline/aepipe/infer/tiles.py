@@ -136,7 +136,7 @@ def restore_input(
             figures.save(shown, out.path)
     else:
         shape = None
-        with image_writer(out, names_of(given.source), given.source.shape) as write:
+        with image_writer(out, names_of(given.source), given.source.shape, labelled=True) as write:
             for index, _, _, restored in results():
                 if out.kind != "folder" and shape not in (None, restored.shape):
                     message = f"images of shapes {list(shape or ())} and {list(restored.shape)} do not make one array"

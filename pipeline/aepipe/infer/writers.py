@@ -38,6 +38,7 @@ class ArrayWriter:
         self._shape = row
         self._dtype = np.dtype(np.float32)
         self._rows, self._start = 0, 0
+        self._labels: list[tuple[Any, Any]] = []
 
     def __enter__(self) -> ArrayWriter:
         self._staged = Staged(self.path)
@@ -58,6 +59,10 @@ class ArrayWriter:
                 self._file.write(rows.astype(self._dtype, copy=False).data)
             self._rows += len(rows)
 
+    def label(self, indices: Any, names: Any = None) -> None:
+        """Says of which images of the input the next rows are; an .npz keeps it as `indices` and `names`."""
+        self._labels.append((indices, names))
+
     def _header(self) -> None:
         # numpy pads its header so that the first axis can grow in place
         self._file.seek(0)
@@ -76,6 +81,18 @@ class ArrayWriter:
             self._file.seek(0)
             with file.open(f"{self.key}.npy", "w", force_zip64=True) as out:
                 shutil.copyfileobj(self._file, out, 1 << 20)
+            for key, array in self._labelled().items():
+                with file.open(f"{key}.npy", "w") as out:
+                    np.lib.format.write_array(out, array, allow_pickle=False)
+
+    def _labelled(self) -> dict[str, np.ndarray]:
+        if not self._labels:
+            return {}
+        indices, names = zip(*self._labels, strict=True)
+        found = {"indices": np.concatenate(indices).astype(np.int64)}
+        if not any(each is None for each in names):
+            found["names"] = np.array([each for part in names for each in part], np.str_)
+        return found
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

@@ -13,8 +13,9 @@ from aepipe._types import Array
 from aepipe.bundle.manifest import ENDS, Role
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, foreign
+from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts
-from aepipe.images.data import open_images
+from aepipe.images.data import open_images, whole_number
 
 from . import providers
 from .interpolation import arc, line, path_density
@@ -133,6 +134,7 @@ class Model:
 
     def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
         """Codes drawn from a density, in batches."""
+        count, seed = whole_number(count, "the count"), whole_number(seed, "the seed")
         if count < 1:
             raise BadInput(f"{count} samples cannot be drawn", "the count must be at least 1")
         if seed < 0:
@@ -193,7 +195,7 @@ class Model:
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
-        array = np.asarray(codes)
+        array = as_array(codes, "what is given as codes", f"[N, {self.latent}] numbers are needed")
         if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != self.latent:
             message = f"codes of shape {list(array.shape)} and type {array.dtype} do not fit this bundle"
             raise BadInput(message, f"[N, {self.latent}] numbers are needed, as 'aepipe infer encode' writes them")

@@ -18,7 +18,7 @@ from aepipe.errors import BadInput, closest
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
-from aepipe.images.data import open_images
+from aepipe.images.data import open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.workshop.run import Run
@@ -57,7 +57,8 @@ def fit(
 ) -> Run:
     """Train an autoencoder and fit densities to its codes.
 
-    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1). `recipe` takes
+    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1), a list of paths or of
+    Pillow images, an open file, or a data set of torch whose items are images or (image, label). `recipe` takes
     epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out` (default
     runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train together.
     Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
@@ -74,13 +75,16 @@ def fit(
     for choice in wanted:
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
+    if show:
+        say(source.describe())
     place = as_path(out) if out else default_directory(source.name, encoder, latent_dim)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent_dim, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
-    facts = {"spec": source.name, "split": split, "limit": limit, "image_size": image_size, "channels": channels}
+    facts = {"spec": source.name, "split": split, "limit": plain(limit)}
+    facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts["dataset"] = source.dataset
     config = {
         "aepipe": __version__,
@@ -88,7 +92,7 @@ def fit(
         "finished": False,
         "shape": list(source.shape),
         "latent": latent_dim,
-        "data": {**facts, "skip_bad": skip_bad, **data.facts()},
+        "data": {**facts, "skip_bad": bool(skip_bad), **data.facts()},
         "components": components,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),

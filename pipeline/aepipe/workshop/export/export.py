@@ -22,6 +22,7 @@ from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
+from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
@@ -267,11 +268,8 @@ def trial_images(contents: Contents, formats: Formats) -> TrialImages:
         ranges, judged = contents.held_out[::2], contents.held_out[1::2]
     else:
         ranges, judged = (
-            as_float(source.read(np.arange(min(count, len(source)))))
-            for source, count in (
-                (open_images(formats.calibrate, split="train", shape=contents.shape), RANGES),
-                (open_images(formats.calibrate, split="test", shape=contents.shape), JUDGED),
-            )
+            _first(open_images(formats.calibrate, split=split, shape=contents.shape, limit=count))
+            for split, count in (("train", RANGES), ("test", JUDGED))
         )
     if not len(judged):
         judged = ranges
@@ -279,6 +277,11 @@ def trial_images(contents: Contents, formats: Formats) -> TrialImages:
         return TrialImages(ranges, judged, judged)
     ranges, spoiled = (contents.corrupt(each, np.random.default_rng(0)) for each in (ranges, judged))
     return TrialImages(ranges, spoiled, judged)
+
+
+def _first(source: Source) -> np.ndarray:
+    say(source.describe())
+    return as_float(source.read(np.arange(len(source))))
 
 
 def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> None:

@@ -1,0 +1,163 @@
+"""What Python users hand over besides paths and arrays: pictures, open files, lists of them, data sets of torch."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aepipe.errors import AepipeError, BadInput
+
+from .arrays import as_array, channels_first
+from .decoding import Shape, check_image, decode, finish, header, quiet
+from .image_files import Wish, decode_all
+from .pixels import as_float
+
+TAKEN = (
+    "give an array, a path, a list of paths or of Pillow images, an open file, a data set of torch, "
+    "or an object with shape, len and read(indices)"
+)
+
+
+def is_images(what: Any) -> bool:
+    """Whether an object has what `Images` needs."""
+    return callable(getattr(what, "read", None)) and hasattr(what, "shape") and hasattr(what, "__len__")
+
+
+def is_array(what: Any) -> bool:
+    """Whether an object is an array of some library."""
+    return hasattr(what, "__array__") or hasattr(what, "__array_interface__") or hasattr(what, "__dlpack__")
+
+
+def is_paths(what: Any) -> bool:
+    return isinstance(what, list | tuple) and bool(what) and all(isinstance(each, str | os.PathLike) for each in what)
+
+
+def is_pictures(what: Any) -> bool:
+    several = what if isinstance(what, list | tuple) and what else [what]
+    return all(isinstance(each, Image.Image) or _is_file(each) for each in several)
+
+
+def _is_file(what: Any) -> bool:
+    return callable(getattr(what, "read", None)) and not is_images(what)
+
+
+def content(file: Any) -> bytes:
+    """All that an open file holds, from where it stands; raises BadInput for a file of text or one that is closed."""
+    try:
+        data = file.read()
+    except Exception as error:  # the object is the user's
+        raise BadInput(f"the open file cannot be read: {error}", TAKEN) from None
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise BadInput("the open file gives text, not bytes", "open it with mode 'rb'")
+    return bytes(data)
+
+
+class Pictures:
+    """Pillow images and contents of image files, read by index."""
+
+    def __init__(self, items: list[Any], wish: Wish):
+        self.items = items
+        with quiet():
+            headers = [self._header(index) for index in range(len(items))] if None in wish else []
+        channels, height, width = wish
+        if channels is None:
+            channels = max(each[0] for each in headers)
+        if height is None or width is None:
+            height, width = headers[0][1:]
+        if channels not in (1, 3):
+            raise BadInput(f"pictures have 1 or 3 channels, not {channels}", "give the images as an array")
+        self.shape, self.resize = (channels, height, width), None not in wish[1:]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def _header(self, index: int) -> Shape:
+        item = self.items[index]
+        if isinstance(item, bytes):
+            return header(io.BytesIO(item), f"picture {index}")
+        check_image(item, f"picture {index}")
+        return (1 if item.mode in ("1", "L", "LA", "La") else 3), item.height, item.width
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 [n,C,H,W]; raises BadInput that names the first picture that cannot be used."""
+        return decode_all(len(indices), self.shape, lambda i: self._one(int(indices[i])))
+
+    def _one(self, index: int) -> np.ndarray:
+        item, name = self.items[index], f"picture {index}"
+        if isinstance(item, bytes):
+            return decode(io.BytesIO(item), name, self.shape, self.resize)
+        check_image(item, name)
+        return finish(item, name, self.shape, self.resize)
+
+
+def of_dataset(what: Any) -> Any:
+    """The data set of torch behind an object: itself, or that of a DataLoader; None if it is neither."""
+    if hasattr(what, "dataset") and hasattr(what, "sampler"):
+        if type(what.sampler).__name__ not in ("SequentialSampler", "RandomSampler"):
+            raise BadInput("the DataLoader takes its images by a sampler of its own", "give its data set")
+        what = what.dataset
+    container = isinstance(what, str | bytes | bytearray | dict | list | tuple | set | frozenset | range)
+    return what if hasattr(what, "__getitem__") and hasattr(what, "__len__") and not container else None
+
+
+class DatasetImages:
+    """The images of a torch data set whose items are images, or tuples that begin with one."""
+
+    def __init__(self, dataset: Any, wanted: Shape | None):
+        self.dataset, self.wanted = dataset, wanted
+        if not len(dataset):
+            raise BadInput("the data set is empty", "give one with images")
+        first = self._item(0)
+        self.shape: Shape = first.shape
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def _item(self, index: int) -> np.ndarray:
+        """One image [C,H,W] as it is."""
+        name = f"item {index} of the data set"
+        try:
+            item = self.dataset[index]
+        except AepipeError:
+            raise
+        except Exception as error:  # the data set is the user's
+            raise BadInput(f"{name} cannot be read: {type(error).__name__}: {error}", TAKEN) from None
+        if isinstance(item, tuple | list) and item:
+            item = item[0]
+        if isinstance(item, Image.Image):
+            height, width = self.wanted[1:] if self.wanted else (item.height, item.width)
+            channels = self.wanted[0] if self.wanted else (1 if item.mode in ("1", "L", "LA", "La") else 3)
+            check_image(item, name)
+            return finish(item, name, (channels, height, width))
+        if not is_array(item) and not hasattr(item, "detach"):
+            raise BadInput(f"{name} is no image but {type(item).__name__}", "items are images, or (image, label)")
+        array = as_array(item, name)
+        array = array[None] if array.ndim == 2 else array
+        first, _ = channels_first((1, *array.shape), self.wanted, name)
+        return array if first else array.transpose(2, 0, 1)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """[n,C,H,W] as the items are; raises BadInput for an item of another shape."""
+        images = []
+        for index in indices:
+            image = self._item(int(index))
+            if image.shape != self.shape:
+                message = f"item {index} of the data set has shape {list(image.shape)}, the first {list(self.shape)}"
+                raise BadInput(message, "give one shape to all, for instance by a transform")
+            images.append(image)
+        stacked = np.stack(images)
+        return stacked if stacked.dtype == np.uint8 else as_float(stacked)
+
+
+def dataset_labels(dataset: Any) -> np.ndarray | None:
+    """The classes that a torch data set lists, as those of torchvision do."""
+    found = getattr(dataset, "targets", None)
+    try:
+        labels = None if found is None else as_array(found, "targets")
+    except BadInput:
+        return None
+    return labels if labels is not None and labels.ndim == 1 and len(labels) == len(dataset) else None
