@@ -1,4 +1,4 @@
-"""Runs of strangers: whatever run.json and the tensors say, nothing outside the folder is touched and nothing ends in a traceback."""
+"""Runs of strangers: whatever run.json and the tensors say, nothing outside is touched and nothing ends in a traceback."""
 
 from __future__ import annotations
 

@@ -11,13 +11,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import aepipe
-
 MOST = 300  # characters
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # Advice and stacks of torch itself, which follow what it has to say.
 _TAIL = re.compile(r"For more information|User [Ss]tack|Potential framework code|The following call raised|Caused by:")
-_LIBRARIES = tuple(f"{Path(each).resolve()}{os.sep}" for each in (*torch.__path__, *aepipe.__path__))
+_LIBRARIES = tuple(f"{Path(each).resolve()}{os.sep}" for each in (*torch.__path__, Path(__file__).parents[2]))
 
 
 def exporter_cause(error: BaseException) -> str:

@@ -16,7 +16,7 @@ class Formats:
     """Options of export; raises BadInput for values that make no sense.
 
     lower: auto rewrites encoder and decoder so that they run faster (docs/lowering.md), none leaves them as torch exports them
-    precision: fp32 always, and int8 (static, 8 bits) or fp16 beside it; a sequence, or text with commas
+    precision: fp32 always, and int8 (static; weights of 7 bits) or fp16 beside it; a sequence, or text with commas
     calibrate: images (a data string, a path, an array) whose training split finds the ranges for int8 and whose test split is
         what every precision is judged on; by default images that the run held out from training
     max_drop: by which share the mean squared error may rise in a precision other than fp32, or it is left out
