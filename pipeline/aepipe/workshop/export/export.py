@@ -101,7 +101,7 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
     with bundle_folder(out).replacing() as folder:
         left_out = _fill(contents, folder, formats, images, show)
     gone = sorted(before - graphs_there(out))
-    if gone:
+    if gone and show:
         say(f"{out} was replaced, and has these graphs no more: {', '.join(gone)}")
     if left_out.densities:
         raise left_out.densities_refused(out) from left_out.precisions_refused(out, formats)
