@@ -14,6 +14,7 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from aepipe._types import Shape
 from aepipe.errors import BadInput
 
 from .regular import check_regular
@@ -44,8 +45,9 @@ TURNED = {
     8: Image.Transpose.ROTATE_90,
 }
 
+SKIP = "repair or remove the file, or go on without it: --skip-bad"
+
 T = TypeVar("T")
-Shape = tuple[int, int, int]
 
 
 def read_image(path: Path, shape: Shape, resize: bool = True) -> np.ndarray:
@@ -110,7 +112,7 @@ def _shape_of(image: Image.Image) -> Shape:
 def _open_file(path: Path) -> IO[bytes]:
     """Pillow gets the open file, not its path: given a path, it maps raw TIFF files into memory and rotates them wrongly."""
     try:
-        check_regular(path, skip())
+        check_regular(path, SKIP)
         return path.open("rb")
     except (OSError, ValueError) as error:
         raise _unreadable(str(path), error) from None
@@ -266,20 +268,14 @@ def _naming(name: str) -> Iterator[None]:
         raise _unreadable(name, error) from None
 
 
-def skip() -> str:
-    """What can be done about a file that cannot be read."""
-    others = "go on without it: --skip-bad"
-    return f"repair or remove the file, or {others}"
-
-
 def _unreadable(name: str, error: Exception) -> BadInput:
     if isinstance(error, UnidentifiedImageError):
-        return BadInput(f"{name} is not an image that can be read", skip())
+        return BadInput(f"{name} is not an image that can be read", SKIP)
     if isinstance(error, OSError) and error.strerror:
-        return BadInput(f"{name} cannot be read: {error.strerror}", skip())
+        return BadInput(f"{name} cannot be read: {error.strerror}", SKIP)
     if isinstance(error, MemoryError):
         return BadInput(f"{name} does not fit into memory", "reduce it")
-    return BadInput(f"{name} is truncated or damaged: {error or type(error).__name__}", skip())
+    return BadInput(f"{name} is truncated or damaged: {error or type(error).__name__}", SKIP)
 
 
 _lock = threading.Lock()

@@ -69,10 +69,10 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("encoder", "decoder", "options", "said"),
     [
-        (nn.Identity(), nn.Identity(), {}, r"became codes \[80, 1, 8, 8\]"),
-        (nn.Flatten(), nn.Identity(), {}, r"images \[80, 64\]"),
-        (nn.Linear(9, 3), nn.Identity(), {}, "do not run on images"),
-        (Pair(), nn.Identity(), {}, "do not run on images"),
+        (nn.Identity(), nn.Identity(), {}, r"made codes \[2, 1, 8, 8\]"),
+        (nn.Flatten(), nn.Identity(), {}, r"images \[2, 64\]"),
+        (nn.Linear(9, 3), nn.Identity(), {}, r"the encoder does not run on \[2, 1, 8, 8\]"),
+        (Pair(), nn.Identity(), {}, "the encoder gives a tuple"),
         (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"std": 0.0}, "standard deviation 0.0"),
         (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"mean": float("nan")}, "mean nan"),
         (nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), {"densities": ["gausian"]}, "unknown density"),

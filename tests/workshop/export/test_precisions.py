@@ -51,6 +51,19 @@ def test_int8_has_no_layer_left_in_float(precise):
         assert layers and all(made[node.input[0]] == made[node.input[1]] == "DequantizeLinear" for node in layers)
 
 
+def test_pairs_of_int8_products_fit_into_16_bits(precise):
+    """AVX2 adds u8 · s8 products in pairs with saturation; with weights of 7 bits no sum comes near its limits."""
+    for role in ("encoder", "decoder"):
+        graph = onnx.load(precise / f"{role}.int8.onnx").graph
+        arrays = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+        weights = [array for name, array in arrays.items() if array.dtype == np.int8 and array.ndim > 1]
+        layers = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+        assert len(weights) == len(layers) > 2
+        for each in weights:
+            assert 2 * 255 * int(np.abs(each.astype(int)).max()) <= np.iinfo(np.int16).max
+            assert np.abs(each.astype(int)).max() >= 60  # and the 7 bits are used
+
+
 def test_fp16_of_a_decoder_that_enlarges_twice(tmp_path):
     """Both `Resize` take the same sizes as float32, which the converter casted back under one name twice."""
     rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ import numpy as np
 import torch
 
 from aepipe import figures, plugins
-from aepipe._types import Corrupt
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
 from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Graph, Image, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder
-from aepipe.errors import DensityRefused, PrecisionRefused
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
@@ -28,36 +26,18 @@ from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
-from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
+from .contents import Contents, LeftOut
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
 from .places import bundle_name, check_place, chosen_densities, data_name, graphs_there
-from .to_onnx import Densities, export_graphs, jobs, weights_digest
+from .to_onnx import export_graphs, jobs, weights_digest
 
 KEPT = 5000  # training codes that a bundle carries
 RANGES, JUDGED = 512, 2000  # images that --calibrate gives
-
-
-@dataclass
-class Contents:
-    """What a bundle is made of."""
-
-    name: str
-    model: Autoencoder
-    shape: tuple[int, int, int]
-    latent: int
-    densities: Densities
-    codes: np.ndarray
-    labels: np.ndarray | None
-    held_out: np.ndarray  # images that did not train, for parity and preview
-    components: dict[str, Any]
-    trained: dict[str, Any]
-    metrics: dict[str, Any]
-    corrupt: Corrupt | None = None
 
 
 @ordinary_settings()
@@ -124,36 +104,13 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
     with bundle_folder(out).replacing() as folder:
         left_out = _fill(contents, folder, formats, images, show)
     gone = sorted(before - graphs_there(out))
-    if gone:
+    if gone and show:
         say(f"{out} was replaced, and has these graphs no more: {', '.join(gone)}")
     if left_out.densities:
         raise left_out.densities_refused(out) from left_out.precisions_refused(out, formats)
     if left_out.precisions:
         raise left_out.precisions_refused(out, formats)  # type: ignore[misc]
     return out
-
-
-@dataclass
-class LeftOut:
-    """What the gates refused, and the bundle goes without."""
-
-    densities: dict[str, str]  # label to what is wrong
-    precisions: list[Verdict]
-
-    def densities_refused(self, out: Path) -> DensityRefused:
-        names = ", ".join(map(repr, self.densities))
-        message = f"{'; '.join(self.densities.values())}: {out} was written without the density {names}"
-        others = f"; without {', '.join(each.precision for each in self.precisions)} too" if self.precisions else ""
-        return DensityRefused(f"{message}{others}", "fit another density to the codes, or leave it out with --without")
-
-    def precisions_refused(self, out: Path, formats: Formats) -> PrecisionRefused | None:
-        if not self.precisions:
-            return None
-        costs = (f"{each.precision} raises the MSE from {each.fp32:.6g} to {each.mse:.6g}" for each in self.precisions)
-        allowed = f"by more than the {formats.max_drop:.2%} allowed"
-        message = f"{'; '.join(costs)}, {allowed}: {out} was written without it"
-        hint = "give more and typical images with --calibrate, or allow more with --max-drop"
-        return PrecisionRefused(message, hint)
 
 
 def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> LeftOut:

@@ -26,7 +26,8 @@ from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .export import KEPT, Contents, write_bundle
+from .contents import Contents
+from .export import KEPT, write_bundle
 from .formats import Formats
 from .guests import guests
 from .places import bundle_name, check_place, data_name

@@ -9,6 +9,7 @@ from typing import Any
 
 from aepipe.bundle.manifest import IOS, PRECISIONS
 from aepipe.errors import BadInput, closest
+from aepipe.workshop.training.arguments import real
 
 
 @dataclass
@@ -16,7 +17,7 @@ class Formats:
     """Options of export; raises BadInput for values that make no sense.
 
     lower: auto rewrites encoder and decoder so that they run faster (docs/lowering.md), none leaves them as torch exports them
-    precision: fp32 always, and int8 (static, 8 bits) or fp16 beside it; a sequence, or text with commas
+    precision: fp32 always, and int8 (static; weights of 7 bits) or fp16 beside it; a sequence, or text with commas
     calibrate: images (a data string, a path, an array) whose training split finds the ranges for int8 and whose test split is
         what every precision is judged on; by default images that the run held out from training
     max_drop: by which share the mean squared error may rise in a precision other than fp32, or it is left out
@@ -38,6 +39,7 @@ class Formats:
             raise BadInput(f"lower cannot be {self.lower!r}", "known: auto, none")
         self.precision = _listed("precision", self.precision, PRECISIONS)
         self.io = _listed("io", self.io, IOS)
+        self.max_drop = real("max_drop", self.max_drop)
         if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
             raise BadInput(f"max_drop must be 0 or more, not {self.max_drop}", "the default is 0.01, one percent")
 
@@ -62,7 +64,9 @@ class Formats:
 
 def _listed(what: str, given: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The first of those known, and what was given beside it; raises BadInput for one that is not known."""
-    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
+    if not isinstance(given, str | Sequence | set):
+        raise BadInput(f"{what} cannot be {given!r}", f"known: {', '.join(known)}")
+    names = [str(name).strip() for name in (given.split(",") if isinstance(given, str) else given)]
     for name in names:
         if name not in known:
             raise BadInput(f"unknown {what} {name!r}", closest(name, list(known)))

@@ -15,7 +15,7 @@ from torch import nn
 from aepipe._types import Array
 from aepipe.bundle.manifest import Role
 from aepipe.bundle.reader import Bundle
-from aepipe.errors import AepipeError, ParityError
+from aepipe.errors import DEBUG, AepipeError, ParityError, foreign
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.training.model import Autoencoder
@@ -58,7 +58,8 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
         found.outputs["reconstruction"] = got
         for label, (density, _) in densities.items():
             try:
-                found.parity |= _density(label, density, codes, graphs, found.outputs)
+                with foreign(f"the density {label!r} fails", DEBUG):
+                    found.parity |= _density(label, density, codes, graphs, found.outputs)
             except AepipeError as error:
                 found.refused[label] = error.message
     return found
@@ -106,8 +107,14 @@ def judged_by(density: nn.Module, method: str, values: Array) -> tuple[Array, fl
 
 
 def _in_parts(name: str, values: Array, compute: Callable[[Array], Array]) -> Array:
-    """What a graph gives for batches of 1, 2, 7 and 64; raises ParityError where it does not keep the batch."""
-    made = [compute(part) for part in parts_of(values)]
+    """What a graph gives for batches of 1, 2, 7 and 64; raises ParityError where it does not take or keep one of them."""
+    made = []
+    for part in parts_of(values):
+        try:
+            made.append(compute(part))
+        except AepipeError as error:
+            message = f"the graph of {name} does not run on a batch of {len(part)}: {error.message}"
+            raise ParityError(message, "no bundle was written; the module must take batches of any size") from error
     for size, each in zip(BATCHES, made, strict=True):
         if each.ndim != made[-1].ndim or len(each) != size:
             message = f"the graph of {name} gives shape {list(each.shape)} for a batch of {size}"

@@ -1,8 +1,8 @@
 """Makes encoder and decoder in int8 and fp16, and accepts them only if the reconstruction error rises no more than allowed.
 
 int8 is static quantisation in QDQ form (Jacob et al., CVPR 2018). Activations are unsigned, and calibration images give their
-ranges; weights are signed, with one scale per output channel. Layers that cost too much accuracy stay fp32. fp16 graphs have
-fp32 inputs and outputs.
+ranges; weights are signed and have 7 bits, with one scale per output channel. Layers that cost too much accuracy stay fp32.
+fp16 graphs have fp32 inputs and outputs.
 """
 
 from __future__ import annotations

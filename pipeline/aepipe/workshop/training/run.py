@@ -266,6 +266,7 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
         given = f"there are {len(codes)} codes of size {latent}"
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
             density.fit(codes)
+            int(density.noise_features)
     return frozen(density)
 
 
