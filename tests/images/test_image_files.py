@@ -86,7 +86,7 @@ def test_mixed_sizes_and_kinds(tmp_path):
     assert source.shape == (1, 8, 8)
     with pytest.raises(BadInput, match=r"b\.png has 12x9 pixels, the first image has 8x8") as caught:
         everything(source)
-    assert "--image-size" in caught.value.hint
+    assert "image_size" in caught.value.hint
     assert everything(open_images(tmp_path, image_size=6)).shape == (2, 1, 6, 6)
     assert everything(open_images(tmp_path, shape=(3, 5, 4))).shape == (2, 3, 5, 4)
     with pytest.raises(BadInput, match="not 4"):
@@ -175,7 +175,7 @@ def test_bad_files_are_named_or_skipped(tmp_path):
     for name in unusable:
         with pytest.raises(BadInput, match=name) as caught:
             source.read(np.array([source.paths.index(name)]))
-        assert "--skip-bad" in caught.value.hint
+        assert "skip_bad=True" in caught.value.hint
     with pytest.raises(BadInput, match=r"0\.png is not an image"):
         list(batches(source, 4))
     for order, name in ((range(1, 11), "2.png"), ([1, 3, 4, 6, 5, 8, 2], "5.jpg"), ([1, 3, 8, 2, 5], "7.png")):
@@ -213,5 +213,5 @@ def test_real_photos_of_mixed_sizes():
     source = open_images(DATA / "live1", image_size=64, limit=6)
     images = everything(source)
     assert images.shape == (6, 3, 64, 64) and images.std() > 30
-    with pytest.raises(BadInput, match="--image-size"):
+    with pytest.raises(BadInput, match="image_size"):
         everything(open_images(DATA / "live1"))
