@@ -15,7 +15,7 @@ _on_command_line = False
 
 # Commands stay as they are, because they can be typed into a shell by anyone; an option may have a value after it.
 _COMMAND_OR_OPTION = re.compile(
-    r"""(?P<command>'[^']*\s[^']*' | \b(?:aepipe|pip)\ [a-z]+\b[^;]*) |
+    r"""(?P<command>'[^']*\s[^']*' | \b(?:aepipe|pip)\ [a-z]+\b[^;,]*) |
     --(?P<name>[a-z][a-z-]*[a-z]) (?:[ ](?P<value>[A-Z]+\b|\d[\w./]*|(?:cpu|cuda|fp32|fp16|int8|uint8|mse|none)\b(?:,\w+)*))?""",
     re.VERBOSE,
 )

@@ -83,7 +83,7 @@ def test_pca_on_mnist_is_as_good_as_pca_can_be(data_folder, tmp_path):
 def test_pca_cannot_be_variational():
     with pytest.raises(BadInput, match="closed form") as caught:
         aepipe.fit("digits", encoder="pca", objective="vae", limit=20)
-    assert "--objective mse" in caught.value.hint
+    assert "objective='mse'" in caught.value.hint
 
 
 def test_pca_decoder_beside_a_trained_encoder_trains():

@@ -95,7 +95,7 @@ def test_mixed_sizes_and_kinds(tmp_path):
     assert "1 of the files are in colour and 1 grey" in source.describe()
     with pytest.raises(BadInput, match=r"b\.png has 12x9 pixels, the first image has 8x8") as caught:
         everything(source)
-    assert "image_size=64" in caught.value.hint
+    assert "image_size" in caught.value.hint
     assert everything(open_images(tmp_path, image_size=6)).shape == (2, 3, 6, 6)
     assert everything(open_images(tmp_path, image_size=6, channels=1)).shape == (2, 1, 6, 6)
     assert everything(open_images(tmp_path, shape=(3, 5, 4))).shape == (2, 3, 5, 4)

@@ -79,7 +79,7 @@ def test_the_missing_library_is_named(monkeypatch, kept_bundle: Path, capfd) -> 
     monkeypatch.setattr(providers, "_loads", lambda *libraries: True)
     with pytest.raises(ProviderUnavailable, match=r"cuda did not start: the library lib\S+ is missing") as caught:
         aepipe.load(kept_bundle, "cuda").session("decoder")
-    assert caught.value.hint == "pip install 'aepipe[cuda]', or use --provider cpu"
+    assert caught.value.hint == "pip install 'aepipe[cuda]', or use provider='cpu'"
     if "tensorrt" in KNOWN:
         with pytest.raises(ProviderUnavailable, match=r"tensorrt did not start: the library lib\S+ is missing"):
             aepipe.load(kept_bundle, "tensorrt").session("decoder")

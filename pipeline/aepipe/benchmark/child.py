@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, command_line
 from aepipe.runtime.model import load
 from aepipe.runtime.providers import brief
 
@@ -95,12 +95,13 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     name = job.pop("name")
     try:
-        calls, inputs, started = _start(**job)
-        answer(started)
-        for line in sys.stdin:
-            request = json.loads(line)
-            times = {task: _times(calls[task], inputs[task], **request) for task in TASKS}
-            answer({"times": times, "memory_mb": peak_memory()})
+        with command_line():  # whoever reads the answer turns its hint into Python's words if need be
+            calls, inputs, started = _start(**job)
+            answer(started)
+            for line in sys.stdin:
+                request = json.loads(line)
+                times = {task: _times(calls[task], inputs[task], **request) for task in TASKS}
+                answer({"times": times, "memory_mb": peak_memory()})
     except AepipeError as error:
         answer({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
     except Exception as error:  # providers and torch raise errors of many types

@@ -25,6 +25,7 @@ from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import png_name, png_names
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
+from aepipe.process import cores
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
 
@@ -127,7 +128,7 @@ class FolderWriter:
         self._staged = self._stage(self.path, folder=True)
         with writing(self.path):
             self._staged.temporary.mkdir()
-        self._workers = min(4, os.cpu_count() or 1)
+        self._workers = min(4, cores())
         self._pool = ThreadPoolExecutor(self._workers)
         return self
 
