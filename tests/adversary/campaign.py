@@ -21,6 +21,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -140,34 +142,44 @@ Table = dict[str, Counter[str]]
 Finding = tuple[str, int, str, str]
 
 
-def try_inputs(count: int, seed: int = 0, only: str | None = None) -> tuple[Table, list[Finding]]:
+def try_inputs(count: int, seed: int = 0, only: str | None = None, jobs: int = 1) -> tuple[Table, list[Finding]]:
     """Outcomes by kind, and each input that was neither used nor refused with a sentence."""
-    table: Table = {kind: Counter() for kind in KINDS if only in (None, kind)}
-    findings: list[Finding] = []
-    worker = Worker()
-    for number in range(seed, seed + count):
-        kind = list(table)[number % len(table)]
-        outcome, detail = worker.ask(kind, number)
+    kinds = [kind for kind in KINDS if only in (None, kind)]
+    workers = [Worker() for _ in range(jobs)]
+
+    def share(number: int) -> list[Finding]:
+        seeds = range(seed + number, seed + count, jobs)
+        return [(kind, each, *workers[number].ask(kind, each)) for each in seeds for kind in [kinds[each % len(kinds)]]]
+
+    found = _together(share, jobs)
+    for worker in workers:
+        worker.end()
+    return _counted(kinds, found)
+
+
+def _together(share: Callable[[int], list[Finding]], jobs: int) -> list[Finding]:
+    with ThreadPoolExecutor(jobs) as pool:
+        return [each for part in pool.map(share, range(jobs)) for each in part]
+
+
+def _counted(kinds: Sequence[str], found: list[Finding]) -> tuple[Table, list[Finding]]:
+    """A table of all outcomes, and those that are faults."""
+    table: Table = {kind: Counter() for kind in kinds}
+    for kind, _, outcome, _ in found:
         table[kind][outcome] += 1
-        if outcome not in GOOD:
-            findings.append((kind, number, outcome, detail))
-            print(f"{kind} {number}: {outcome}: {detail}", file=sys.stderr, flush=True)
-    worker.end()
-    return table, findings
+    return table, sorted(each for each in found if each[2] not in GOOD)
 
 
-def try_kills(count: int, seed: int = 0) -> tuple[Table, list[Finding]]:
+def try_kills(count: int, seed: int = 0, jobs: int = 1) -> tuple[Table, list[Finding]]:
     """Kill a command at a random moment; then what was there before must be whole, the command must work, and nothing be left."""
-    table: Table = {f"kills of {name}": Counter() for name in KILLED}
-    findings: list[Finding] = []
-    for number in range(seed, seed + count):
-        name = list(KILLED)[number % len(KILLED)]
-        outcome, detail = _kill(name, random.Random(f"kill{number}"))
-        table[f"kills of {name}"][outcome] += 1
-        if outcome not in GOOD:
-            findings.append((name, number, outcome, detail))
-            print(f"kill of {name} {number}: {outcome}: {detail}", file=sys.stderr, flush=True)
-    return table, findings
+    names = list(KILLED)
+
+    def share(number: int) -> list[Finding]:
+        seeds = range(seed + number, seed + count, jobs)
+        named = [(names[each % len(names)], each) for each in seeds]
+        return [(f"kills of {name}", each, *_kill(name, random.Random(f"kill{each}"))) for name, each in named]
+
+    return _counted([f"kills of {name}" for name in names], _together(share, jobs))
 
 
 # Each command, and the seconds within which it is killed.
@@ -241,11 +253,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(KINDS))
     parser.add_argument("--page", type=Path, help="put the table into this Markdown file, between two marks")
+    parser.add_argument("--jobs", type=int, default=2, help="inputs that are tried at the same time")
     given = parser.parse_args()
-    table, findings = try_inputs(given.inputs, given.seed, given.only)
+    table, findings = try_inputs(given.inputs, given.seed, given.only, given.jobs)
     if not given.only:
-        killed, more = try_kills(given.kills, given.seed)
+        killed, more = try_kills(given.kills, given.seed, given.jobs)
         table, findings = table | killed, findings + more
+    for kind, seed, outcome, detail in findings:
+        print(f"{kind} {seed}: {outcome}: {detail}", file=sys.stderr)
     text = as_markdown(table)
     print(text)
     if given.page:

@@ -26,19 +26,25 @@ STRANGE: list[Any] = [
 ]  # fmt: skip
 
 
-def places_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every entry of a JSON document."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(found for key, each in inside for found in places_of(each, (*path, key)))]
+def way_into(value: Any, draw: random.Random) -> list[Any]:
+    """A way to some entry of a JSON document, drawn level by level, so that a long list counts no more than a number."""
+    way = []
+    while isinstance(value, dict | list) and value:
+        key = draw.choice(list(value)) if isinstance(value, dict) else draw.randrange(len(value))
+        way.append(key)
+        value = value[key]
+        if draw.random() < 0.35:
+            break
+    return way
 
 
 def mutated_json(entries: Any, draw: random.Random) -> str:
     """The document with one to three entries changed, dropped, doubled or moved; sometimes its text is spoiled too."""
     for _ in range(draw.randint(1, 3)):
-        ways = [way for way in places_of(entries) if way]
-        if not ways:
+        way = way_into(entries, draw)
+        if not way:
             break
-        *path, last = draw.choice(ways)
+        *path, last = way
         inner = entries
         for key in path:
             inner = inner[key]
