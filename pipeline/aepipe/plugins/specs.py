@@ -155,7 +155,7 @@ def convert_options(factory: Callable[..., Any], what: str, given: Mapping[str, 
         if name in given:
             try:
                 values[name] = convert(given[name], option.type)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise BadInput(f"{what}: {name}={given[name]}: {error}", f"{name} is {option.type_name}") from None
         elif option.required:
             raise BadInput(f"{what} needs the option {name!r}", f"give it as NAME:{name}=VALUE ({option.type_name})")

@@ -12,6 +12,7 @@ density/NAME.safetensors
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -94,6 +95,8 @@ class _Metrics:
     count: Count
     mse: float
     psnr: float
+    ssim: float = math.nan  # of images that are large enough
+    mse_input: float = math.nan  # of a run that restores spoiled images
 
 
 @dataclass
