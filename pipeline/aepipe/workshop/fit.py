@@ -56,7 +56,7 @@ def fit(
     finished run, kept in `out` (default runs/NAME). Under torchrun every process calls it, and they train together.
     Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
     """
-    settings = _recipe(recipe)
+    settings, latent_dim = _recipe(plain(recipe)), plain(latent_dim)
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
