@@ -109,10 +109,11 @@ def test_fit_takes_numbers_of_numpy(tmp_path: Path) -> None:
         "channels": np.uint8(1),
         "skip_bad": np.bool_(True),
     }
+    wanted |= {"seed": np.int64(1), "epochs": np.uint8(1), "latent_dim": np.int32(2)}
     paths = []
     for k, image in enumerate(np.random.default_rng(0).integers(0, 256, (50, 9, 9), dtype=np.uint8)):
         paths.append(tmp_path / f"{k}.png")
         Image.fromarray(image).save(paths[-1])
-    small = {"encoder": "mlp:hidden=4", "decoder": "mlp:hidden=4", "epochs": 1, "latent_dim": 2, "show": False}
+    small = {"encoder": "mlp:hidden=4", "decoder": "mlp:hidden=4", "show": False}
     run = aepipe.fit(paths, out=tmp_path / "run", **small, **wanted)
     assert run.config["data"]["count"] == 40 and run.shape == (1, 8, 8)

@@ -129,6 +129,8 @@ def plain(value: Any) -> Any:
 
 
 def _plain_each(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
