@@ -18,7 +18,7 @@ from .options import json_option, print_json
 @click.argument("bundle")
 @json_option
 def inspect(bundle: str, as_json: bool) -> None:
-    """What a BUNDLE holds, and whether it is complete and unaltered.
+    """What a BUNDLE holds, and whether it is undamaged.
 
     Exits 2 if a graph is missing, altered or from another training.
     """
@@ -142,7 +142,7 @@ def _shown(value: Any) -> str:
 @json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """Every plugin that is found, what it offers and what is wrong with it."""
+    """Every plugin, what it offers and what is wrong with it."""
     if ctx.invoked_subcommand:
         return
     from aepipe.plugins.tryout import try_factories
