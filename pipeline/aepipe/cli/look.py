@@ -18,7 +18,7 @@ from .options import json_option, print_json
 @click.argument("bundle")
 @json_option
 def inspect(bundle: str, as_json: bool) -> None:
-    """What a BUNDLE holds, and whether it is whole.
+    """What a BUNDLE holds, and whether it is undamaged.
 
     Exits 2 if a file is missing, altered or from another training.
     """
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 @json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """Every plugin found, what it offers and what is wrong."""
+    """Every plugin, what it offers and what is wrong with it."""
     if ctx.invoked_subcommand:
         return
     from aepipe.plugins.tryout import try_factories
