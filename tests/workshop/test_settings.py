@@ -104,6 +104,7 @@ def plain(tmp_path_factory) -> Run:
     return run
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", SETTINGS)
 def test_training_and_export_are_the_same(plain: Run, tmp_path, name: str):
     with SETTINGS[name]():
@@ -140,6 +141,7 @@ def test_the_settings_are_put_back_after_an_error():
 # Numbers of other kinds
 
 
+@pytest.mark.trains
 def test_numpys_numbers_go_wherever_numbers_go(tmp_path):
     options = {
         **STEADY,

@@ -60,6 +60,7 @@ def test_what_fails_before_it_starts_takes_no_name(tmp_path, monkeypatch, data: 
     assert not Path("runs").exists()
 
 
+@pytest.mark.trains
 def test_trainings_of_one_moment_share_no_folder(tmp_path):
     said = together(tmp_path, 3)
     assert sorted(said) == ["runs/array-mlp-d2", "runs/array-mlp-d2-2", "runs/array-mlp-d2-3"]
@@ -67,6 +68,7 @@ def test_trainings_of_one_moment_share_no_folder(tmp_path):
         assert aepipe.Run(tmp_path / name).finished
 
 
+@pytest.mark.trains
 def test_of_two_trainings_in_one_folder_one_is_refused(tmp_path):
     one, other = sorted(together(tmp_path, 2, "run"))
     assert other == "run" or one == "run"
