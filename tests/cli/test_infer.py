@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.helpers.images import blobs
 
@@ -29,3 +30,40 @@ def test_split_and_auto(call, kept_bundle: Path, tmp_path: Path) -> None:
         assert outcome.code == 0, outcome.err
         codes[split] = np.load(tmp_path / "c.npy")
     assert (len(codes["train"]), len(codes["test"])) == (1438, 359)
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("sample", "--split train"),
+        ("sample", "--limit 3"),
+        ("sample", "--skip-bad"),
+        ("decode", "--split test"),
+        ("decode", "--skip-bad"),
+        ("interpolate", "--shard 1/2"),
+    ],
+)
+def test_shared_options_that_mean_nothing_to_a_task(
+    task: str, given: str, call, kept_bundle: Path, tmp_path: Path
+) -> None:
+    words = [kept_bundle, *([] if task == "sample" else ["digits"]), "-o", tmp_path / "out.npy"]
+    for line in (["infer", *given.split(), task, *words], ["infer", task, *words, *given.split()]):
+        outcome = call(*line)
+        assert outcome.code == 2 and given.split()[0] in outcome.err and "Traceback" not in outcome.err
+        assert not list(tmp_path.iterdir())
+    if task != "interpolate":
+        assert given.split()[0] not in call("infer", task, "--help").out
+
+
+def test_a_seed_without_a_corruption(infer, tmp_path: Path) -> None:
+    assert "--corrupt" in infer("denoise", "digits", "--seed", 1, "-o", tmp_path / "out.npy", code=2).err
+
+
+@pytest.mark.parametrize(("data", "warned"), [("digits", False), ("train", True)])
+def test_calibrating_on_the_training_data_warns(
+    data: str, warned: bool, digits_bundle: Path, call, tmp_path: Path
+) -> None:
+    split = ["--split", "train"] if data == "train" else []
+    out = ["-o", tmp_path / "usual.json", "--limit", 200, "--provider", "cpu"]
+    outcome = call("infer", "score", digits_bundle, "--calibrate", "digits", *split, *out)
+    assert outcome.code == 0 and ("warning: these images trained the bundle" in outcome.err) == warned

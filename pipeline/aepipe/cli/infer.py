@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -38,25 +38,36 @@ def infer(ctx: click.Context, **shared: Any) -> None:
     ctx.obj = shared
 
 
-def task(example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A task of `infer`: the shared options, and a model and a reading made of them."""
+def task(example: str, without: Sequence[str] = ()) -> Callable[[Callable[..., Any]], click.Command]:
+    """A task of `infer`: the shared options, and a model and a reading made of them.
+
+    `without` names shared options that mean nothing to the task: they are refused, before the task and after it.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
-        wrapped = data_options(runtime_options(shard_option(out(_with_model(function)))))
+        wrapped = data_options(runtime_options(shard_option(out(_with_model(function, without)))))
         wrapped = click.argument("bundle")(wrapped)
-        return infer.command(function.__name__, help=function.__doc__, epilog=f"\b\nExample:\n  {example}")(wrapped)
+        command = infer.command(function.__name__, help=function.__doc__, epilog=f"\b\nExample:\n  {example}")(wrapped)
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name in without:
+                parameter.hidden = True
+        return command
 
     return decorate
 
 
-def _with_model(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_model(function: Callable[..., Any], without: Sequence[str]) -> Callable[..., Any]:
     @click.pass_context
     def invoke(ctx: click.Context, /, bundle: str, **options: Any) -> None:
         from aepipe.infer.streams import Reading
         from aepipe.runtime.model import BATCH, load
 
         shared = {name: options.pop(name) or ctx.obj.get(name) for name in SHARED}
+        for name in without:
+            if shared[name]:
+                option = f"--{name.replace('_', '-')}"
+                raise BadInput(f"{option} means nothing to {ctx.command.name}", f"leave out {option}")
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
         precision = shared["precision"] or "fp32"
         reading = Reading(shared["split"], shared["limit"], bool(shared["skip_bad"]), shared["shard"])
@@ -97,9 +108,9 @@ def reconstruct(*given: Any, **options: Any) -> None:
 @task("aepipe infer denoise exported/denoiser mnist --limit 16 --corrupt gaussian:sigma=0.5 -o out.png")
 @click.argument("input")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input first, and show before and after.")
-@click.option("--seed", default=0, show_default=True, type=Count(0), help="Seed of the corruption.")
+@click.option("--seed", type=Count(0), help="Seed of the corruption (default: 0).")
 @tile_options
-def denoise(*given: Any, **options: Any) -> None:
+def denoise(*given: Any, seed: int | None, **options: Any) -> None:
     """Restore INPUT by a bundle that was trained on spoiled images.
 
     Image files are cropped and resized to the model. With --tile they keep their size, and a grey model restores each
@@ -108,7 +119,9 @@ def denoise(*given: Any, **options: Any) -> None:
     from aepipe.infer import tasks
 
     check_tile_options(**options)
-    tasks.denoise(*given, **options)
+    if seed is not None and options["corrupt"] is None:
+        raise BadInput("--seed belongs to a corruption", "add --corrupt SPEC")
+    tasks.denoise(*given, seed=seed or 0, **options)
 
 
 @task("aepipe infer interpolate exported/mnist-d8 mnist -o strips.png --pairs 6 --steps 12")
@@ -132,7 +145,10 @@ def interpolate(*given: Any, **options: Any) -> None:
     tasks.interpolate(*given, **options)
 
 
-@task("aepipe infer sample exported/mnist-d8 -o samples.png --count 64 --density pca --seed 1")
+@task(
+    "aepipe infer sample exported/mnist-d8 -o samples.png --count 64 --density pca --seed 1",
+    ("split", "limit", "skip_bad"),
+)
 @click.option("--count", default=64, show_default=True, type=Count(1), help="How many images.")
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="The same seed gives the same images.")
@@ -152,7 +168,7 @@ def encode(*given: Any, **options: Any) -> None:
     tasks.encode(*given, **options)
 
 
-@task("aepipe infer decode exported/mnist-d8 codes.npy -o images/")
+@task("aepipe infer decode exported/mnist-d8 codes.npy -o images/", ("split", "skip_bad"))
 @click.argument("codes")
 def decode(*given: Any, **options: Any) -> None:
     """Images of CODES, an array [N, d] in .npy or .npz."""

@@ -19,6 +19,7 @@ from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import spoiled
 from aepipe.images.pixels import picture
+from aepipe.images.source import Source
 from aepipe.images.taken import printable
 from aepipe.judging import anomaly
 from aepipe.judging.metrics import psnr, psnr_between
@@ -253,10 +254,18 @@ def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: 
     anomaly.check_rate(false_alarm)
     name = model.bundle.density_name(density)
     given = reading.open(input, model, "encoder", "decoder")
+    if _trained_on(model, given.source):
+        say("warning: these images trained the bundle, and new ones have larger errors: alarms will be too frequent")
     parts = [model.score_batch(batch.images, name) for batch in given.read("scoring")]
     scores = {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
     anomaly.calibration(model, name, scores, false_alarm, given.source.name).save(out)
     done(to, len(scores["error"]), note=f", alarm at a false-alarm rate of {false_alarm:g}")
+
+
+def _trained_on(model: Model, source: Source) -> bool:
+    """Whether images are those of the training, as far as their name and split tell."""
+    name = source.name if source.dataset is not None else PurePath(source.name).name
+    return source.taken.split in (None, "train") and name == model.bundle.trained.get("data")
 
 
 def _what(given: Input, model: Model) -> str:
