@@ -48,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if TRAINING & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.trains)
+    # What takes long comes first, so that at the end no process waits for the other's longest file.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
