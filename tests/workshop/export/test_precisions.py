@@ -112,6 +112,7 @@ def test_a_precision_that_is_not_there_is_refused(digits_bundle, precise, call):
         ({"max_drop": -1.0}, "max_drop"),
         ({"precison": "int8"}, "no option 'precison'"),
         ({"precision": "int8", "calibrate": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"calibrate": "digits"}, "belong to a precision"),
     ],
 )
 def test_bad_options_write_nothing(digits_run, tmp_path, options, said):

@@ -38,6 +38,9 @@ class Formats:
         if self.lower not in ("auto", "none"):
             raise BadInput(f"lower cannot be {self.lower!r}", "known: auto, none")
         self.precision = _listed("precision", self.precision, PRECISIONS)
+        if self.calibrate is not None and not self.further:
+            hint = f"known: {', '.join(PRECISIONS[1:])}"
+            raise BadInput("images to calibrate with belong to a precision beside fp32, and none is asked for", hint)
         self.io = _listed("io", self.io, IOS)
         self.max_drop = real("max_drop", self.max_drop)
         if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
