@@ -59,11 +59,16 @@ def _every_manifest_fits_the_schema():
     from aepipe.bundle.manifest import Manifest
     from aepipe.files.records import to_json
 
-    validator = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "manifest.schema.json").read_text()))
+    files = {1: "manifest-1.schema.json", 2: "manifest.schema.json"}
+    validators = {
+        version: jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / file).read_text()))
+        for version, file in files.items()
+    }
     write = Manifest.write
 
     def checked(manifest: Manifest, folder: Path) -> None:
-        validator.validate(json.loads(to_json(manifest)))
+        entries = json.loads(to_json(manifest.entries()))
+        validators[entries["format"]].validate(entries)
         write(manifest, folder)
 
     with pytest.MonkeyPatch.context() as patch:

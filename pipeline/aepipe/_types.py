@@ -7,5 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 Array = np.ndarray
-Shape = tuple[int, int, int]  # C, H, W of an image
-Corrupt = Callable[[Array, np.random.Generator], Array]  # images [N, C, H, W] float32 in 0..1, spoiled
+Shape = tuple[int, ...]  # C, *sides of a sample
+ImageShape = tuple[int, int, int]  # C, H, W
+Corrupt = Callable[[Array, np.random.Generator], Array]  # samples [N, C, *sides] float32, spoiled

@@ -88,7 +88,7 @@ def test_graphs_that_changed_places(call, bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "has format 2, this aepipe reads up to 1"),
+        (lambda m: m.update(format=3), "has format 3, this aepipe reads up to 2"),
         (lambda m: m.update(format="new"), "is broken: format: Expected `int`, got `str`"),
         (lambda m: m.pop("latent"), "is broken: Object missing required field `latent`"),
         (lambda m: m.update(latent=-4), "is broken: latent: Expected `int` >= 1"),
@@ -110,7 +110,7 @@ def test_graphs_that_changed_places(call, bundle: Path) -> None:
 )
 def test_broken_manifests(change: Callable[[Any], Any], message: str, call, bundle: Path) -> None:
     edit_manifest(bundle, change)
-    refuse_bundle(call, bundle, message, "upgrade aepipe" if "format 2" in message else "")
+    refuse_bundle(call, bundle, message, "upgrade aepipe" if "format 3" in message else "")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 1}', b"[" * 100_000])

@@ -7,26 +7,27 @@ from typing import get_args
 
 import jsonschema
 import pytest
-from aepipe.bundle.manifest import ENDS, PRECISE, Graph, Manifest, Role, graph_file, tensor
+from aepipe.bundle.manifest import ENDS, PRECISE, Graph, Manifest, Role, graph_file, tensor, upgraded
 from aepipe.files.records import as_entries, as_record, read_json
 
 from docs import manifest_schema
-from tests.helpers.places import KEPT, MNIST, ROOT
+from tests.helpers.places import KEPT, MNIST
 
-SCHEMA = json.loads((ROOT / "docs" / "manifest.schema.json").read_text())
+SCHEMAS = {version: json.loads(file.read_text()) for version, file in manifest_schema.FILES.items()}
 BUNDLES = [MNIST, *(kept / "bundle" for kept in KEPT)]
 
 
-def test_the_schema_that_is_committed_is_that_of_the_code() -> None:
-    assert manifest_schema.FILE.read_text(encoding="utf-8") == manifest_schema.text()
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+@pytest.mark.parametrize("version", SCHEMAS)
+def test_the_schema_that_is_committed_is_that_of_the_code(version: int) -> None:
+    assert manifest_schema.FILES[version].read_text(encoding="utf-8") == manifest_schema.text(version)
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[version])
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.parent.name)
 def test_a_manifest_is_read_and_written_without_loss(bundle) -> None:
     entries = read_json(bundle / "manifest.json")
-    jsonschema.validate(entries, SCHEMA)
-    assert as_entries(as_record(Manifest, entries)) == entries
+    jsonschema.validate(entries, SCHEMAS[entries["format"]])
+    assert as_entries(as_record(Manifest, upgraded(entries)).entries()) == entries
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,9 @@ def test_what_the_reader_refuses_the_schema_refuses(place, value) -> None:
         inner = inner[key]
     inner[last] = value
     with pytest.raises(ValueError, match=str(place[0])):
-        as_record(Manifest, entries)
+        as_record(Manifest, upgraded(entries))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(entries, SCHEMA)
+        jsonschema.validate(entries, SCHEMAS[1])
 
 
 def test_the_vocabulary_is_complete() -> None:

@@ -24,7 +24,7 @@ def test_layouts(n, c, h, w):
     nhwc = np.ascontiguousarray(nchw.transpose(0, 2, 3, 1))
     for array in (nchw, nhwc):
         assert (everything(open_images(array, shape=(c, h, w))) == nchw).all()
-        if c < h:
+        if c <= 4:
             assert (everything(open_images(array)) == nchw).all()
     with pytest.raises(BadInput, match=rf"\[{c}, {h}, {w + 1}\]") as caught:
         open_images(nhwc, shape=(c, h, w + 1))
@@ -41,8 +41,6 @@ def test_number_types():
     rounded = everything(open_images(np.array([[[-1e-7, 1 + 5e-7]]])))
     assert rounded.min() == 0 and rounded.max() == 1
     np.testing.assert_array_equal(as_float(np.array([0, 51, 255], np.uint8)), np.float32([0, 0.2, 1]))
-    with pytest.raises(BadInput, match="int64"):
-        as_float(np.zeros(3, np.int64))
 
 
 @pytest.mark.parametrize(
@@ -52,13 +50,16 @@ def test_number_types():
         (np.where(np.arange(4)[:, None, None] == 2, -0.5, np.zeros((4, 2, 2))), "image 2 of .* -0.5 to -0.5", "scale"),
         (np.where(np.arange(4)[:, None, None] == 3, np.nan, np.zeros((4, 2, 2))), "image 3 of .* NaN", "replace"),
         (np.full((4, 2, 2), np.inf), "image 0 .* infinity", "replace"),
-        (np.zeros((4, 2, 2), np.int64), "int64", "uint8"),
-        (np.zeros((4, 2, 2), np.uint16), "uint16", "uint8"),
+        (np.zeros((4, 2, 2), np.int64), "int64", "range"),
+        (np.zeros((4, 2, 2), np.uint16), "uint16", "range"),
         (np.zeros((4, 2, 2), complex), "complex128", "floats"),
         (np.array([["a"]]), "<U1", "uint8"),
         (np.array([None, 1], object), "objects", "numeric"),
-        (np.zeros((4, 2), np.uint8), "2 dimensions", r"\[N,H,W\]"),
-        (np.zeros((4, 1, 1, 2, 2), np.uint8), "5 dimensions", r"\[N,H,W\]"),
+        (np.zeros(4, np.uint8), "1 dimensions", r"\[N,H,W\]"),
+        (np.zeros((4, 1, 1, 1, 2, 2), np.uint8), "6 dimensions", r"\[N,H,W\]"),
+        (np.zeros((4, 1, 256), np.uint8), "signals, or images of 1 rows", "NCL, or NHW"),
+        (np.zeros((4, 3, 3, 3), np.uint8), "channels first or last", "NCHW, or NHWC"),
+        (np.zeros((4, 9, 9, 9), np.uint8), "images of many channels, or volumes", "NDHW"),
         (np.zeros((4, 0, 28), np.uint8), "no pixels", r"\[N,H,W\]"),
         (np.zeros((0, 28, 28), np.uint8), "no images", "empty"),
         ([[1, 2], [3]], "one array", r"\[N,H,W\]"),

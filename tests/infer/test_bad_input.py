@@ -60,7 +60,7 @@ def changed(value: float) -> np.ndarray:
         ((255 * ok_images()).astype(np.int64), "holds int64 values"),
         (np.zeros((3, 28, 27), np.uint8), "the model takes images of shape [1, 28, 28]"),
         (np.zeros((3, 3, 28, 28), np.uint8), "the model takes images of shape [1, 28, 28]"),
-        (np.zeros((28, 28), np.uint8), "2 dimensions"),
+        (np.zeros((28, 28), np.uint8), "the model takes images of shape [1, 28, 28]"),
         (np.zeros((0, 28, 28), np.uint8), "there are no images"),
         (np.zeros((3, 0, 28), np.uint8), "holds no pixels"),
     ],

@@ -178,6 +178,8 @@ def test_whole_numbers_of_any_kind(name: str, data):
 def test_what_is_no_whole_number_is_refused(tmp_path, name: str, value: object):
     if value is None and name in ("limit", "channels"):
         return
+    if name == "latent_dim" and isinstance(value, str | list):  # a code's size may be written as a text or a shape
+        return
     with pytest.raises(BadInput, match="whole number"):
         aepipe.fit(blobs(), out=tmp_path / "run", **{**STEADY, name: value})
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from typing import Any
 
 from aepipe.errors import BadInput
 from aepipe.files.numpy_files import read_arrays
+from aepipe.space import times
 
 from .manifest import CARD, CODES, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
 
@@ -23,8 +24,8 @@ plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io
 file = {{graph["role"]: str(bundle / graph["file"]) for graph in plain if graph.get("density") in {first}}}
 encoder, decoder = ort.InferenceSession(file["encoder"]), ort.InferenceSession(file["decoder"])
 
-image = np.zeros({shape}, np.float32)  # your images, 0..1
-latent = encoder.run(None, {{"image": image}})[0]
+{kind} = np.zeros({shape}, np.float32)  # your {kind}s, {values}
+latent = encoder.run(None, {{"{kind}": {kind}}})[0]
 reconstruction = decoder.run(None, {{"latent": latent}})[0]
 """
 
@@ -63,17 +64,20 @@ def _code(text: str) -> str:
 
 
 def _card(m: Manifest, carries: str) -> str:
-    c, h, w = m.image.shape
+    kind = m.data.kind
+    example_shape = (1, *(side or 8 * m.data.multiple for side in m.data.shape))
     corruption = m.trained.get("corruption")
     task = f"denoise ({spec_of(corruption)})" if corruption else m.trained["task"]
     first = f"(None, {m.densities[0]!r})" if m.densities else "(None,)"
-    example = EXAMPLE.format(name=json.dumps(m.name, ensure_ascii=False), first=first, shape=(1, c, h, w))
+    values = "0..1" if m.data.range else "in the units of the training data"
+    said = {"first": first, "shape": example_shape, "kind": kind, "values": values}
+    example = EXAMPLE.format(name=json.dumps(m.name, ensure_ascii=False), **said)
     made = {"trained to": task, "data": _code(str(m.trained["data"])) + _count(m.trained)}
     picture = "" if m.private else f"\n![originals, reconstructions and samples]({PREVIEW})\n"
     folder = f"./{m.name}" if m.name.startswith("-") else m.name
     return f"""# {_plain(m.name)}
 
-An autoencoder as ONNX graphs, made by aepipe {m.aepipe}: images of {c}×{h}×{w} to codes of {m.latent} numbers and back.
+An autoencoder as ONNX graphs, made by aepipe {m.aepipe}: {kind}s of {times(m.data.shape)} to codes of {m.code} numbers and back.
 {picture}
 It carries of the training data: {carries}.
 
@@ -87,7 +91,7 @@ It carries of the training data: {carries}.
 
 ## Graphs
 
-Images are float32 in 0..1 (clipped on the way out), standardisation is inside, the batch is dynamic. ONNX Runtime
+{_values(m)}, standardisation is inside, the batch is dynamic. ONNX Runtime
 {m.minimum_onnxruntime} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_made(m)}
 
 | file | input | output | largest difference from torch |
@@ -113,12 +117,30 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, str]:
     on = f"{metrics.get('count', '?')} {metrics.get('split', '')} images"
-    rows = {f"mean squared error per pixel ({on})": f"{metrics['mse']:.5f}", "PSNR": f"{metrics['psnr']:.2f} dB"}
+    rows = {
+        f"mean squared error per pixel ({on})": f"{metrics['mse']:.5f}",
+    }
+    if "psnr" in metrics:
+        rows["PSNR"] = f"{metrics['psnr']:.2f} dB"
+    if "snr" in metrics:
+        rows["SNR"] = f"{metrics['snr']:.2f} dB"
+        rows["normalised mean squared error"] = f"{metrics['nmse']:.5f}"
     if "ssim" in metrics:
         rows["SSIM"] = f"{metrics['ssim']:.4f}"
     if "mse_input" in metrics:
         rows["mean squared error of the spoiled input"] = f"{metrics['mse_input']:.5f}"
     return rows
+
+
+def _values(m: Manifest) -> str:
+    """What numbers the graphs take."""
+    kind, raw = f"{m.data.kind.capitalize()}s", m.data.raw
+    if m.data.range is None:
+        return f"{kind} are float32 in the units of the training data, and are not clipped"
+    of_raw = ""
+    if raw is not None and raw.range is not None:
+        of_raw = f": the raw value ({raw.dtype}) less {raw.range[0]:g}, by {raw.range[1] - raw.range[0]:g}"
+    return f"{kind} are float32 in 0..1{of_raw} (clipped on the way out)"
 
 
 def _count(trained: Mapping[str, Any]) -> str:

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from msgspec import Meta
 
-from aepipe._types import Shape
-from aepipe.files.records import Count, Text, to_json
+from aepipe.files.records import Count, Text, as_entries, as_record, to_json
+from aepipe.space import KINDS, Kind, Raw, Size, Space
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read; what format 1 can say is written in it
 MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests run bundles on it
 
 MANIFEST, CODES, CARD, PREVIEW = "manifest.json", "codes.npz", "README.md", "preview.png"
@@ -29,6 +29,7 @@ Io = Literal["float", "uint8"]  # images as float32 NCHW in 0..1, or as bytes NH
 PRECISIONS, IOS = get_args(Precision), get_args(Io)
 PRECISE: tuple[Role, Role] = ("encoder", "decoder")  # the roles that come in other precisions than fp32 too
 BATCH = "batch"  # how a size that may vary is written
+SIDES = ("depth", "height", "width")  # and sides that may vary; the only side of a signal is its width
 LARGEST_IMAGE, LARGEST_CODE = 2**26, 2**20  # numbers in one; more could only be a mistake or an attack on the memory
 
 
@@ -49,6 +50,15 @@ ENDS: dict[Role, Ends] = {
     "interpolate": Ends(("image_a", "image_b", "alpha"), "image"),
     "generate": Ends(("noise",), "image"),
 }
+
+
+def ends_of(role: Role, kind: Kind = "image") -> Ends:
+    """What the graph of a role takes and gives, by name; samples are called by their kind: signal, signal_a."""
+    inputs, output = ENDS[role]
+    named = [name.replace("image", kind, 1) for name in (*inputs, output)]
+    return Ends(tuple(named[:-1]), named[-1])
+
+
 LEARNED: tuple[Role, ...] = (
     "encoder",
     "decoder",
@@ -71,21 +81,31 @@ class Tensor:
     """An input or an output of a graph."""
 
     dtype: Annotated[Text, Meta(description="float32 or uint8.")] = "float32"
-    layout: Annotated[str | None, Meta(description="Of images: NCHW or NHWC.")] = None
+    layout: Annotated[str | None, Meta(description="Of samples: NC, NCL, NCHW, NCDHW; of bytes NHWC.")] = None
     shape: Annotated[
         tuple[int | str, ...],
         Meta(min_length=1, description="Sizes; a text, such as batch, names a size that may vary."),
     ]
 
 
-def tensor(*sizes: int, layout: str | None = None, dtype: str = "float32", batch: str = BATCH) -> Tensor:
+def tensor(*sizes: int | str, layout: str | None = None, dtype: str = "float32", batch: str = BATCH) -> Tensor:
     """A tensor with a dynamic batch."""
     return Tensor(dtype=dtype, layout=layout, shape=(batch, *sizes))
 
 
-def image_tensor(shape: Shape) -> Tensor:
-    """Images as float32 in 0..1."""
-    return tensor(*shape, layout="NCHW")
+def sample_tensor(space: Space, batch: str = BATCH) -> Tensor:
+    """Samples of a model as float32; sides of any size have the names that graphs give them."""
+    names = SIDES[len(SIDES) - len(space.sides) :]
+    sides = [side if side is not None else name for side, name in zip(space.sides, names, strict=True)]
+    return tensor(space.channels, *sides, layout=space.axes, batch=batch)
+
+
+def code_tensor(code: Size) -> Tensor:
+    """Codes of a model as float32."""
+    first, *sides = code.shape
+    names = SIDES[len(SIDES) - len(sides) :]
+    named = [side if side is not None else f"code_{name}" for side, name in zip(sides, names, strict=True)]
+    return tensor(int(first or 1), *named)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +131,9 @@ class Graph:
             sizes = [size for size in each.shape if isinstance(size, int)]
             if any(size < 1 for size in sizes) or math.prod(sizes) > LARGEST_IMAGE:
                 raise ValueError(f"the tensor {name!r} of the {self.role} has an absurd shape")
-        for name in ENDS[self.role].inputs if self.role in ENDS else ():
-            if name not in self.inputs:
-                raise ValueError(f"the {self.role} has no input {name!r}")
+        if self.role in ENDS and not any(set(ends_of(self.role, kind).inputs) <= set(self.inputs) for kind in KINDS):
+            missing = next(name for name in ENDS[self.role].inputs if name not in self.inputs)
+            raise ValueError(f"the {self.role} has no input {missing!r}")
         if self.role == "sample":
             features = self.inputs["noise"].shape[-1]
             if not isinstance(features, int) or features > LARGEST_CODE:
@@ -142,11 +162,44 @@ class Graph:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
-    """What the graphs take and give as images."""
+class Data:
+    """What the graphs take and give as samples."""
 
-    shape: Annotated[tuple[Count, Count, Count], Meta(description="Channels, height, width.")]
-    range: Annotated[tuple[float, float], Meta(description="Lowest and highest value.")] = (0, 1)
+    kind: Annotated[Kind, Meta(description="row, signal, image or volume: 0 to 3 sides.")]
+    shape: Annotated[
+        tuple[Count | None, ...],
+        Meta(min_length=1, max_length=4, description="Channels, then sides; null: any multiple of `multiple`."),
+    ]
+    multiple: Annotated[Count, Meta(description="Sides that are null are multiples of it; pad by reflection.")] = 1
+    range: Annotated[
+        tuple[float, float] | None, Meta(description="Lowest and highest value in the graphs; null: unbounded.")
+    ]
+    raw: Raw | None = None
+    prepare: Annotated[
+        dict[str, Any] | None, Meta(description="How a file becomes the input: docs/preparation.md.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a shape that is not of the kind, and for no channels."""
+        if self.shape[0] is None:
+            raise ValueError("the number of channels is missing")
+        Space(self.kind, self.shape)
+        if self.range is not None and not all(map(math.isfinite, self.range)):
+            raise ValueError("a range is NaN or infinite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent:
+    """What the graphs take and give as codes."""
+
+    shape: Annotated[
+        tuple[Count | None, ...],
+        Meta(min_length=1, max_length=4, description="(n): a vector. (c, sides): a map; null: as the sample's side."),
+    ]
+
+    def __post_init__(self) -> None:
+        if self.shape[0] is None:
+            raise ValueError("the number of channels of a code is missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +208,12 @@ class Manifest:
 
     format: Annotated[
         int, Meta(ge=1, description="Version of this file; readers refuse a higher one than they know.")
-    ] = FORMAT
+    ] = 1
     name: Text
     aepipe: Annotated[Text, Meta(description="The version of aepipe that wrote it.")] = ""
     pair: Annotated[Text, Meta(description="SHA-256 of all weights: what ties the graphs of one training together.")]
-    image: Image
-    latent: Annotated[Count, Meta(description="Numbers in a code.")]
+    data: Data
+    latent: Latent
     graphs: tuple[Graph, ...]
     densities: Annotated[tuple[Text, ...], Meta(description="Names; the first is the default.")] = ()
     components: Annotated[
@@ -197,13 +250,24 @@ class Manifest:
         """Raises ValueError for files out of the bundle, absurd sizes, two graphs for one purpose, and numbers that are none."""
         for file in self.files or {}:
             inside(file)
-        if math.prod(self.image.shape) > LARGEST_IMAGE or self.latent > LARGEST_CODE:
+        sizes = [math.prod(side for side in shape if side) for shape in (self.data.shape, self.latent.shape)]
+        if sizes[0] > LARGEST_IMAGE or sizes[1] > (LARGEST_IMAGE if self.code.spatial else LARGEST_CODE):
             raise ValueError("images or codes have an absurd size")
-        if not all(map(math.isfinite, [*self.image.range, *(self.parity or {}).values()])):
+        if not all(map(math.isfinite, (self.parity or {}).values())):
             raise ValueError("a number is NaN or infinite")
         purposes = [(each.role, each.density, each.precision, each.io) for each in self.graphs]
         if len(set(purposes)) < len(purposes):
             raise ValueError("two graphs have the same role, density, precision and io")
+
+    @property
+    def space(self) -> Space:
+        """What a sample is."""
+        return Space(self.data.kind, self.data.shape)
+
+    @property
+    def code(self) -> Size:
+        """How many numbers a code has, and in what shape."""
+        return Size(*self.latent.shape)
 
     def hashed(self, folder: Path) -> Manifest:
         """The same with the digests of what lies in `folder` beside the graphs."""
@@ -211,8 +275,47 @@ class Manifest:
         return replace(self, files={name: sha256(folder / name) for name in beside})
 
     def write(self, folder: Path) -> None:
-        """Write manifest.json into `folder`."""
-        (folder / MANIFEST).write_text(to_json(self), encoding="utf-8")
+        """Write manifest.json into `folder`, in the lowest format that can say it."""
+        (folder / MANIFEST).write_text(to_json(self.entries()), encoding="utf-8")
+
+    def entries(self) -> dict[str, Any]:
+        """What manifest.json holds."""
+        entries = as_entries(self)
+        plain = Data(kind="image", shape=self.data.shape, range=(0, 1))
+        if self.data != plain or not self.space.fixed or self.code.spatial or not self.densities:
+            return {**entries, "format": 2}
+        first = {
+            "image": {"shape": entries["data"]["shape"], "range": entries["data"]["range"]},
+            "latent": int(self.code),
+        }
+        # In the order in which format 1 has always been written.
+        named = {"data": "image"}
+        return {named.get(key, key): first.get(named.get(key, key), value) for key, value in entries.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """What the graphs of format 1 take and give."""
+
+    shape: Annotated[tuple[Count, Count, Count], Meta(description="Channels, height, width.")]
+    range: Annotated[tuple[float, float], Meta(description="Lowest and highest value.")] = (0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatOne:
+    """What format 1 says instead of `data` and the shape of `latent`: images of one size, and codes that are vectors."""
+
+    image: Image
+    latent: Annotated[Count, Meta(description="Numbers in a code.")]
+
+
+def upgraded(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a manifest of any format as those of the newest. Raises ValueError that names what is missing or wrong."""
+    if entries["format"] > 1:
+        return entries
+    first = as_record(FormatOne, entries)
+    data = {"kind": "image", "shape": list(first.image.shape), "range": list(first.image.range)}
+    return {**entries, "data": data, "latent": {"shape": [first.latent]}}
 
 
 def inside(file: str) -> None:

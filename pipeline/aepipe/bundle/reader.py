@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from aepipe._types import Array, Shape
+from aepipe._types import Array
 from aepipe.errors import BadInput, closest
 from aepipe.files.numpy_files import reading
 from aepipe.files.ours import OwnFolder
 from aepipe.files.out import as_path
 from aepipe.files.records import read_record
+from aepipe.space import Sides, Size, Space
 
 from .manifest import (
     CARD,
@@ -34,8 +35,12 @@ from .manifest import (
     Manifest,
     Role,
     Tensor,
+    code_tensor,
+    ends_of,
     inside,
+    sample_tensor,
     sha256,
+    upgraded,
 )
 from .onnx_file import LARGEST, OnnxFile, OnnxTensor, parse_onnx
 
@@ -63,7 +68,7 @@ class Bundle:
         what = f"the manifest of {directory}"
         self.directory = given.absolute()  # it stays the same wherever the process goes
         self._digest = self._manifest_digest()
-        self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN)
+        self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN, upgraded)
         for file in self.files:
             self._require_inside(file)
 
@@ -77,14 +82,19 @@ class Bundle:
         return self.manifest.pair
 
     @property
-    def shape(self) -> Shape:
-        """C, H, W of an image."""
-        return self.manifest.image.shape
+    def space(self) -> Space:
+        """What a sample is."""
+        return self.manifest.space
 
     @property
-    def latent(self) -> int:
-        """Numbers in a code."""
-        return self.manifest.latent
+    def shape(self) -> Sides:
+        """C, *sides of a sample."""
+        return self.manifest.data.shape
+
+    @property
+    def latent(self) -> Size:
+        """Numbers in a code, with the shape in which they stand."""
+        return self.manifest.code
 
     @property
     def densities(self) -> tuple[str, ...]:
@@ -253,7 +263,7 @@ class Bundle:
 
     def _agree(self, graph: Graph, found: OnnxFile) -> None:
         """Raise BadInput where a graph, the manifest's entry of it and the rest of the manifest contradict each other."""
-        said = {"role": graph.role, "latent": str(self.latent), "image": json.dumps(list(self.shape))}
+        said = {"role": graph.role, **shapes_noted(self.space, self.latent)}
         pairs = [(key, found.notes[key], value) for key, value in said.items() if key in found.notes]
         for what, actual, stated in (("input", found.inputs, graph.inputs), ("output", found.outputs, graph.outputs)):
             for name in dict.fromkeys([*stated, *actual]):
@@ -278,21 +288,22 @@ class Bundle:
         images and codes."""
         if graph.role not in ENDS or graph.io not in IOS:
             return
-        channels, height, width = self.shape
-        image = OnnxTensor("float32", [None, channels, height, width])
+        sample = _stated(sample_tensor(self.space)) or OnnxTensor("float32", None)
         if graph.io == "uint8":
-            image = OnnxTensor("uint8", [None, height, width, channels])
-        known = {
-            **dict.fromkeys(("image", "image_a", "image_b", "reconstruction"), image),
-            "latent": OnnxTensor("float32", [None, self.latent]),
+            batch, channels, *sides = sample.sizes or []
+            sample = OnnxTensor("uint8", [batch, *sides, channels])
+        kind = self.space.kind
+        known: dict[str, OnnxTensor | None] = {
+            **dict.fromkeys((kind, f"{kind}_a", f"{kind}_b", "reconstruction"), sample),
+            "latent": _stated(code_tensor(self.latent)),
             **dict.fromkeys(("log_prob", "alpha"), OnnxTensor("float32", [None])),
         }
         if graph.density is not None and self.has("sample", graph.density):
             known["noise"] = OnnxTensor("float32", [None, self.noise_features(graph.density)])
-        ends = ENDS[graph.role]
+        ends = ends_of(graph.role, self.space.kind)
         for name, stated in [*((name, graph.inputs) for name in ends.inputs), (ends.output, graph.outputs)]:
             if name in known:
-                yield name, stated.get(name), known[name]
+                yield name, stated.get(name), known[name]  # type: ignore[misc]
 
     @property
     def files(self) -> list[str]:
@@ -317,7 +328,7 @@ class Bundle:
         return found
 
     def codes(self) -> tuple[Array, Array | None]:
-        """Up to 5,000 training codes [n, latent], and their labels if they had any; raises BadInput where it has none."""
+        """Up to 5,000 training codes [n, *latent.shape], and their labels if they had any; raises BadInput where it has none."""
         if self.manifest.private:
             message = f"the bundle {self.name} was exported without codes (--private)"
             raise BadInput(message, "export the run again without --private")
@@ -328,13 +339,20 @@ class Bundle:
             if sum(each.file_size for each in arrays.zip.infolist()) > LARGEST:
                 raise BadInput(f"{path} holds more than 2 GB", AGAIN)
             codes, labels = arrays["codes"], arrays.get("labels")
-        fitting = codes.dtype.kind == "f" and codes.ndim == 2 and codes.shape[1] == self.latent and len(codes)
+        fitting = codes.dtype.kind == "f" and self.latent.fits(codes.shape[1:]) and len(codes)
         if not fitting or (labels is not None and labels.shape[:1] != codes.shape[:1]):
-            raise BadInput(f"the codes in {path} do not fit the bundle: [N, {self.latent}] numbers are needed", AGAIN)
+            raise BadInput(f"the codes in {path} do not fit the bundle: {self.latent.batch} numbers are needed", AGAIN)
         with np.errstate(over="ignore"):
             if not np.isfinite(codes.astype(np.float32)).all():
                 raise BadInput(f"the codes in {path} hold NaN, infinity or numbers beyond float32", AGAIN)
         return codes, labels
+
+
+def shapes_noted(space: Space, code: Size) -> dict[str, str]:
+    """What graphs say of the sizes of samples and codes in their own metadata."""
+    if space.kind == "image" and space.fixed and not code.spatial:
+        return {"latent": str(int(code)), "image": json.dumps(list(space.shape))}
+    return {"latent": json.dumps(list(code.shape)), space.kind: json.dumps(list(space.shape))}
 
 
 def _altered(path: Path) -> BadInput:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from aepipe.errors import BadInput
 from aepipe.tables import print_table
 from aepipe.workshop import entry
 
-from .options import Count, data_options, json_option, print_json, runtime_options
+from .options import Count, clip_option, data_options, json_option, print_json, runtime_options
 
 if TYPE_CHECKING:
     from aepipe.images.source import Source
@@ -47,6 +48,7 @@ Examples:
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="Seed of the corruption and of the samples.")
 @runtime_options
 @data_options
+@clip_option
 @json_option
 def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any) -> None:
     """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
@@ -65,15 +67,18 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
 
     if extra := [f"--{name}" for name in ("judge", "count") if options[name] and not options["density"]]:
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
-    reconstruct, shape, opened = _reconstruction(model, options)
+    reconstruct, subject, opened = _reconstruction(model, options)
+    raw = replace(subject.raw, clip=True) if subject.raw and options["clip"] else subject.raw
     spoil = plugins.create("corruption", corrupt) if corrupt else None
-    source = open_images(data, split=options["split"] or "test", shape=shape, limit=options["limit"])
+    asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
+    source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
     say(source.describe())
     judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
+        reading["unbounded"] = raw is not None and raw.range is None
         measured = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
     if measured["count"] < len(source):
         say(f"skipped {len(source) - measured['count']} bad images")
@@ -96,7 +101,8 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
 
     if options["split"] == "train":
         raise BadInput("samples are compared with test images, not with those of --split train", "leave out --split")
-    judge = Judge(_judge_file(options["judge"], model, test), model.shape, model.provider, threads=options["threads"])
+    shape = model.space.sized("judging samples", "leave out --density")
+    judge = Judge(_judge_file(options["judge"], model, test), shape, model.provider, threads=options["threads"])
     model.bundle.density_name(options["density"])
     train = _training_images(data, model)
     wanted = options["count"] or COUNT
@@ -120,8 +126,9 @@ def _training_images(data: str, model: Model) -> Source | None:
     """The training split, or None if the data have no splits."""
     from aepipe.images.data import open_images, open_test_split
 
-    splits = open_test_split(data, model.shape) is not None
-    return open_images(data, split="train", shape=model.shape) if splits else None
+    asked: dict[str, Any] = {"shape": model.shape, "raw": model.raw}
+    splits = open_test_split(data, **asked) is not None
+    return open_images(data, split="train", **asked) if splits else None
 
 
 def _judge_file(given: str | None, model: Model, test: Source) -> Path:
@@ -149,18 +156,19 @@ def _print_judged(found: dict[str, Any]) -> None:
     click.echo(f"\ndensity {found['density']}, {found['judged']} images a set, judge {judge['file']}{accuracy}")
 
 
-def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int, int], Model | None]:
-    """The function by which a run or a bundle reconstructs a batch, the shape of its images, and the opened bundle."""
+def _reconstruction(model: str, options: dict[str, Any]) -> tuple[Any, Any, Model | None]:
+    """The function by which a run or a bundle reconstructs a batch, what knows shape and range of its samples, and the opened
+    bundle."""
     if (Path(model) / "run.json").exists():
         bundles = ("provider", "precision", "threads", "density", "normal")
         if given := [f"--{name}" for name in bundles if options[name] is not None]:
             raise BadInput(f"a run is computed by torch, {given[0]} belongs to a bundle", f"aepipe export {model}")
         run = entry.open_run(model)
-        return entry.reconstruction(run), run.shape, None
+        return entry.reconstruction(run), run, None
     from aepipe.runtime.model import BATCH, load
 
     settings = {"precision": options["precision"] or "fp32", "threads": options["threads"]}
     settings["batch_size"] = options["batch_size"] or BATCH
     opened = load(model, options["provider"] or "auto", **settings)
     opened.start("encoder", "decoder")
-    return opened.reconstruct_batch, opened.shape, opened
+    return opened.reconstruct_batch, opened, opened

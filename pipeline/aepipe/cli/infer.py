@@ -10,9 +10,10 @@ import click
 from aepipe.errors import BadInput
 
 from .commands import Commands
-from .options import Count, data_options, runtime_options, shard_option
+from .options import Count, clip_option, data_options, runtime_options, shard_option
 
-SHARED = ("provider", "precision", "batch_size", "threads", "split", "limit", "skip_bad", "shard")
+READ = ("split", "limit", "skip_bad", "layout", "clip")  # how an input is read
+SHARED = ("provider", "precision", "batch_size", "threads", "shard", *READ)
 
 
 @click.group(
@@ -25,6 +26,7 @@ Examples:
 )
 @runtime_options
 @data_options
+@clip_option
 @shard_option
 @click.pass_context
 def infer(ctx: click.Context, **shared: Any) -> None:
@@ -46,7 +48,7 @@ def task(example: str, without: Sequence[str] = ()) -> Callable[[Callable[..., A
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
-        wrapped = data_options(runtime_options(shard_option(out(_with_model(function, without)))))
+        wrapped = data_options(clip_option(runtime_options(shard_option(out(_with_model(function, without))))))
         wrapped = click.argument("bundle")(wrapped)
         command = infer.command(function.__name__, help=function.__doc__, epilog=f"\b\nExample:\n  {example}")(wrapped)
         for parameter in command.params:
@@ -70,7 +72,7 @@ def _with_model(function: Callable[..., Any], without: Sequence[str]) -> Callabl
                 raise BadInput(f"{option} means nothing to {ctx.command.name}", f"leave out {option}")
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
         precision = shared["precision"] or "fp32"
-        reading = Reading(shared["split"], shared["limit"], bool(shared["skip_bad"]), shared["shard"])
+        reading = Reading(shard=shared["shard"], **{name: shared[name] for name in READ if shared[name] is not None})
         with load(bundle, shared["provider"] or "auto", precision=precision, **settings) as model:
             function(model, reading, **options)
 
@@ -147,7 +149,7 @@ def interpolate(*given: Any, **options: Any) -> None:
 
 @task(
     "aepipe infer sample exported/mnist-d8 -o samples.png --count 64 --density pca --seed 1",
-    ("split", "limit", "skip_bad"),
+    READ,
 )
 @click.option("--count", default=64, show_default=True, type=Count(1), help="How many images.")
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
@@ -168,7 +170,7 @@ def encode(*given: Any, **options: Any) -> None:
     tasks.encode(*given, **options)
 
 
-@task("aepipe infer decode exported/mnist-d8 codes.npy -o images/", ("split", "skip_bad"))
+@task("aepipe infer decode exported/mnist-d8 codes.npy -o images/", tuple(name for name in READ if name != "limit"))
 @click.argument("codes")
 def decode(*given: Any, **options: Any) -> None:
     """Images of CODES, an array [N, d] in .npy or .npz."""

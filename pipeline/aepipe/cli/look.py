@@ -23,12 +23,11 @@ def inspect(bundle: str, as_json: bool) -> None:
     Exits 2 if a file is missing, altered or from another training.
     """
     from aepipe.bundle.reader import Bundle
-    from aepipe.files.records import as_entries
 
     opened = Bundle(bundle)
     problems = opened.problems()
     if as_json:
-        print_json({**as_entries(opened.manifest), "problems": problems})
+        print_json({**opened.manifest.entries(), "problems": problems})
     else:
         _describe(opened, problems)
     if problems:
@@ -39,11 +38,13 @@ def _describe(opened: Any, problems: dict[str, str]) -> None:
     from aepipe.bundle.card import carried
     from aepipe.bundle.manifest import MANIFEST
 
-    c, h, w = opened.shape
+    data = opened.manifest.data
+    values = "unbounded" if data.range is None else "0..1"
+    raw = f", raw {data.raw.dtype} {data.raw}" if data.raw else ""
     rows = [
         ["name", opened.name],
         ["made by", f"aepipe {opened.manifest.aepipe}"],
-        ["image", f"{c}×{h}×{w}, 0..1"],
+        [data.kind, f"{opened.space}, {values}{raw}"],
         ["latent", str(opened.latent)],
         ["task", opened.task],
         ["trained on", str(opened.trained.get("data"))],

@@ -36,12 +36,18 @@ class Count(click.ParamType):
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say which images of the input are read."""
     for option in (
+        click.option("--layout", metavar="AXES", help="How the axes of an array stand, e.g. NCL, NHWC, NDHW."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them."),
         click.option("--limit", type=Count(1), help="Only the first N images."),
         click.option("--split", type=click.Choice(["train", "test"]), help="Which split, where the data has splits."),
     ):
         command = option(command)
     return command
+
+
+clip_option = click.option(
+    "--clip", is_flag=True, help="Values outside the range of a model of raw values become its nearer end."
+)
 
 
 class ShardText(click.ParamType):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from aepipe.errors import AepipeError, BadInput
+from aepipe.space import KINDS
 from aepipe.workshop import entry
 from aepipe.workshop.training.team import together
 
@@ -28,7 +29,9 @@ Examples:
 )
 @click.option("--encoder", default="conv", show_default=True, metavar="SPEC", help="See 'aepipe list encoder'.")
 @click.option("--decoder", default="deconv", show_default=True, metavar="SPEC", help="See 'aepipe list decoder'.")
-@click.option("--latent-dim", default=8, show_default=True, type=int, help="Numbers in a code.")
+@click.option(
+    "--latent-dim", default="8", show_default=True, metavar="N|CxHxW|image", help="Numbers in a code, or its shape."
+)
 @click.option("--objective", default="mse", show_default=True, metavar="SPEC", help="See 'aepipe list objective'.")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input and learn to restore it, e.g. gaussian:sigma=0.5.")
 @click.option("--epochs", type=int, help="Passes over the training images.  [default: 25]")
@@ -48,6 +51,11 @@ Examples:
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option("--image-size", type=ImageSize(), metavar="N|HxW", help="Crop and resize image files to this size.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Convert image files to grey (1) or colour (3).")
+@click.option(
+    "--range",
+    metavar="LO..HI|dtype|auto|none",
+    help="Raw values that are black and white; none: unbounded.  [default: bytes, or floats in 0..1]",
+)
 @data_options
 @click.option(
     "-o", "--out", metavar="RUN", help="Folder of the run.  [default: runs/NAME, or the next free runs/NAME-2, …]"
@@ -72,7 +80,7 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
     if not data:
         raise BadInput("nothing to train on", "give --data, for instance: aepipe train --data digits")
     arguments = {name: value for name, value in options.items() if value is not None}
-    arguments["densities"] = options["densities"] or ("gaussian", "pca")
+    arguments["densities"] = options["densities"] or None
     arguments["split"] = options["split"] or "train"
     if options["channels"]:
         arguments["channels"] = int(options["channels"])
@@ -107,7 +115,10 @@ def _interrupted(interrupt: KeyboardInterrupt, directory: str | Path | None) -> 
 
 def _finished(run: Any) -> None:
     metrics = run.config["metrics"]
-    summary = f"{metrics['split']} MSE {metrics['mse']:.5f}, PSNR {metrics['psnr']:.2f} dB ({metrics['count']} images)"
+    bounded = "psnr" in metrics
+    quality = f"PSNR {metrics['psnr']:.2f} dB" if bounded else f"SNR {metrics['snr']:.2f} dB"
+    noun = KINDS[len(run.shape) - 1]
+    summary = f"{metrics['split']} MSE {metrics['mse']:.5g}, {quality} ({metrics['count']} {noun}s)"
     click.echo(f"{run.directory}: {summary}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", err=True)
     click.echo(f"next: aepipe export {run.directory}", err=True)
 

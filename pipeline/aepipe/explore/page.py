@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from aepipe._types import ImageShape
 from aepipe._version import __version__
 from aepipe.bundle.manifest import PRECISE
 from aepipe.bundle.reader import Bundle
@@ -82,6 +83,11 @@ def for_script(value: Any) -> str:
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     """What the page needs of the bundle: graphs, codes and example images, in the form that latent.js and runtime.js read."""
+    shape = bundle.space.sized("the page", "look at figures instead: aepipe infer sample BUNDLE -o samples.png")
+    if bundle.latent.spatial:
+        raise BadInput(
+            f"the page shows codes that are vectors, and these are {bundle.latent}", "decode codes by 'aepipe infer'"
+        )
     graphs: dict[str, str] = {role: packed(bundle.content(bundle.find(role)).content) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
@@ -99,7 +105,7 @@ def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
         "graphs": graphs,
         "densities": densities,
         **_codes(bundle),
-        "examples": _examples(images, bundle.shape) if images else None,
+        "examples": _examples(images, shape) if images else None,
     }
 
 
@@ -146,7 +152,7 @@ def principal_axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return mean, axes * np.where(largest < 0, -1, 1)[:, None], variances[order].clip(0) / (total or 1)
 
 
-def _examples(images: str, shape: tuple[int, int, int]) -> dict[str, Any]:
+def _examples(images: str, shape: ImageShape) -> dict[str, Any]:
     source = open_images(images, shape=shape, limit=EXAMPLES)
     say(source.describe())
     pixels = source.read(np.arange(len(source)))

@@ -7,6 +7,7 @@ Keys that a dataclass does not have are ignored, so that a newer aepipe may add 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,6 +17,7 @@ import msgspec
 from aepipe.errors import BadInput
 
 T = TypeVar("T")
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 # What a terminal would act on, or would show in another order than it stands: control and bidirectional characters.
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
@@ -59,21 +61,27 @@ def as_record(kind: type[T], entries: Any) -> T:
         raise ValueError(f"{place}: {text}" if place else text) from None
 
 
-def read_record(kind: type[T], path: Path, what: str, newest: int, hint: str) -> T:
+def read_record(
+    kind: type[T], path: Path, what: str, newest: int, hint: str, upgrade: Upgrade = lambda entries: entries
+) -> T:
     """The record in a JSON file whose key `format` says in which of the formats 1 to `newest` it is.
 
-    Raises BadInput that calls the file `what` and ends in `hint`.
+    `upgrade` turns entries of an older format into those of the newest. Raises BadInput that calls the file `what` and ends in
+    `hint`.
     """
-    return read_entries(kind, path, what, newest, hint)[0]
+    return read_entries(kind, path, what, newest, hint, upgrade)[0]
 
 
-def read_entries(kind: type[T], path: Path, what: str, newest: int, hint: str) -> tuple[T, dict[str, Any]]:
+def read_entries(
+    kind: type[T], path: Path, what: str, newest: int, hint: str, upgrade: Upgrade = lambda entries: entries
+) -> tuple[T, dict[str, Any]]:
     """The same, and beside it everything that the file holds."""
     try:
         entries = read_json(path)
         found = as_record(_Versioned, entries).format
         if found > newest:
             raise BadInput(f"{what} has format {found}, this aepipe reads up to {newest}", "upgrade aepipe")
+        entries = upgrade(entries)
         return as_record(kind, entries), entries
     except OSError as error:
         raise BadInput(f"{what} cannot be read: {error.strerror or error}", hint) from None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from aepipe._types import Shape
 from aepipe.errors import BadInput
+from aepipe.space import DTYPES, Sides, Space, fits, listed
 
-from .pixels import checked_float
-
-LAYOUTS = "arrays of images are [N,H,W], [N,C,H,W] or [N,H,W,C]"
+LAYOUTS = "arrays are [N,C], [N,H,W], [N,C,H,W], [N,H,W,C] or [N,C,D,H,W]; others say their axes: --layout NCL"
+NAMED = ["NC", *(axes for sides in ("L", "HW", "DHW") for axes in (f"NC{sides}", f"N{sides}C", f"N{sides}"))]
+USUAL = {2: ["NC"], 3: ["NHW"], 4: ["NCHW", "NHWC"], 5: ["NCDHW", "NDHWC"]}  # by the number of dimensions
+FEW = 4  # so many channels, or fewer, are taken for channels
+MANY = 16  # a side of so many numbers beside so few is that of a signal, or of an image of a few rows
 
 
 class Images(Protocol):
@@ -20,55 +23,105 @@ class Images(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """C, H, W of every image."""
+        """C, *sides of every sample."""
 
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these indices: [n,C,H,W] uint8, or float32 in 0..1. Raises BadInput for unusable ones."""
+        """The samples at these indices, [n, C, *sides]: uint8 or float32 in 0..1, other numbers where a range is given.
+
+        Raises BadInput for unusable ones.
+        """
 
 
-def channels_first(shape: tuple[int, ...], wanted: Shape | None, name: str) -> tuple[bool, Shape]:
-    """Decide an array's layout: (True, CHW) for [N,H,W] and NCHW, (False, CHW) for NHWC.
+class Layout(NamedTuple):
+    """How the axes of an array stand: NHWC, NCL, NDHW; without a C there is one channel."""
 
-    With `wanted` the layout that gives this shape is chosen; if neither does, BadInput names both shapes.
+    axes: str
+
+    @property
+    def sides(self) -> str:
+        return self.axes[1:].replace("C", "")
+
+    def shape(self, shape: tuple[int, ...]) -> Shape:
+        """C, *sides of the samples of an array of this shape."""
+        sizes = dict(zip(self.axes, shape, strict=True))
+        return (sizes.get("C", 1), *(sizes[side] for side in self.sides))
+
+    def arranged(self, batch: np.ndarray) -> np.ndarray:
+        """A batch of the array as [n, C, *sides]."""
+        if "C" not in self.axes:
+            return batch[:, None]
+        return np.moveaxis(batch, self.axes.index("C"), 1)
+
+
+def layout_of(shape: tuple[int, ...], wanted: Sides | None, name: str, axes: str | None = None) -> Layout:
+    """How the axes of an array of this shape stand.
+
+    `axes`, such as NCL, says it. Else it is the layout that gives samples of the shape `wanted`, and without that the usual
+    one of so many dimensions. Raises BadInput where none fits, or where it cannot be told.
     """
-    if len(shape) not in (3, 4):
+    if axes is not None:
+        layout = _named(axes, shape, name)
+        if wanted is not None and not fits(wanted, layout.shape(shape)):
+            raise _unfit(name, shape, wanted)
+        return layout
+    if not 2 <= len(shape) <= 5:
         raise BadInput(f"{name} has {len(shape)} dimensions: {list(shape)}", LAYOUTS)
     if 0 in shape[1:]:
         raise BadInput(f"{name} of shape {list(shape)} holds no pixels", LAYOUTS)
-    if len(shape) == 3:
-        options = [(True, (1, shape[1], shape[2]))]
-    else:
-        options = [(True, (shape[1], shape[2], shape[3])), (False, (shape[3], shape[1], shape[2]))]
     if wanted is not None:
-        for option in options:
-            if option[1] == tuple(wanted):
-                return option
+        able = [each for each in map(Layout, NAMED) if len(each.axes) == len(shape) and fits(wanted, each.shape(shape))]
+        if not able:
+            raise _unfit(name, shape, wanted)
+        return able[0]
+    return _usual(shape, name)
+
+
+def _named(axes: str, shape: tuple[int, ...], name: str) -> Layout:
+    if axes.upper() not in NAMED:
+        raise BadInput(f"there is no layout {axes!r}", f"layouts are {', '.join(NAMED)}")
+    if len(axes) != len(shape):
+        raise BadInput(f"{name} has {len(shape)} dimensions, and the layout {axes} {len(axes)}", LAYOUTS)
+    return Layout(axes.upper())
+
+
+def _unfit(name: str, shape: tuple[int, ...], wanted: Sides) -> BadInput:
+    noun = f"{Space.of(wanted).kind}s"
+    message = f"{name} has shape {list(shape)}, the model takes {noun} of shape {listed(wanted)}"
+    return BadInput(message, f"{LAYOUTS}; arrays are never resized, image files are")
+
+
+def _usual(shape: tuple[int, ...], name: str) -> Layout:
+    """The layout that is meant by so many dimensions; raises BadInput where it could as well be another."""
+    usual = USUAL[len(shape)]
+    if len(shape) == 3 and shape[1] <= FEW and shape[2] >= MANY:
         raise BadInput(
-            f"{name} has shape {list(shape)}, the model takes images of shape {list(wanted)}",
-            f"{LAYOUTS}; arrays are never resized, image files are",
+            f"{name} {list(shape)} may hold signals, or images of {shape[1]} rows", "say it: --layout NCL, or NHW"
         )
-    for option in options:
-        if option[1][0] <= 4:
-            return option
-    return min(options, key=lambda option: option[1][0])
+    if len(shape) <= 3:
+        return Layout(usual[0])
+    first, last = shape[1] <= FEW, shape[-1] <= FEW
+    if first != last:
+        return Layout(usual[0] if first else usual[1])
+    others = [*usual, "NDHW"] if len(shape) == 4 else usual
+    what = "channels first or last" if first or len(shape) == 5 else "images of many channels, or volumes"
+    raise BadInput(f"{name} {list(shape)} may have {what}", f"say it: --layout {', or '.join(others)}")
 
 
 class ArrayImages:
     """An array, memory-mapped or not, read by index."""
 
-    def __init__(self, array: np.ndarray, wanted: Shape | None, name: str):
-        if array.dtype != np.uint8 and array.dtype.kind not in "bf":
+    def __init__(self, array: np.ndarray, wanted: Sides | None, name: str, axes: str | None = None):
+        if array.dtype.name not in DTYPES:
             hint = {
-                "i": "convert to uint8 in 0..255 or to floats in 0..1",
-                "u": "convert to uint8 in 0..255 or to floats in 0..1",
                 "c": "give the magnitude as floats in 0..1",
                 "O": "give one numeric array; images of different sizes belong in a folder of image files",
             }
             kind = "objects" if array.dtype.kind == "O" else f"{array.dtype} values"
             raise BadInput(f"{name} holds {kind}", hint.get(array.dtype.kind, "give uint8 in 0..255 or floats in 0..1"))
-        self.first, self.shape = channels_first(array.shape, wanted, name)
+        self.layout = layout_of(array.shape, wanted, name, axes)
+        self.shape, self.dtype = self.layout.shape(array.shape), array.dtype
         self.array, self.name = array, name
         self.mapping = _read_only_mapping(array)
 
@@ -76,19 +129,9 @@ class ArrayImages:
         return len(self.array)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """A fresh array [n,C,H,W]: uint8 as it is, bool as 0.0 and 1.0, floats checked and as float32."""
-        indices = np.asarray(indices)
-        batch = self.array[_as_slice(indices)]
-        if self.array.ndim == 3:
-            batch = batch[:, None]
-        elif not self.first:
-            batch = batch.transpose(0, 3, 1, 2)
-        if self.array.dtype == np.uint8:
-            images = np.array(batch, dtype=np.uint8, order="C")
-        elif self.array.dtype.kind == "b":
-            images = np.array(batch, dtype=np.float32, order="C")
-        else:
-            images = np.ascontiguousarray(checked_float(batch, indices, self.name))
+        """A fresh array [n, C, *sides] of the array's own numbers, in the machine's order of bytes."""
+        batch = self.layout.arranged(self.array[_as_slice(np.asarray(indices))])
+        images = np.array(batch, dtype=self.dtype.newbyteorder("="), order="C")
         if self.mapping is not None:  # pages that were read count as resident memory until they are given back
             self.mapping.madvise(mmap.MADV_DONTNEED)
         return images
@@ -110,12 +153,14 @@ def _read_only_mapping(array: Any) -> mmap.mmap | None:
     return array if mode == "r" and hasattr(mmap, "MADV_DONTNEED") else None
 
 
-def array_images(array: Any, shape: Shape | None = None, name: str = "the array") -> Images:
-    """An array [N,H,W], NCHW or NHWC as images. `shape` (C,H,W) is what the images must have, where that is known.
+def array_images(
+    array: Any, shape: Sides | None = None, name: str = "the array", axes: str | None = None
+) -> ArrayImages:
+    """An array as samples [N, C, *sides]. `shape` is what they must have, where that is known; `axes` is the array's layout.
 
-    uint8 stays; bool becomes 0 and 1; floats must lie in 0..1, which every read checks. Anything else raises BadInput.
+    Raises BadInput for what holds no numbers, or has no such layout.
     """
-    return ArrayImages(as_array(array, name), shape, name)
+    return ArrayImages(as_array(array, name), shape, name, axes)
 
 
 def as_array(array: Any, name: str, hint: str = LAYOUTS) -> np.ndarray:

@@ -6,28 +6,31 @@ import io
 import operator
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, closest, foreign
 from aepipe.files.numpy_files import reading
 from aepipe.plugins.specs import NAME, parse_spec, split_slice
+from aepipe.space import AXES, KINDS, Raw, Sides, fits, listed
 
 from . import objects
 from .archives import Loaded, Wanted
 from .array_files import load_array_file, load_arrays
-from .arrays import Images, array_images
+from .arrays import Images, array_images, as_array
 from .decoding import max_pixels
 from .folders import find_images, has_splits
 from .image_files import Wish, open_files
+from .ranges import raw_of
 from .regular import check_regular
 from .source import Source
 from .splits import SPLITS
 from .taken import Taken
 
+LOOKED_AT = 1000  # samples by which --range auto finds the range
 ACCEPTED = "give an image file, a folder of images, .npy, .npz or IDX (gzipped or not)"
 MEMBER = re.compile(r"\[([^\W\d][^\[\]:]*)\]$")
 
@@ -36,11 +39,12 @@ class Asked(NamedTuple):
     """What is to be read of an input."""
 
     split: str
-    shape: Shape | None  # the model's
+    shape: Sides | None  # the model's
     wish: Wish
     part: slice | None = None
     limit: int | None = None
     member: str | None = None  # of an archive
+    axes: str | None = None  # the layout of an array, such as NCL
 
     def of(self, values: list[str]) -> list[str]:
         """Those that are read."""
@@ -62,23 +66,30 @@ def open_images(
     what: Any,
     *,
     split: str = "test",
-    shape: Shape | None = None,
+    shape: Sides | None = None,
     image_size: Any = None,
     channels: int | None = None,
     limit: int | None = None,
+    layout: str | None = None,
+    range: Any = None,
+    raw: Raw | None = None,
 ) -> Source:
     """Open a data string, a path, an array (NumPy, memory-mapped, torch), or what `objects.TAKEN` lists.
 
-    `shape` (C, H, W) is the model's: image files are cropped, resized and converted to it, all else must have it.
+    `shape` (C, *sides) is the model's: image files are cropped, resized and converted to it, all else must have it.
     Without it `image_size` (a number for square, or H and W) and `channels` (1 or 3) say what image files become; where
     they are not given, the first file decides the size, and all files the colours. `limit` keeps the first images, after the
-    data string's own slice. Raises BadInput for whatever cannot be used.
+    data string's own slice. `layout` says how the axes of an array stand: NCL, NHWC, NDHW, …
+
+    Values are bytes, or floats in 0..1. Others become those by `range` (LO..HI, dtype, auto, or none for unbounded data), or
+    by `raw`, the model's. Raises BadInput for whatever cannot be used.
     """
     if split not in SPLITS:
         raise BadInput(f"there is no split {split!r}", "the splits are train and test")
     if limit is not None:
         limit = _positive(limit, "the limit", "a limit is 1 or more")
-    asked = Asked(split, shape, shape or _wish(image_size, channels), limit=limit)
+    wish = _wish(image_size, channels) if shape is None or len(shape) != 3 else (shape[0], shape[1], shape[2])
+    asked = Asked(split, shape, wish, limit=limit, axes=layout)
     if isinstance(what, str):
         found, member, part = _classify(what)
         asked = asked._replace(part=part, member=member)
@@ -89,7 +100,31 @@ def open_images(
         source = _open_object(what, asked)
     if not len(source):
         raise BadInput(f"there are no images in {source.name}", "the input or the slice of it is empty")
-    return source
+    if range is not None:
+        raw = raw_of(range, source.dtype, lambda: _typical(source), source.name)
+    if raw is None:
+        _check_plain(source)
+        return source
+    if source.dtype.name != raw.dtype and "uint8" in (source.dtype.name, raw.dtype):
+        source.taken.remarks.append(
+            f"the model was trained on {raw.dtype}, and these {source.dtype} are taken in its units"
+        )
+    return replace(source, raw=raw)
+
+
+def _typical(source: Source) -> np.ndarray:
+    """Values of samples that are spread over the data."""
+    spread = np.unique(np.linspace(0, len(source) - 1, min(len(source), LOOKED_AT)).astype(np.int64))
+    return source.images.read(spread)
+
+
+def _check_plain(source: Source) -> None:
+    """Raise BadInput for numbers that are neither bytes nor may be floats in 0..1, before any is read."""
+    dtype = getattr(source.images, "dtype", None)
+    if dtype is not None and dtype != np.uint8 and np.dtype(dtype).kind in "iu":
+        raise BadInput(
+            f"{source.name} holds {dtype} values", "say which are black and white: --range 0..4095, or --range dtype"
+        )
 
 
 def _wish(image_size: Any, channels: Any) -> Wish:
@@ -134,19 +169,16 @@ def _plain_each(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def open_test_split(text: str, shape: Shape) -> Source | None:
+def open_test_split(text: str, shape: Sides, raw: Raw | None = None, layout: str | None = None) -> Source | None:
     """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits."""
     if text == "array":
         return None
     found, member, _ = _classify(text)
-    asked = Asked("test", shape, shape)
-    if isinstance(found, str):
-        return _open_dataset(found, text, asked)
-    if found.is_dir():
-        return _open_path(found, text, asked) if has_splits(found) else None
+    if isinstance(found, str) or (found.is_dir() and has_splits(found)):
+        return open_images(text, shape=shape, raw=raw)
     if member is not None or not found.is_file() or not _has_both_splits(found):
         return None
-    return _open_path(found, text, asked)
+    return open_images(text, shape=shape, raw=raw, layout=layout)
 
 
 def _has_both_splits(path: Path) -> bool:
@@ -202,21 +234,19 @@ def _exists(text: str) -> bool:
 def _open_object(what: Any, asked: Asked) -> Source:
     """Whatever Python users hand over besides strings and paths."""
     if objects.is_images(what):
-        return _cut(
-            Source("array", _of_shape(what, asked.shape, "the array"), taken=Taken("object", "of an object")), asked
-        )
+        return _cut(Source("array", _of_shape(what, asked, "the array"), taken=Taken("object", "of an object")), asked)
     if objects.is_paths(what):
         paths = [str(_expanded(os.fspath(each))) for each in what]
         return _open_files(Path(), paths, "array", asked, Taken("image files", "in a list of files"))
     if objects.is_pictures(what):
         return _open_pictures(list(what) if isinstance(what, list | tuple) else [what], asked)
     if not objects.is_array(what) and (dataset := objects.of_dataset(what)) is not None:
-        images = objects.DatasetImages(dataset, asked.shape)
+        images = objects.DatasetImages(dataset, asked.shape, asked.axes)
         source = Source("array", images, labels=objects.dataset_labels(dataset))
         source.taken = Taken("data set", "of a data set in Python")
         return _cut(source, asked)
     if objects.is_array(what) or isinstance(what, list | tuple):
-        return _cut(Source("array", array_images(what, asked.shape)), asked)
+        return _cut(_of_array(what, "array", "the array", asked), asked)
     raise BadInput(f"images cannot be read from {type(what).__name__}", objects.TAKEN)
 
 
@@ -234,12 +264,22 @@ def _open_pictures(items: list[Any], asked: Asked) -> Source:
     return Source("array", images, taken=taken)
 
 
-def _of_shape(what: Any, shape: Shape | None, name: str) -> Images:
-    """An array or an `Images` object, of the model's shape where there is one."""
+def _of_array(what: Any, source: str, name: str, asked: Asked, taken: Taken | None = None) -> Source:
+    """The samples of an array, and a word of how its axes were taken."""
+    images = array_images(what, asked.shape, name, asked.axes)
+    taken = taken or Taken()
+    taken.layout = f"{images.layout.axes} {list(images.array.shape)}"
+    return Source(source, images, taken=taken)
+
+
+def _of_shape(what: Any, asked: Asked, name: str) -> Images:
+    """What a data set gives, an array [N, C, *sides] or an `Images` object, of the model's shape where there is one."""
     if not objects.is_images(what):
-        return array_images(what, shape, name)
-    if shape is not None and tuple(what.shape) != tuple(shape):
-        message = f"{name} has images of shape {list(what.shape)}, the model takes {list(shape)}"
+        array = as_array(what, name)
+        usual = AXES[KINDS[array.ndim - 2]] if 2 <= array.ndim <= 5 else None
+        return array_images(array, asked.shape, name, usual)
+    if asked.shape is not None and not fits(asked.shape, tuple(what.shape)):
+        message = f"{name} has samples of shape {list(what.shape)}, the model takes {listed(asked.shape)}"
         raise BadInput(message, "give images of the model's shape")
     return what
 
@@ -260,7 +300,7 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
         images = dataset.load(asked.split)
         labels = dataset.labels(asked.split) if hasattr(dataset, "labels") else None
     record = choice.record()
-    source = Source(name, _of_shape(images, asked.shape, f"data set {owner.name!r}"), dataset=record)
+    source = Source(name, _of_shape(images, asked, f"data set {owner.name!r}"), dataset=record)
     source.labels = None if labels is None else np.asarray(labels)
     if source.labels is not None and len(source.labels) != len(source):
         message = f"data set {name!r} has {len(source)} images but {len(source.labels)} labels"
@@ -320,7 +360,8 @@ def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str) -> Source:
     if loaded.others:
         noun = "arrays" if len(loaded.others) > 1 else "array"
         taken.left_out[f"{noun} ({', '.join(loaded.others[:8])})"] = len(loaded.others)
-    source = Source(name, array_images(loaded.images, asked.shape, what), labels=loaded.labels, taken=taken)
+    source = _of_array(loaded.images, name, what, asked, taken)
+    source.labels = loaded.labels
     source = _cut(source, asked)
     taken.whole = taken.whole if loaded.total is None else loaded.total
     return source

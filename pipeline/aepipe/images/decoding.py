@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from aepipe._types import Shape
+from aepipe._types import ImageShape
 from aepipe.errors import BadInput
 
 from .regular import check_regular
@@ -50,7 +50,7 @@ SKIP = "repair or remove the file, or go on without it: --skip-bad"
 T = TypeVar("T")
 
 
-def read_image(path: Path, shape: Shape, resize: bool = True) -> np.ndarray:
+def read_image(path: Path, shape: ImageShape, resize: bool = True) -> np.ndarray:
     """One image file as uint8 [C,H,W], cropped to the centre and resized; raises BadInput that names the file.
 
     With `resize` off the file must have the size of `shape` already (EXIF orientation applied).
@@ -59,26 +59,26 @@ def read_image(path: Path, shape: Shape, resize: bool = True) -> np.ndarray:
         return decode(file, str(path), shape, resize)
 
 
-def channels_and_size(path: Path) -> Shape:
+def channels_and_size(path: Path) -> ImageShape:
     """(C, H, W) of an image file as it is: C is 1 for grey modes, else 3; H and W are those after EXIF orientation."""
     with _open_file(path) as file:
         return header(file, str(path))
 
 
-def rough_header(path: Path) -> Shape:
+def rough_header(path: Path) -> ImageShape:
     """The same from a file's first bytes alone, in a moment; H and W may be exchanged."""
     with _open_file(path) as file, _naming(str(path)):
         return _tolerant(file, lambda readable: _shape_of(_opened(readable, str(path))))
 
 
-def decode(file: IO[bytes], name: str, shape: Shape, resize: bool = True) -> np.ndarray:
+def decode(file: IO[bytes], name: str, shape: ImageShape, resize: bool = True) -> np.ndarray:
     """The pixels of an open image file, as `read_image` gives them."""
     with _naming(name):
         image = _tolerant(file, lambda readable: _decoded(readable, name, shape if resize else None))
         return finish(image, name, shape, resize)
 
 
-def finish(image: Image.Image, name: str, shape: Shape, resize: bool = True) -> np.ndarray:
+def finish(image: Image.Image, name: str, shape: ImageShape, resize: bool = True) -> np.ndarray:
     """A decoded image as uint8 [C,H,W] of this shape."""
     channels, height, width = shape
     pixels = _plain(image, "L" if channels == 1 else "RGB", name)
@@ -91,10 +91,10 @@ def finish(image: Image.Image, name: str, shape: Shape, resize: bool = True) -> 
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def header(file: IO[bytes], name: str) -> Shape:
+def header(file: IO[bytes], name: str) -> ImageShape:
     """(C, H, W) of an open image file, upright."""
 
-    def look(readable: IO[bytes]) -> Shape:
+    def look(readable: IO[bytes]) -> ImageShape:
         image = _opened(readable, name)
         if _orientation(image) >= 5:
             image.load()  # Pillow turns some formats when it loads them, and exchanges their sides before or then
@@ -105,7 +105,7 @@ def header(file: IO[bytes], name: str) -> Shape:
         return _tolerant(file, look)
 
 
-def _shape_of(image: Image.Image) -> Shape:
+def _shape_of(image: Image.Image) -> ImageShape:
     return (1 if image.mode in GREY_MODES else 3), image.height, image.width
 
 
@@ -193,7 +193,7 @@ def _has_pages(image: Image.Image) -> bool:
     return True
 
 
-def _decoded(file: IO[bytes], name: str, shape: Shape | None) -> Image.Image:
+def _decoded(file: IO[bytes], name: str, shape: ImageShape | None) -> Image.Image:
     """The pixels, upright; for a `shape` a large JPEG is decoded at a reduced size of at least twice what is needed."""
     image = _opened(file, name)
     if shape is not None:

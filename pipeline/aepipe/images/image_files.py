@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aepipe._types import ImageShape
 from aepipe.errors import BadInput
 from aepipe.process import cores
 
@@ -39,7 +40,7 @@ def open_files(root: Path, paths: list[str], wish: Wish) -> tuple[FileImages, li
     return FileImages(root, paths, (channels, height, width), resize=None not in wish[1:]), remarks
 
 
-def _first_shape(root: Path, paths: list[str]) -> tuple[int, int, int]:
+def _first_shape(root: Path, paths: list[str]) -> ImageShape:
     errors = []
     for path in paths:
         try:
@@ -49,7 +50,7 @@ def _first_shape(root: Path, paths: list[str]) -> tuple[int, int, int]:
     raise errors[0]
 
 
-def _survey(root: Path, paths: list[str], first: tuple[int, int, int] | None, wish: Wish) -> tuple[int, list[str]]:
+def _survey(root: Path, paths: list[str], first: ImageShape | None, wish: Wish) -> tuple[int, list[str]]:
     """The channels of all files together, and remarks on files of other colours and of other sizes than the first."""
     kinds, others, error = {1: 0, 3: 0}, 0, None
     for path in paths:
@@ -77,7 +78,7 @@ class FileImages:
     With `resize` off every file must have the size of `shape` already (EXIF orientation applied).
     """
 
-    def __init__(self, root: Path, paths: list[str], shape: tuple[int, int, int], resize: bool = True):
+    def __init__(self, root: Path, paths: list[str], shape: ImageShape, resize: bool = True):
         if shape[0] not in (1, 3):
             raise BadInput(f"image files have 1 or 3 channels, not {shape[0]}", "give the images as a .npy array")
         self.root, self.paths, self.shape, self.resize = root, paths, shape, resize
@@ -98,9 +99,7 @@ class FileImages:
             return read_image(path, channels_and_size(path), resize=False)
 
 
-def decode_all(
-    count: int, shape: tuple[int, int, int], read: Callable[[int], np.ndarray], threads: int = 1
-) -> np.ndarray:
+def decode_all(count: int, shape: ImageShape, read: Callable[[int], np.ndarray], threads: int = 1) -> np.ndarray:
     """`read(0)`, `read(1)`, … in threads as uint8 [count, *shape]; raises the first one's BadInput."""
     images = np.empty((count, *shape), np.uint8)
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aepipe._types import ImageShape
 from aepipe.errors import AepipeError, BadInput
+from aepipe.space import Sides
 
-from .arrays import as_array, channels_first
-from .decoding import Shape, check_image, decode, finish, header, quiet
+from .arrays import as_array, layout_of
+from .decoding import check_image, decode, finish, header, quiet
 from .image_files import Wish, decode_all
-from .pixels import as_float
 
 TAKEN = (
     "give an array, a path, a list of paths or of Pillow images, an open file, a data set of torch, "
@@ -75,7 +76,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.items)
 
-    def _header(self, index: int) -> Shape:
+    def _header(self, index: int) -> ImageShape:
         item = self.items[index]
         if isinstance(item, bytes):
             return header(io.BytesIO(item), f"picture {index}")
@@ -107,12 +108,12 @@ def of_dataset(what: Any) -> Any:
 class DatasetImages:
     """The images of a torch data set whose items are images, or tuples that begin with one."""
 
-    def __init__(self, dataset: Any, wanted: Shape | None):
-        self.dataset, self.wanted = dataset, wanted
+    def __init__(self, dataset: Any, wanted: Sides | None, axes: str | None = None):
+        self.dataset, self.wanted, self.axes = dataset, wanted, axes
         if not len(dataset):
             raise BadInput("the data set is empty", "give one with images")
         first = self._item(0)
-        self.shape: Shape = first.shape
+        self.shape, self.dtype = first.shape, first.dtype
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -129,19 +130,18 @@ class DatasetImages:
         if isinstance(item, tuple | list) and item:
             item = item[0]
         if isinstance(item, Image.Image):
-            height, width = self.wanted[1:] if self.wanted else (item.height, item.width)
-            channels = self.wanted[0] if self.wanted else (1 if item.mode in ("1", "L", "LA", "La") else 3)
+            wanted = self.wanted if self.wanted and len(self.wanted) == 3 else (None, None, None)
+            own = (1 if item.mode in ("1", "L", "LA", "La") else 3), item.height, item.width
+            channels, height, width = (side or each for side, each in zip(wanted, own, strict=True))
             check_image(item, name)
             return finish(item, name, (channels, height, width))
         if not is_array(item) and not hasattr(item, "detach"):
             raise BadInput(f"{name} is no image but {type(item).__name__}", "items are images, or (image, label)")
         array = as_array(item, name)
-        array = array[None] if array.ndim == 2 else array
-        first, _ = channels_first((1, *array.shape), self.wanted, name)
-        return array if first else array.transpose(2, 0, 1)
+        return layout_of((1, *array.shape), self.wanted, name, self.axes).arranged(array[None])[0]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """[n,C,H,W] as the items are; raises BadInput for an item of another shape."""
+        """[n, C, *sides] as the items are; raises BadInput for an item of another shape."""
         images = []
         for index in indices:
             image = self._item(int(index))
@@ -149,8 +149,7 @@ class DatasetImages:
                 message = f"item {index} of the data set has shape {list(image.shape)}, the first {list(self.shape)}"
                 raise BadInput(message, "give one shape to all, for instance by a transform")
             images.append(image)
-        stacked = np.stack(images)
-        return stacked if stacked.dtype == np.uint8 else as_float(stacked)
+        return np.stack(images)
 
 
 def dataset_labels(dataset: Any) -> np.ndarray | None:

@@ -16,12 +16,10 @@ TOLERANCE = 1e-6  # a float this little outside 0..1 is taken for a rounding err
 
 
 def as_float(images: np.ndarray) -> np.ndarray:
-    """uint8 [n,C,H,W] divided by 255, bool as 0 and 1, or floats that are checked: C-contiguous float32 in 0..1."""
+    """uint8 divided by 255, all else as it is, as a source gives it: C-contiguous float32."""
     if images.dtype == np.uint8:
         return np.divide(images, np.float32(255), dtype=np.float32, order="C")
-    if images.dtype.kind == "b":
-        return np.ascontiguousarray(images, np.float32)
-    return np.ascontiguousarray(checked_float(images))
+    return np.ascontiguousarray(images, np.float32)
 
 
 def checked_float(images: np.ndarray, indices: np.ndarray | None = None, name: str = "the array") -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from aepipe._types import Shape
 from aepipe.errors import AepipeError
+from aepipe.space import KINDS, Kind, Raw
 
 from .arrays import Images
 from .pixels import checked_float
+from .ranges import into_graph
 from .taken import Taken
 
 
@@ -26,22 +29,41 @@ class Source:
     single_file: bool = False  # the input was one image file
     dataset: dict[str, Any] | None = None  # record of the component, where it is a data set
     taken: Taken = field(default_factory=Taken)
+    raw: Raw | None = None  # how its values become those of the graphs, where they are not bytes or floats in 0..1
 
     @property
     def shape(self) -> Shape:
-        """C, H, W."""
-        return self.images.shape
+        """C, *sides."""
+        return tuple(self.images.shape)
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[len(self.shape) - 1]
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """The type of its raw values."""
+        images: Any = self.images
+        while isinstance(images, Picked):
+            images = images.images
+        found = images.dtype if hasattr(images, "dtype") else images.read(np.array([0])).dtype
+        return np.dtype(found).newbyteorder("=")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at `indices` (0 to len-1, any order): [n,C,H,W], uint8 or float32 in 0..1. Raises BadInput."""
+        """The samples at `indices` (0 to len-1, any order), [n, C, *sides], for the graphs: uint8, or float32, which is in 0..1
+        unless the data are unbounded. Raises BadInput."""
         images = self.images.read(np.asarray(indices))
         if images.shape != (len(indices), *self.shape):
             message = f"{self.name} gave images {list(images.shape)} where {[len(indices), *self.shape]} was due"
             raise AepipeError(message, "report it to the authors of the data set")
-        return images if images.dtype == np.uint8 else checked_float(images, indices, self.name)
+        if self.raw is not None:
+            return into_graph(images, self.raw, np.asarray(indices), self.name)
+        if images.dtype == np.uint8:
+            return images
+        return images.astype(np.float32) if images.dtype == bool else checked_float(images, indices, self.name)
 
     def read_whole(self, index: int) -> np.ndarray:
         """One image [C, H, W]; where the source was opened without a shape, a file at its own size and in its own colours."""
@@ -56,17 +78,17 @@ class Source:
         paths = None if self.paths is None else [self.paths[index] for index in indices]
         labels = None if self.labels is None else self.labels[indices]
         picked = Picked(self.images, np.asarray(indices))
-        return Source(self.name, picked, paths, labels, self.single_file, self.dataset, self.taken)
+        return replace(self, images=picked, paths=paths, labels=labels)
 
     def describe(self, *, whole: bool = False) -> str:
         """One line that says what was taken as input, and what was left out; `whole`: at its own size and colours."""
-        return self.taken.sentence(self.name, len(self), None if whole else self.shape)
+        return self.taken.sentence(self.name, len(self), None if whole else self.shape, self.raw)
 
     def record(self) -> dict[str, Any]:
         """The same for a program."""
-        channels, height, width = self.shape
-        size = {"count": len(self), "channels": channels, "height": height, "width": width}
-        return {"name": self.name, **size, **self.taken.record()}
+        names = {"image": ("height", "width")}.get(self.kind, ("depth", "height", "width")[4 - len(self.shape) :])
+        size = dict(zip(("channels", *names), self.shape, strict=True))
+        return {"name": self.name, "count": len(self), **size, **self.taken.record()}
 
     def cut(self, part: slice | None) -> Source:
         """The images that a slice picks."""

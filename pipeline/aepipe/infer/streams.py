@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from aepipe.errors import BadInput
 from aepipe.files.staged import Staged
 from aepipe.images.batches import Batch, batches
 from aepipe.images.data import open_images
+from aepipe.images.ranges import as_raw
 from aepipe.images.source import Source
 from aepipe.progress import progress, say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import FirstAvailable
+from aepipe.space import Raw, Sides
 
 from .shards import Out, Shard, Shared, part_of
 from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
@@ -38,6 +40,8 @@ class Reading:
     limit: int | None = None
     skip_bad: bool = False
     shard: Shard | None = None
+    layout: str | None = None  # of arrays
+    clip: bool = False  # values that leave the model's range
 
     def open(self, what: str, model: Model, *graphs: Role, whole: bool = False) -> Input:
         """Open an input in the shape of the model and load these graphs; with `whole` images keep their own sizes.
@@ -48,7 +52,11 @@ class Reading:
         if not isinstance(model.provider, FirstAvailable):
             model.start(*graphs)
         shape = None if whole else model.shape
-        source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit)
+        asked: dict[str, Any] = {
+            "layout": self.layout,
+            "raw": replace(model.raw, clip=True) if model.raw and self.clip else model.raw,
+        }
+        source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit, **asked)
         model.start(*graphs)
         say(source.describe(whole=whole))
         return Input(source, model, self)
@@ -120,11 +128,12 @@ class Input:
 
 @contextmanager
 def image_writer(
-    out: Out, names: Any, row: tuple[int, ...], *, key: str = "images", labelled: bool = False
+    out: Out, names: Any, row: Sides, *, key: str = "images", labelled: bool = False, raw: Raw | None = None
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
 
-    With `labelled` an .npz also says which images its rows belong to.
+    With `raw` an array holds raw values, of their own type and in their own units. With `labelled` an .npz also says which
+    images its rows belong to.
     """
     with ExitStack() as stack:
         if out.kind == "folder":
@@ -137,7 +146,7 @@ def image_writer(
             def write(indices: Array, rows: Array) -> None:
                 if labelled:
                     writer.label(indices, None if callable(names) else [names[index] for index in indices])
-                array.put(rows)
+                array.put(rows if raw is None else as_raw(rows, raw))
 
             yield write
 
@@ -147,7 +156,7 @@ def names_of(source: Source) -> Any:
     return source.paths if source.paths is not None else lambda index: f"{index:06d}.png"
 
 
-def stream(given: Input, out: Out, what: str, compute: Compute, row: tuple[int, ...], **more: Any) -> None:
+def stream(given: Input, out: Out, what: str, compute: Compute, row: Sides, **more: Any) -> None:
     """All batches through `compute`, which gives rows of this shape, to a folder or an array."""
     start, count = time.monotonic(), 0
     with image_writer(out, names_of(given.source), row, labelled=True, **more) as write:

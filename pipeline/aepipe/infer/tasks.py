@@ -25,7 +25,7 @@ from aepipe.judging import anomaly
 from aepipe.judging.metrics import psnr, psnr_between
 from aepipe.progress import progress, say
 from aepipe.runtime.interpolation import PATHS, path_density
-from aepipe.runtime.model import Model
+from aepipe.runtime.model import Model, between
 
 from . import tiles
 from .shards import Out, drawn, part_of, place
@@ -34,9 +34,19 @@ from .streams import SHEET, Input, Reading, collect, done, first_of, image_write
 IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
 
 
+def _place(model: Model, out: str, reading: Reading) -> Out:
+    """OUT for samples; raises BadInput where they are no images and OUT is a folder, which holds PNG files."""
+    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    if to.kind == "folder" and model.space.kind != "image":
+        raise BadInput(
+            f"{model.space.kind}s are no image files", "give a file that ends with .npy or .npz, or .png for a figure"
+        )
+    return to
+
+
 def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: bool, overlap: int | None) -> None:
     """Images to codes and back; with `tile` at their own size."""
-    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    to = _place(model, out, reading)
     check_apart(out, input)
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
@@ -44,7 +54,9 @@ def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: b
         return
     given = reading.open(input, model, "encoder", "decoder")
     if to.kind != "png":
-        stream(given, to, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape)
+        stream(
+            given, to, "reconstructing", lambda batch: model.reconstruct_batch(batch.images), model.shape, raw=model.raw
+        )
         return
     note = given.for_sheet()
     clean, restored = collect(given, "reconstructing", lambda batch: model.reconstruct_batch(batch.images))
@@ -70,7 +82,7 @@ def denoise(
     overlap: int | None,
 ) -> None:
     """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
-    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    to = _place(model, out, reading)
     check_apart(out, input)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
     if tile:
@@ -85,7 +97,7 @@ def denoise(
         return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
 
     if to.kind != "png":
-        stream(given, to, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape)
+        stream(given, to, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape, raw=model.raw)
         return
     note = given.for_sheet()
 
@@ -128,13 +140,16 @@ def interpolate(
     if reading.shard is not None:
         message = "an interpolation is made in one piece, not in shards"
         raise BadInput(message, "leave out --shard; --pairs says how many")
-    to = place(out, IMAGE_OUTPUTS)
+    to = _place(model, out, reading)
     check_apart(out, input, input2)
     through = path_density(model.bundle, path, density)
     first = reading.open(input, model, "encoder", "decoder")
     second = reading.open(input2, model, "encoder", "decoder") if input2 else None
     a, b = _ends(first, second, pairs)
-    lines = model.interpolate(a, b, steps, path, through)
+    codes = between(model, model.encode_batch(a), model.encode_batch(b), steps, path, through)
+    parts = in_parts(codes.reshape(-1, *codes.shape[2:]), model.batch_size)
+    flat = np.concatenate([model.decode_batch(part) for part in parts])
+    lines = flat.reshape(len(a), steps, *flat.shape[1:])
     if to.kind == "png":
         labels = [f"{alpha:.2f}" for alpha in np.linspace(0, 1, steps)]
         title = f"Interpolation by {model.bundle.name}"
@@ -142,10 +157,10 @@ def interpolate(
         subtitle = f"{_what(first, model)} · decoded: {way}, from 0 to 1"
         figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), to.path)
     else:
-        flat = lines.reshape(-1, *model.shape) if to.kind == "folder" else lines
+        made = flat if to.kind == "folder" else lines
         names = lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png"  # noqa: E731
-        with image_writer(to, names, flat.shape[1:]) as write:
-            write(np.arange(len(flat)), flat)
+        with image_writer(to, names, made.shape[1:], raw=model.raw) as write:
+            write(np.arange(len(made)), made)
     done(to, len(lines), "strips", note="" if len(lines) == pairs else ": the images give no more")
 
 
@@ -163,11 +178,11 @@ def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]
 
 def sample(model: Model, reading: Reading, out: str, *, count: int, density: str | None, seed: int) -> None:
     """New images: codes drawn from a density, decoded."""
-    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    to = _place(model, out, reading)
     name = model.bundle.density_name(density)
     model.start("decoder")
     if to.kind == "png":
-        images = model.sample(count, name, seed)
+        images = np.concatenate([model.decode_batch(codes) for codes in model.sample_codes(count, name, seed)])
         subtitle = f"density {name} · d = {model.latent} · seed {seed}"
         figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), to.path)
     else:
@@ -182,7 +197,7 @@ def sample(model: Model, reading: Reading, out: str, *, count: int, density: str
 def _decoded(model: Model, to: Out, what: str, codes: Iterable[Array], part: range, name: str) -> None:
     """Batches of codes, which belong to the indices of `part`, to images."""
     start = part.start
-    with image_writer(to, name.format, model.shape) as write, progress(what, len(part)) as advance:
+    with image_writer(to, name.format, model.shape, raw=model.raw) as write, progress(what, len(part)) as advance:
         for batch in codes:
             write(np.arange(start, start + len(batch)), model.decode_batch(batch))
             start += len(batch)
@@ -195,8 +210,10 @@ def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
     check_apart(out, input)
     given = reading.open(input, model, "encoder")
     if to.kind != "csv":
-        stream(given, to, "encoding", lambda batch: model.encode_batch(batch.images), (model.latent,), key="codes")
+        stream(given, to, "encoding", lambda batch: model.encode_batch(batch.images), model.latent.shape, key="codes")
         return
+    if model.latent.spatial:
+        raise BadInput(f"codes of {model.latent} are no rows of a table", "give a file that ends with .npy or .npz")
     columns = [f"z{k}" for k in range(model.latent)]
 
     def rows(batch: Batch) -> dict[str, Array]:
@@ -207,7 +224,7 @@ def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
 
 def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
     """Codes [N, d], in a file, to images."""
-    to = place(out, IMAGE_OUTPUTS, reading.shard)
+    to = _place(model, out, reading)
     array = load_codes(codes, reading.limit)
     check_apart(out, codes)
     part, note = part_of(len(array), reading.shard), ""

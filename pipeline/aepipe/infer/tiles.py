@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aepipe import figures
-from aepipe._types import Array, Corrupt, Shape
+from aepipe._types import Array, Corrupt, ImageShape
 from aepipe.errors import BadInput
 from aepipe.images.batches import in_parts
 from aepipe.images.corruption import spoiled
@@ -20,6 +20,7 @@ from aepipe.runtime.model import BATCH, Model
 from .shards import Out
 from .streams import Input, Reading, done, image_writer, names_of
 
+LEAVE = "leave out --tile"
 WINDOW, WINDOWS = 256, 3  # what a figure shows of a photograph, pixel by pixel
 
 
@@ -29,11 +30,15 @@ def restore(model: Model, image: Array, overlap: int | None = None) -> Array:
     Neighbouring tiles share `overlap` pixels (default: a quarter of a tile). Raises BadInput for an overlap that is no
     less than a tile and for colours that do not fit the model.
     """
-    return tiled(model.reconstruct_batch, image, model.shape, overlap, model.batch_size)
+    return tiled(model.reconstruct_batch, image, model.space.sized("--tile", LEAVE), overlap, model.batch_size)
 
 
 def tiled(
-    compute: Callable[[Array], Array], image: Array, shape: Shape, overlap: int | None = None, batch_size: int = BATCH
+    compute: Callable[[Array], Array],
+    image: Array,
+    shape: ImageShape,
+    overlap: int | None = None,
+    batch_size: int = BATCH,
 ) -> Array:
     """The same by any function from float32 [n, *shape] to the same shape; it gets `batch_size` tiles or fewer at once.
 
@@ -61,7 +66,7 @@ def tiled(
     return result.reshape(image.shape) if planes.size == image.size else result[0].mean(0, keepdims=True)
 
 
-def check_overlap(overlap: int | None, shape: Shape) -> int:
+def check_overlap(overlap: int | None, shape: ImageShape) -> int:
     """The overlap in pixels, by default a quarter of a tile's smaller side; raises BadInput where no tile could move on."""
     side = min(shape[1:])
     if overlap is None:
@@ -103,7 +108,7 @@ def _steps(side: int, tile: int, overlap: int) -> list[tuple[int, Array]]:
 
 def open_whole(model: Model, reading: Reading, what: str, out: Out, overlap: int | None) -> Input:
     """Open an input for tiles: its images keep their own sizes. Raises BadInput for what tiles cannot be made of."""
-    check_overlap(overlap, model.shape)
+    check_overlap(overlap, model.space.sized("--tile", LEAVE))
     given = reading.open(what, model, "encoder", "decoder", whole=True)
     if out.kind == "png" and len(given.source) > 1:
         message = f"{given.source.name} has {len(given.source)} images, and a picture of tiles shows one"

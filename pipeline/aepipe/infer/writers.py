@@ -26,6 +26,7 @@ from aepipe.files.out import png_name, png_names
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
 from aepipe.process import cores
+from aepipe.space import Sides
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
 
@@ -34,9 +35,9 @@ class ArrayWriter:
     """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write, if
     there is none [0, *row] float32."""
 
-    def __init__(self, path: str | os.PathLike[str], key: str = "images", row: tuple[int, ...] = ()):
+    def __init__(self, path: str | os.PathLike[str], key: str = "images", row: Sides = ()):
         self.path, self.key = path, key
-        self._shape = row
+        self._shape = tuple(side or 1 for side in row)
         self._dtype = np.dtype(np.float32)
         self._rows, self._start = 0, 0
         self._labels: list[tuple[Any, Any]] = []

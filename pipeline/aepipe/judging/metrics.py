@@ -65,6 +65,7 @@ def evaluate(
     corrupt: Corrupt | None = None,
     seed: int = 0,
     batch_size: int = 500,
+    unbounded: bool = False,
     on_batch: Callable[[int], Any] = lambda count: None,
     **reading: Any,
 ) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array
-from aepipe.bundle.manifest import ENDS, Role
+from aepipe.bundle.manifest import Role, ends_of
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, foreign
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts
 from aepipe.images.data import open_images, whole_number
+from aepipe.images.ranges import in_units
+from aepipe.space import Raw, Sides, Size, Space
 
 from . import providers
 from .interpolation import arc, line, path_density
@@ -47,8 +49,9 @@ def load(
 class Model:
     """The graphs of one bundle on one provider.
 
-    Images are arrays [N, C, H, W] (also [N, H, W] and NHWC), uint8 or float in 0..1, memory-mapped ones too; what comes
-    back is float32. Codes are float32 [N, latent]. Graphs are loaded when they are first needed.
+    Samples are arrays [N, C, *sides] (in any layout that gives the model's shape), memory-mapped ones too: images as uint8 or
+    float in 0..1, others in the units of the training data. What comes back is float32 in the same units, where bytes are
+    0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
 
     Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
     absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
@@ -75,33 +78,48 @@ class Model:
         return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """C, H, W of an image."""
+    def space(self) -> Space:
+        """What a sample is."""
+        return self.bundle.space
+
+    @property
+    def shape(self) -> Sides:
+        """C, *sides of a sample."""
         return self.bundle.shape
 
     @property
-    def latent(self) -> int:
+    def latent(self) -> Size:
         """Size of a code."""
         return self.bundle.latent
 
+    @property
+    def raw(self) -> Raw | None:
+        """The values that users have, where they are not bytes or floats in 0..1."""
+        return self.bundle.manifest.data.raw
+
+    def in_units(self, samples: Array) -> Array:
+        """Samples of the graphs as float32 in the units of the training data."""
+        return in_units(samples, self.raw)
+
     def encode(self, images: Any) -> Array:
-        """Codes [N, latent] of images."""
+        """Codes [N, *latent.shape] of samples."""
         return self._over(images, self.encode_batch)
 
     def decode(self, codes: Any) -> Array:
-        """Images [N, C, H, W] in 0..1 of codes [N, latent]."""
-        return _joined([self.decode_batch(part) for part in in_parts(self.check_codes(codes), self.batch_size)])
+        """Samples [N, C, *sides] of codes [N, *latent.shape]."""
+        parts = in_parts(self.check_codes(codes), self.batch_size)
+        return self.in_units(_joined([self.decode_batch(part) for part in parts]))
 
     def reconstruct(self, images: Any) -> Array:
-        """Images to codes and back."""
-        return self._over(images, self.reconstruct_batch)
+        """Samples to codes and back."""
+        return self.in_units(self._over(images, self.reconstruct_batch))
 
     def denoise(self, images: Any) -> Array:
-        """Restore spoiled images: the same graphs, for a bundle that was trained to denoise."""
-        return self._over(images, self.reconstruct_batch)
+        """Restore spoiled samples: the same graphs, for a bundle that was trained to denoise."""
+        return self.reconstruct(images)
 
     def interpolate(self, a: Any, b: Any, steps: int = 12, path: str = "linear", density: str | None = None) -> Array:
-        """Between images a and b of equal number through the latent space: [N, steps, C, H, W], ends included.
+        """Between samples a and b of equal number through the latent space: [N, steps, C, *sides], ends included.
 
         `path` is linear (straight lines between codes), slerp (arcs about the mean of the bundle's codes) or density (arcs
         in the noise of `density`, by default the last one that has an inverse). Raises BadInput for any other.
@@ -113,7 +131,8 @@ class Model:
         if len(start) != len(end):
             raise BadInput(f"{len(start)} images cannot be interpolated with {len(end)}", "give as many ends as starts")
         codes = between(self, start, end, steps, path, through)
-        return self.decode(codes.reshape(-1, self.latent)).reshape(len(start), steps, *self.shape)
+        made = self.decode(codes.reshape(-1, *codes.shape[2:]))
+        return made.reshape(len(start), steps, *made.shape[1:])
 
     def noise(self, codes: Any, density: str) -> Array:
         """The noise [N, k] from which a density with an inverse makes these codes."""
@@ -126,11 +145,11 @@ class Model:
         return _joined([self.run("sample", part, density) for part in in_parts(noise, self.batch_size)])
 
     def sample(self, count: int = 64, density: str | None = None, seed: int = 0) -> Array:
-        """New images [count, C, H, W] from a density on the codes (default: the first of the bundle).
+        """New samples [count, C, *sides] from a density on the codes (default: the first of the bundle).
 
         The noise comes from NumPy's default generator with `seed`: the same on every provider and for every batch size.
         """
-        return _joined([self.decode_batch(codes) for codes in self.sample_codes(count, density, seed)])
+        return self.in_units(_joined([self.decode_batch(codes) for codes in self.sample_codes(count, density, seed)]))
 
     def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
         """Codes drawn from a density, in batches."""
@@ -147,7 +166,7 @@ class Model:
             yield self.run("sample", noise, name)
 
     def score(self, images: Any, density: str | None = None) -> dict[str, Array]:
-        """`error`, the mean squared reconstruction error per pixel [N], and `log_density` of the codes [N]."""
+        """`error`, the mean squared reconstruction error per value of the graphs [N], and `log_density` of the codes [N]."""
         both = self._over(images, lambda batch: np.stack(list(self.score_batch(batch, density).values()), 1))
         return {"error": both[:, 0], "log_density": both[:, 1]}
 
@@ -164,16 +183,17 @@ class Model:
 
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
-        error = np.square(self.decode_batch(codes) - images).mean((1, 2, 3))
+        error = np.square(self.decode_batch(codes) - images).reshape(len(images), -1).mean(1)
         return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
 
     def run(self, role: Role, values: Array, density: str | None = None) -> Array:
         """Run one graph with one input on one batch. Raises AepipeError when it fails, or makes what it should not."""
         graph, session = self.bundle.find(role, density, self.precision), self.session(role, density)
+        ends = ends_of(role, self.space.kind)
         failing = f"{session.name} failed in the {role} with a batch of {len(values)}"
         with foreign(failing, "try a smaller --batch-size, or --provider cpu", say=brief):
-            results = session.run({ENDS[role].inputs[0]: values})
-        name, who = ENDS[role].output, f"the graph {graph.name} of {self.bundle.name}"
+            results = session.run({ends.inputs[0]: values})
+        name, who = ends.output, f"the graph {graph.name} of {self.bundle.name}"
         sizes = [size if isinstance(size, int) else None for size in graph.outputs[name].shape[1:]]
         return checked_output(results, name, who, len(values), sizes, infinite=role == "log_prob")
 
@@ -194,11 +214,12 @@ class Model:
         )
 
     def check_codes(self, codes: Any) -> Array:
-        """Codes as float32 [N, latent]; raises BadInput for another shape, another type, NaN or no codes at all."""
-        array = as_array(codes, "what is given as codes", f"[N, {self.latent}] numbers are needed")
-        if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != self.latent:
+        """Codes as float32 [N, *latent.shape]; raises BadInput for another shape, another type, NaN or no codes at all."""
+        needed = f"{self.latent.batch} numbers are needed"
+        array = as_array(codes, "what is given as codes", needed)
+        if array.dtype.kind not in "fiu" or not self.latent.fits(array.shape[1:]):
             message = f"codes of shape {list(array.shape)} and type {array.dtype} do not fit this bundle"
-            raise BadInput(message, f"[N, {self.latent}] numbers are needed, as 'aepipe infer encode' writes them")
+            raise BadInput(message, f"{needed}, as 'aepipe infer encode' writes them")
         if not len(array):
             raise BadInput("there are no codes", "the array has zero rows")
         if not np.isfinite(array).all():
@@ -211,7 +232,7 @@ class Model:
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
-        source = open_images(images, shape=self.shape)
+        source = open_images(images, shape=self.shape, raw=self.raw)
         result: Array | None = None
         for batch in batches(source, self.batch_size):
             part = compute(batch.images)
@@ -247,16 +268,19 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def between(model: Model, start: Array, end: Array, steps: int, path: str, density: str | None) -> Array:
-    """Codes [N, steps, latent] float32 from `start` to `end`, both [N, latent] and both included.
+    """Codes [N, steps, *latent.shape] float32 from `start` to `end`, both [N, *latent.shape] and both included.
 
     `path` is one of PATHS, `density` what `path_density` gave for it. In the noise of a density, whose normal distribution
     is the same in all directions, lengths carry the probability: the arc stays where samples lie, while the straight line
     cuts through the centre, where none do (White, Sampling generative networks, 2016).
     """
+    a, b = (each.reshape(len(each), -1) for each in (start, end))
     if path == "linear":
-        return line(start, end, steps)
-    if density is None:
+        found = line(a, b, steps)
+    elif density is None:
         codes, _ = model.bundle.codes()
-        return arc(start, end, steps, about=codes.mean(0))
-    flat = arc(model.noise(start, density), model.noise(end, density), steps)
-    return model.from_noise(flat.reshape(-1, flat.shape[-1]), density).reshape(len(start), steps, -1)
+        found = arc(a, b, steps, about=codes.mean(0).ravel())
+    else:
+        flat = arc(model.noise(start, density), model.noise(end, density), steps)
+        found = model.from_noise(flat.reshape(-1, flat.shape[-1]), density)
+    return found.reshape(len(start), steps, *start.shape[1:])

@@ -96,6 +96,7 @@ def passes_gradients(subject: Subject) -> None:
 
 def trains_in_channels_last(subject: Subject) -> None:
     """Images and weights may lie in the channels-last layout, the faster one for convolutions."""
+    shape: tuple[int, ...] = COLOUR_SHAPE
     try:
         shape = COLOUR_SHAPE  # with one channel both layouts would be the same
         model = trainable(subject, shape)

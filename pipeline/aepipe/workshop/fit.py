@@ -21,17 +21,20 @@ from aepipe.files.staged import remove_leftovers, writing
 from aepipe.images.data import open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
+from aepipe.space import Size
 from aepipe.workshop.run import Run
-from aepipe.workshop.training.arguments import sides, whole
+from aepipe.workshop.training.arguments import code_size, sides, whole
 from aepipe.workshop.training.claim import only_here
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
-from aepipe.workshop.training.model import build
+from aepipe.workshop.training.model import build, settled_code
 from aepipe.workshop.training.recipe import Recipe
 from aepipe.workshop.training.run import choose_densities
 from aepipe.workshop.training.surroundings import ordinary_settings
 from aepipe.workshop.training.team import team, together
 from aepipe.workshop.training.training_data import TrainingData, collect
+
+DENSITIES = ("gaussian", "pca")  # unless the code is as large as the sample
 
 
 @together
@@ -42,14 +45,16 @@ def fit(
     encoder: str = "conv",
     decoder: str = "deconv",
     objective: str = "mse",
-    latent_dim: int = 8,
+    latent_dim: int | str | Sequence[int] = 8,
     corrupt: str | None = None,
-    densities: Sequence[str] = ("gaussian", "pca"),
+    densities: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     split: str = "train",
     limit: int | None = None,
     image_size: Any = None,
     channels: int | None = None,
+    layout: str | None = None,
+    range: Any = None,
     skip_bad: bool = False,
     overwrite: bool = False,
     show: bool = True,
@@ -57,41 +62,51 @@ def fit(
 ) -> Run:
     """Train an autoencoder and fit densities to its codes.
 
-    `images` is a data string, a path or an array ([N,H,W], NCHW or NHWC; uint8, or float in 0..1), a list of paths or of
-    Pillow images, an open file, or a data set of torch whose items are images or (image, label). `recipe` takes
-    epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out` (default
-    runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train together.
-    Raises BadInput for unusable images or options, AepipeError when the loss becomes NaN.
+    `images` is a data string, a path or an array, a list of paths or of Pillow images, an open file, or a data set of torch
+    whose items are images or (image, label). `layout` says how the axes of an array stand (NCL, NHWC, NDHW, …) where that
+    is not plain. Values are uint8, or floats in 0..1, unless `range` says what they are: "LO..HI" or a pair of numbers,
+    "dtype", "auto", or "none" for unbounded data. `latent_dim` is a number, or the shape of a code that is a map:
+    "4x16x16" or (4, 16, 16), or "image" for one as large as the sample. `densities` are gaussian and pca by default, and
+    none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, patience, precision,
+    device, seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken).
+    Under torchrun every process calls it, and they train together. Raises BadInput for unusable images or options,
+    AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
-    latent_dim = whole("the latent size", latent_dim, 1, "the default is 8")
+    wanted_code = code_size(latent_dim)
     limit = None if limit is None else whole("the limit", limit, 1)
     channels = None if channels is None else whole("the number of channels", channels, 1)
     image_size, skip_bad = sides(image_size), bool(skip_bad)
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
-    wanted = choose_densities([densities] if isinstance(densities, str) else densities)
-    for choice in wanted:
-        choice.make(latent_dim)  # refuses values that it cannot take
-    source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
+    asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
+    chosen = choose_densities(
+        DENSITIES if densities is None else [densities] if isinstance(densities, str) else densities
+    )
+    for choice in chosen if wanted_code else ():
+        choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
+    source = open_images(images, split=split, limit=limit, **asked)
     if show:
         say(source.describe())
-    place = as_path(out) if out else default_directory(source.name, encoder, latent_dim)
+    with torch.random.fork_rng():
+        latent = settled_code(wanted_code, components["encoder"], source.shape)
+    wanted = [] if densities is None and latent.shape == source.shape else chosen
+    place = as_path(out) if out else default_directory(source.name, encoder, latent)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        build(components, source.shape, latent_dim, 0.0, 1.0)
+        build(components, source.shape, latent, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split, "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
-    facts["dataset"] = source.dataset
+    facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw}
     config = {
         "aepipe": __version__,
         "torch": torch.__version__,
         "finished": False,
         "shape": list(source.shape),
-        "latent": latent_dim,
+        "latent": latent.record,
         "data": {**facts, "skip_bad": bool(skip_bad), **data.facts()},
         "components": components,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
@@ -133,6 +148,7 @@ def resume(
         raise BadInput(f"the run {directory} was trained on an array, which it does not hold", hint)
     _check_installed(run.config)
     where = {key: facts[key] for key in ("split", "image_size", "channels", "limit")}
+    where |= {"layout": facts.get("layout"), "raw": run.raw}
     source = open_images(facts["spec"] if images is None else images, **where)
     data = _collect(source, settings, run.config["components"], facts["skip_bad"], show)
     if data.fingerprint != facts["fingerprint"]:
@@ -188,10 +204,11 @@ def _components(encoder: str, decoder: str, objective: str, corrupt: str | None)
     return {**records, "corruption": corruption.record() if corruption else None}
 
 
-def default_directory(data: str, encoder: str, latent: int) -> Path:
+def default_directory(data: str, encoder: str, latent: Size) -> Path:
     """runs/mnist-conv-d8 and the like."""
     stem = Path(data.partition(":")[0].partition("[")[0]).name.partition(".")[0] or "images"
-    return Path("runs") / f"{stem}-{encoder.partition(':')[0]}-d{latent}"
+    size = "x".join(map(str, latent.shape))
+    return Path("runs") / f"{stem}-{encoder.partition(':')[0]}-d{size}"
 
 
 def _run_folder(directory: Path) -> OwnFolder:

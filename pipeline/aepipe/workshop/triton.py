@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aepipe._version import __version__
-from aepipe.bundle.manifest import ENDS, Graph, Tensor
+from aepipe.bundle.manifest import Graph, Tensor, ends_of
 from aepipe.bundle.reader import Bundle, is_bundle
 from aepipe.errors import BadInput, DensityRefused
 from aepipe.files.ours import OwnFolder, listed_files, write_list
@@ -128,13 +128,14 @@ def _fill(bundle: Bundle, folder: Path) -> None:
             path = place(name, made.graph.inputs, made.graph.outputs, MODEL, "model.onnx")
             write(made, bundle, path)
             check_composed(made, path, graphs)
-    restored = {"reconstruction": decoder.outputs["image"]}
-    place("reconstruct", encoder.inputs, restored, ENSEMBLE, ".keep").touch()
+    kind = bundle.space.kind
+    restored = {"reconstruction": decoder.outputs[kind]}
+    place("reconstruct", encoder.inputs, restored, ENSEMBLE.replace('"image"', f'"{kind}"'), ".keep").touch()
 
 
 def _require_plain(graph: Graph, bundle: Bundle) -> None:
     """Raise BadInput where a manifest describes a graph otherwise than its role does."""
-    ends = ENDS[graph.role]  # type: ignore[index]
+    ends = ends_of(graph.role, bundle.space.kind)  # type: ignore[arg-type]
     tensors = [*graph.inputs.values(), *graph.outputs.values()]
     named = tuple(graph.inputs) == ends.inputs and tuple(graph.outputs) == (ends.output,)
     plain = all(each.dtype == "float32" and all(isinstance(size, int) for size in each.shape[1:]) for each in tensors)

@@ -69,7 +69,6 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("encoder", "decoder", "options", "said"),
     [
-        (nn.Identity(), nn.Identity(), {}, r"made codes \[2, 1, 8, 8\]"),
         (nn.Flatten(), nn.Identity(), {}, r"images \[2, 64\]"),
         (nn.Linear(9, 3), nn.Identity(), {}, r"the encoder does not run on \[2, 1, 8, 8\]"),
         (Pair(), nn.Identity(), {}, "the encoder gives a tuple"),

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from aepipe.bundle.manifest import image_tensor, tensor
+from aepipe.bundle.manifest import sample_tensor, tensor
+from aepipe.space import Space
 from aepipe.workshop.export.to_onnx import Job, export_graphs, learned_graph
 from aepipe.workshop.training.model import build
 from torch import nn
@@ -108,7 +109,7 @@ def test_every_built_in_exports_at_every_shape(tmp_path):
             parts["objective"] = "mse"
         model = build(parts, shape, 5, 0.2, 0.4).eval().requires_grad_(False)
         models.append(model)
-        image, latent = image_tensor(shape), tensor(5)
+        image, latent = sample_tensor(Space.of(shape)), tensor(5)
         graphs = learned_graph("encoder", image, latent), learned_graph("decoder", latent, image)
         for method, graph in zip(("encode", "decode"), graphs, strict=True):
             jobs.append(Job(model, method, replace(graph, file=f"{len(models)}/{graph.file}")))

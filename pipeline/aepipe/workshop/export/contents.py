@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from aepipe._types import Corrupt
+from aepipe.bundle.manifest import Data
 from aepipe.errors import DensityRefused, PrecisionRefused
+from aepipe.space import Size, Space
 from aepipe.workshop.graphs.quantise import Verdict
 from aepipe.workshop.training.model import Autoencoder
 
@@ -23,8 +26,8 @@ class Contents:
 
     name: str
     model: Autoencoder
-    shape: tuple[int, int, int]
-    latent: int
+    data: Data
+    latent: Size
     densities: Densities
     codes: np.ndarray
     labels: np.ndarray | None
@@ -33,6 +36,41 @@ class Contents:
     trained: dict[str, Any]
     metrics: dict[str, Any]
     corrupt: Corrupt | None = None
+
+    @property
+    def space(self) -> Space:
+        """What a sample is."""
+        return Space(self.data.kind, self.data.shape)
+
+
+class OfMaps(nn.Module):
+    """A density of codes that are flat, for codes that are maps [N, *shape]."""
+
+    def __init__(self, density: nn.Module, shape: tuple[int, ...]):
+        super().__init__()
+        self.density, self.shape = density, shape
+        self.noise_features = density.noise_features
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.density.sample(noise).unflatten(1, self.shape)
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        return self.density.log_prob(codes.flatten(1))
+
+
+class OfMapsWithNoise(OfMaps):
+    """The same of a density with an inverse."""
+
+    def noise(self, codes: Tensor) -> Tensor:
+        return self.density.noise(codes.flatten(1))
+
+
+def of_codes(density: nn.Module, code: Size) -> nn.Module:
+    """A density for codes in the shape in which they are."""
+    if not code.spatial:
+        return density
+    shape = tuple(int(side or 0) for side in code.shape)
+    return (OfMapsWithNoise if hasattr(density, "noise") else OfMaps)(density, shape)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import torch
 from aepipe import figures, plugins
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Graph, Image, Manifest
-from aepipe.bundle.reader import Bundle, bundle_folder
+from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Data, Graph, Latent, Manifest
+from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
@@ -24,12 +23,13 @@ from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
+from aepipe.space import Raw, Sides, Space
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents, LeftOut
+from .contents import Contents, LeftOut, of_codes
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
@@ -62,7 +62,7 @@ def export_run(
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
     chosen = chosen_densities(run.config.get("densities", []), densities, without)
-    name = f"autoencoder-d{run.latent}" if wanted.private else run.directory.resolve().name
+    name = f"autoencoder-d{'x'.join(map(str, run.latent.shape))}" if wanted.private else run.directory.resolve().name
     out = as_path(out) if out else Path("exported") / name
     check_apart(out, run.directory)
     check_place(out, wanted)
@@ -73,9 +73,9 @@ def export_run(
     contents = Contents(
         name=bundle_name(out),
         model=run.model(),
-        shape=run.shape,
+        data=data_of(run.shape, run.raw),
         latent=run.latent,
-        densities=run.densities(chosen),
+        densities={k: (of_codes(each, run.latent), record) for k, (each, record) in run.densities(chosen).items()},
         codes=codes[kept],
         labels=None if labels is None else labels[kept],
         held_out=as_float(run.heldout()),
@@ -116,15 +116,14 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
 def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> LeftOut:
     """Write every file of the bundle; returns what was left out."""
     model, densities = contents.model, contents.densities
-    todo = list(jobs(model, densities, contents.shape, contents.latent))
+    todo = list(jobs(model, densities, contents.space, contents.latent))
     if show:
         say(f"exporting {len(todo)} graphs")
     pair = weights_digest([model, *(module for module, _ in densities.values())])
     essentials = {
         "pair": pair,
         "version": __version__,
-        "latent": str(contents.latent),
-        "image": json.dumps(list(contents.shape)),
+        **shapes_noted(contents.space, contents.latent),
         "task": contents.trained["task"],
     }
     todo, failed = export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
@@ -133,8 +132,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         name=contents.name,
         aepipe=__version__,
         pair=pair,
-        image=Image(shape=contents.shape),
-        latent=contents.latent,
+        data=contents.data,
+        latent=Latent(shape=contents.latent.shape),
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
@@ -225,7 +224,11 @@ def trial_images(contents: Contents, formats: Formats) -> TrialImages:
         ranges, judged = contents.held_out[::2], contents.held_out[1::2]
     else:
         ranges, judged = (
-            _first(open_images(formats.calibrate, split=split, shape=contents.shape, limit=count))
+            _first(
+                open_images(
+                    formats.calibrate, split=split, limit=count, shape=contents.data.shape, raw=contents.data.raw
+                )
+            )
             for split, count in (("train", RANGES), ("test", JUDGED))
         )
     if not len(judged):
@@ -239,6 +242,12 @@ def trial_images(contents: Contents, formats: Formats) -> TrialImages:
 def _first(source: Source) -> np.ndarray:
     say(source.describe())
     return as_float(source.read(np.arange(len(source))))
+
+
+def data_of(shape: Sides, raw: Raw | None) -> Data:
+    """What a manifest says of samples of this shape."""
+    space, bounded = Space.of(shape), raw is None or raw.range is not None
+    return Data(kind=space.kind, shape=space.shape, range=(0, 1) if bounded else None, raw=raw)
 
 
 def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> None:
@@ -257,5 +266,5 @@ def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> 
         if f"sample {label}" in outputs
     ]
     mse, split = contents.metrics["mse"], contents.metrics["split"]
-    subtitle = f"d = {contents.latent}, MSE {mse:.5f} ({split} images)"
+    subtitle = f"d = {contents.latent}, MSE {mse:.5g} ({split} {contents.data.kind}s)"
     figures.rows(named, title=contents.name, subtitle=subtitle, columns=columns).save(path)

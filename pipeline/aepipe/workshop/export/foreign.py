@@ -16,23 +16,35 @@ from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
 from aepipe.images.data import open_images
-from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
 from aepipe.progress import say
+from aepipe.space import Size
 from aepipe.workshop.training.arguments import real, sides, whole
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents
-from .export import KEPT, write_bundle
+from .contents import Contents, of_codes
+from .export import KEPT, data_of, write_bundle
 from .formats import Formats
 from .guests import guests
 from .places import bundle_name, check_place, data_name
 
-KEYWORDS = ("mean", "std", "densities", "split", "limit", "image_size", "channels", "skip_bad", "show")
+KEYWORDS = (
+    "mean",
+    "std",
+    "densities",
+    "split",
+    "limit",
+    "image_size",
+    "channels",
+    "layout",
+    "range",
+    "skip_bad",
+    "show",
+)
 BATCH_IS_KEPT = (
     "keep the first dimension whatever its size: squeeze(-1) or flatten(1), where squeeze() drops a batch of one"
 )
@@ -53,17 +65,19 @@ def export_modules(
     limit: int | None = None,
     image_size: Any = None,
     channels: int | None = None,
+    layout: str | None = None,
+    range: Any = None,
     skip_bad: bool = False,
     show: bool = True,
     **formats: Any,
 ) -> Path:
     """Export torch modules that were trained without aepipe, with densities fitted to the codes of `images`.
 
-    `encoder` maps (image − mean) / std, float32 [N, C, H, W], to codes [N, d], `decoder` maps codes back to that
-    standardised space. `images` is anything `fit` takes, with the same `split`, `limit`, `image_size`, `channels` and
-    `skip_bad`; the last 256 are used for the parity check. `formats` are options of `export_run`. The modules are left as
-    they were. Returns the bundle's folder. Raises BadInput for modules that cannot be used, ParityError, DensityRefused and
-    PrecisionRefused as `export_run` does.
+    `encoder` maps (sample − mean) / std, float32 [N, C, *sides], to codes [N, d] or [N, c, *sides], `decoder` maps codes back
+    to that standardised space. `images` is anything `fit` takes, with the same `split`, `limit`, `image_size`, `channels`,
+    `layout`, `range` and `skip_bad`; the last 256 are used for the parity check. `formats` are options of `export_run`. The
+    modules are left as they were. Returns the bundle's folder. Raises BadInput for modules that cannot be used, ParityError,
+    DensityRefused and PrecisionRefused as `export_run` does.
     """
     out, wanted = as_path(out), Formats.of(formats, KEYWORDS)
     check_place(out, wanted)
@@ -74,9 +88,11 @@ def export_modules(
     chosen = choose_densities([densities] if isinstance(densities, str) else densities)
     limit = None if limit is None else whole("the limit", limit, 1)
     channels = None if channels is None else whole("the number of channels", channels, 1)
-    source = open_images(images, split=split, limit=limit, image_size=sides(image_size), channels=channels)
+    asked = {"image_size": sides(image_size), "channels": channels, "layout": layout, "range": range}
+    source = open_images(images, split=split, limit=limit, **asked)
+    bounded = source.raw is None or source.raw.range is not None
     with guests(encoder, decoder, show=show) as (own_encoder, own_decoder):
-        model = Autoencoder(own_encoder, plugins.create("objective", "mse", 1), own_decoder, mean, std)
+        model = Autoencoder(own_encoder, plugins.create("objective", "mse", 1), own_decoder, mean, std, bounded=bounded)
         frozen(model)
         contents = _contents(model, source, chosen, skip_bad=skip_bad)
         contents.name = bundle_name(out)
@@ -95,16 +111,19 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
     if bad:
         say(f"skipped {len(bad)} bad images, the first: {bad[0]}")
     indices, found = np.concatenate(good), torch.cat(codes)
-    held_out = as_float(source.read(indices[-HELD_OUT:]))
+    held_out = next(iter(batches(source.pick(indices[-HELD_OUT:]), HELD_OUT))).images
     clean = as_tensor(held_out)
     mse = float((model.decode(model.encode(clean)) - clean).square().mean())
-    latent = found.shape[1]
+    latent = Size(*found.shape[1:])
     return Contents(
         name="",
         model=model,
-        shape=source.shape,
+        data=data_of(source.shape, source.raw),
         latent=latent,
-        densities={choice.label: (fit_density(choice, latent, found, 0), choice.record()) for choice in chosen},
+        densities={
+            choice.label: (of_codes(fit_density(choice, latent, found, 0), latent), choice.record())
+            for choice in chosen
+        },
         codes=found.numpy()[:KEPT],
         labels=None if source.labels is None else source.labels[indices][:KEPT],
         held_out=held_out,
@@ -114,7 +133,12 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
             "task": "reconstruct",
             "images": len(indices),
         },
-        metrics={"mse": mse, "psnr": psnr(mse), "split": "given", "count": len(held_out)},
+        metrics={
+            "mse": mse,
+            **({"psnr": psnr(mse)} if model.bounded else {}),
+            "split": "given",
+            "count": len(held_out),
+        },
     )
 
 
@@ -136,7 +160,7 @@ def _checked_codes(model: Autoencoder, images: np.ndarray) -> Tensor:
     """Codes of images, after a look at what the modules make of them; raises BadInput."""
     given = model.standardise(as_tensor(images))
     codes = _called("encoder", model.encoder, given)
-    if codes.ndim != 2 or len(codes) != len(images):
+    if codes.ndim < 2 or len(codes) != len(images):
         message = f"the encoder made codes {list(codes.shape)} of images {list(images.shape)}"
         raise BadInput(message, f"codes [N, d] are needed; {BATCH_IS_KEPT}")
     if not torch.isfinite(codes).all():

@@ -50,14 +50,15 @@ def difference(name: str, got: Array, expected: Array, tolerance: float, *, rela
 
 
 def check_composed(composed: Composed, path: Path, graphs: Model, images: Array | None = None) -> float:
-    """Run a composed graph on the CPU at batch 1, 2, 7 and 64 on `images` [n, C, H, W] in 0..1 (`generate` needs none).
+    """Run a composed graph on the CPU at batch 1, 2, 7 and 64 on samples [n, C, *sides] (`generate` needs none).
 
     Returns the largest difference from the runtime's own way, as the other check does; images as bytes must be equal. Raises
     ParityError over the tolerance.
     """
     graph = composed.graph
-    images = np.zeros((1, *graphs.shape), np.float32) if images is None else images
-    images = np.resize(images, (sum(BATCHES), *graphs.shape))
+    if images is None:
+        images = np.zeros((1, *(side or graphs.bundle.manifest.data.multiple for side in graphs.shape)), np.float32)
+    images = np.resize(images, (sum(BATCHES), *images.shape[1:]))
     session = provider("cpu").open(path)
     found = [(*session.run(inputs).values(), expected) for inputs, expected in _examples(graph, graphs, images)]
     session.close()
@@ -77,7 +78,7 @@ def _examples(graph: Graph, graphs: Model, images: Array) -> Iterator[Example]:
         return
     for part in parts_of(images):
         if graph.role == "reconstruct":
-            yield {"image": part}, graphs.reconstruct_batch(part)
+            yield {graphs.space.kind: part}, graphs.reconstruct_batch(part)
         elif graph.role == "interpolate":
             yield from _interpolations(graphs, part)
         elif graph.role == "encoder":
@@ -93,9 +94,10 @@ def _interpolations(graphs: Model, images: Array) -> Iterator[Example]:
     alpha = np.linspace(0, 1, len(images), dtype=np.float32)
     turned = images[::-1].copy()
     for a, b in ((images, turned), (images[:1], turned[:1]), (images, turned[:1])):
-        share = alpha[:, None]
-        codes = (1 - share) * graphs.encode_batch(a) + share * graphs.encode_batch(b)
-        yield {"image_a": a, "image_b": b, "alpha": alpha}, graphs.decode_batch(codes)
+        start, end, kind = graphs.encode_batch(a), graphs.encode_batch(b), graphs.space.kind
+        share = alpha.reshape(-1, *(1,) * (start.ndim - 1))
+        codes = (1 - share) * start + share * end
+        yield {f"{kind}_a": a, f"{kind}_b": b, "alpha": alpha}, graphs.decode_batch(codes)
 
 
 def _channels_last(images: Array) -> Array:

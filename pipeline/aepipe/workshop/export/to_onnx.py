@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from aepipe._types import Shape
 from aepipe._version import __version__
-from aepipe.bundle.manifest import BATCH, ENDS, PRECISE, Graph, Role, Tensor, graph_file, image_tensor, tensor
+from aepipe.bundle.manifest import (
+    BATCH,
+    PRECISE,
+    Graph,
+    Role,
+    Tensor,
+    code_tensor,
+    ends_of,
+    graph_file,
+    sample_tensor,
+    tensor,
+)
 from aepipe.errors import DEBUG, AepipeError
+from aepipe.space import Kind, Size, Space
 from aepipe.workshop.graphs.cutting import cut
 from aepipe.workshop.graphs.lowering import lower
 from aepipe.workshop.training.model import Autoencoder
@@ -58,11 +69,11 @@ class Job:
     graph: Graph  # of one input and one output
 
 
-def jobs(model: Autoencoder, densities: Densities, shape: Shape, latent_size: int) -> Iterator[Job]:
+def jobs(model: Autoencoder, densities: Densities, space: Space, code: Size) -> Iterator[Job]:
     """Every graph of a bundle."""
-    image, latent = image_tensor(shape), tensor(latent_size)
-    yield Job(model, "encode", learned_graph("encoder", image, latent))
-    yield Job(model, "decode", learned_graph("decoder", latent, image))
+    sample, latent, kind = sample_tensor(space), code_tensor(code), space.kind
+    yield Job(model, "encode", learned_graph("encoder", sample, latent, kind=kind))
+    yield Job(model, "decode", learned_graph("decoder", latent, sample, kind=kind))
     for label, (density, _) in densities.items():
         noise = tensor(int(density.noise_features))
         yield Job(density, "sample", learned_graph("sample", noise, latent, label))
@@ -71,9 +82,9 @@ def jobs(model: Autoencoder, densities: Densities, shape: Shape, latent_size: in
             yield Job(density, "noise", learned_graph("noise", latent, noise, label))
 
 
-def learned_graph(role: Role, given: Tensor, made: Tensor, density: str | None = None) -> Graph:
+def learned_graph(role: Role, given: Tensor, made: Tensor, density: str | None = None, kind: Kind = "image") -> Graph:
     """The graph of a role that has one input, as the manifest describes it."""
-    ends, file = ENDS[role], graph_file(role, density)
+    ends, file = ends_of(role, kind), graph_file(role, density)
     return Graph(role=role, density=density, file=file, inputs={ends.inputs[0]: given}, outputs={ends.output: made})
 
 

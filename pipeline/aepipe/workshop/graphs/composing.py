@@ -12,8 +12,21 @@ import numpy as np
 import onnx
 from onnx import helper, parser
 
-from aepipe.bundle.manifest import BATCH, ENDS, Graph, Io, Role, Tensor, graph_file, image_tensor, tensor
+from aepipe.bundle.manifest import (
+    BATCH,
+    ENDS,
+    Graph,
+    Io,
+    Role,
+    Tensor,
+    code_tensor,
+    ends_of,
+    graph_file,
+    sample_tensor,
+    tensor,
+)
 from aepipe.bundle.reader import Bundle
+from aepipe.space import Kind, Space
 
 # Bytes are moved while they are bytes, a quarter of what floats are. `Round` takes halves to the even neighbour, as NumPy's rint
 # does, and the decoder has clipped to 0..1 already.
@@ -31,13 +44,21 @@ to_bytes (float[N, C, H, W] image) => (uint8[N, H, W, C] bytes) <float white = {
     bytes = Transpose <perm = [0, 2, 3, 1]> (planes)
 }"""
 BETWEEN = """
-between (float[A, D] start, float[B, D] end, float[N] alpha) => (float[M, D] code) <int64[1] last = {1}, float one = {1}> {
+between (float[{code}] start, float[{code}] end, float[N] alpha) => (float[{code}] code)
+<int64[{rank}] last = {{{axes}}}, float one = {{1}}> {{
     share = Unsqueeze (alpha, last)
     rest = Sub (one, share)
     from_start = Mul (rest, start)
     from_end = Mul (share, end)
     code = Add (from_start, from_end)
-}"""
+}}"""
+
+
+def between_codes(rank: int) -> str:
+    """The graph of what lies between two codes of so many dimensions."""
+    dimensions = [f"D{k}" for k in range(rank)]
+    axes = ", ".join(str(k + 1) for k in range(rank))
+    return BETWEEN.format(code=", ".join(["A", *dimensions]), rank=rank, axes=axes)
 
 
 class Step(NamedTuple):
@@ -58,38 +79,47 @@ class Composed:
 
 def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
     """All that can be made of a bundle: whole tasks, then encoder and decoder for bytes."""
-    c, h, w = bundle.shape
-    image, latent = image_tensor(bundle.shape), tensor(bundle.latent)
-    pixels = tensor(h, w, c, layout="NHWC", dtype="uint8")
-    encode = Step("encoder", {"image": "image", "latent": "latent"})
-    yield _composed("reconstruct", (encode, _decode("reconstruction")), (image,), image)
-    ends = (Step("encoder", {"image": f"image_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
-    between = Step(BETWEEN, {"start": "code_a", "end": "code_b", "alpha": "alpha", "code": "latent"}, "between")
+    space, kind = bundle.space, bundle.space.kind
+    sample, latent = sample_tensor(space), code_tensor(bundle.latent)
+    encode = Step("encoder", {kind: kind, "latent": "latent"})
+    yield _composed(space, "reconstruct", (encode, _decode(kind, "reconstruction")), (sample,), sample)
+    ends = (Step("encoder", {kind: f"{kind}_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
+    between = Step(
+        between_codes(len(latent.shape) - 1),
+        {"start": "code_a", "end": "code_b", "alpha": "alpha", "code": "latent"},
+        "between",
+    )
     # Sizes of their own, because one image may serve for all alphas: ONNX Runtime shares memory between tensors whose sizes
     # have one name.
-    pair = (tensor(*bundle.shape, layout="NCHW", batch=f"{BATCH}_{each}") for each in "ab")
-    yield _composed("interpolate", (*ends, between, _decode("image")), (*pair, tensor()), image)
+    pair = (sample_tensor(space, f"{BATCH}_{each}") for each in "ab")
+    yield _composed(space, "interpolate", (*ends, between, _decode(kind, kind)), (*pair, tensor()), sample)
     for density in bundle.densities:
         yield generator(bundle, density)
+    if kind != "image":
+        return
+    channels, *sides = sample.shape[1:]
+    pixels = tensor(*sides, channels, layout="NHWC", dtype="uint8")
     opened = Step(FROM_BYTES, {"bytes": "image", "image": "floats"}, "bytes")
     steps = (opened, Step("encoder", {"image": "floats", "latent": "latent"}))
-    yield _composed("encoder", steps, (pixels,), latent, io="uint8")
+    yield _composed(space, "encoder", steps, (pixels,), latent, io="uint8")
     closed = Step(TO_BYTES, {"image": "floats", "bytes": "image"}, "bytes")
-    yield _composed("decoder", (_decode("floats"), closed), (latent,), pixels, io="uint8")
+    yield _composed(space, "decoder", (_decode(kind, "floats"), closed), (latent,), pixels, io="uint8")
 
 
 def generator(bundle: Bundle, density: str) -> Composed:
     """Noise to images through one density."""
     draw = Step("sample", {"noise": "noise", "latent": "latent"})
-    noise = tensor(bundle.noise_features(density))
-    return _composed("generate", (draw, _decode("image")), (noise,), image_tensor(bundle.shape), density=density)
+    noise, space = tensor(bundle.noise_features(density)), bundle.space
+    steps = (draw, _decode(space.kind, space.kind))
+    return _composed(space, "generate", steps, (noise,), sample_tensor(space), density=density)
 
 
-def _decode(to: str) -> Step:
-    return Step("decoder", {"latent": "latent", "image": to})
+def _decode(kind: Kind, to: str) -> Step:
+    return Step("decoder", {"latent": "latent", kind: to})
 
 
 def _composed(
+    space: Space,
     role: Role,
     steps: tuple[Step, ...],
     given: tuple[Tensor, ...],
@@ -98,7 +128,7 @@ def _composed(
     density: str | None = None,
     io: Io = "float",
 ) -> Composed:
-    ends = ENDS[role]
+    ends = ends_of(role, space.kind)
     inputs, outputs = dict(zip(ends.inputs, given, strict=True)), {ends.output: made}
     file = graph_file(role, density, io=io)
     return Composed(steps, Graph(role=role, density=density, io=io, file=file, inputs=inputs, outputs=outputs))

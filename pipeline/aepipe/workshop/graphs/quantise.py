@@ -24,7 +24,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import TopologicalSortPass
 
 from aepipe._types import Array
-from aepipe.bundle.manifest import ENDS, PRECISE, Role
+from aepipe.bundle.manifest import PRECISE, Role
+from aepipe.bundle.onnx_file import parse_onnx
 from aepipe.errors import DEBUG, foreign
 from aepipe.images.batches import in_parts
 from aepipe.progress import say
@@ -200,12 +201,13 @@ def speed(graphs: Graphs, fp32: Graphs, images: Array, rounds: int = 7) -> float
     """How many times as fast as fp32 these graphs reconstruct a batch on this machine: the median over paired measurements."""
     batch = np.resize(images, (BATCH, *images.shape[1:]))
     both = [{role: _open(path) for role, path in each.items()} for each in (graphs, fp32)]
+    given = {role: input_of(path) for role, path in fp32.items()}
 
     def seconds(sessions: Mapping[Role, Session]) -> float:
         start = time.perf_counter()
         values = batch
         for role in PRECISE:
-            (values,) = sessions[role].run({ENDS[role].inputs[0]: values}).values()
+            (values,) = sessions[role].run({given[role]: values}).values()
         return time.perf_counter() - start
 
     pairs = [[seconds(each) for each in both] for _ in range(rounds + 1)][1:]
@@ -225,6 +227,11 @@ def _open(path: Path) -> Session:
     return provider("cpu").open(path)
 
 
+def input_of(path: Path) -> str:
+    """What the only input of a graph is called."""
+    return next(iter(parse_onnx(path.read_bytes(), path).inputs))
+
+
 def _run(path: Path, values: Array) -> Array:
-    session, name = _open(path), "image" if values.ndim == 4 else "latent"
+    session, name = _open(path), input_of(path)
     return np.concatenate([next(iter(session.run({name: part}).values())) for part in in_parts(values, BATCH)])

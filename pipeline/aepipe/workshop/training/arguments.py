@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 from aepipe.errors import BadInput
+from aepipe.space import Size
 
 
 def whole(name: str, value: Any, least: int, hint: str = "choose a larger number") -> int:
@@ -39,3 +40,20 @@ def sides(size: Any) -> int | tuple[int, int] | None:
         height, width = (whole("a side of the images", side, 1) for side in size)
         return height, width
     return whole("the size of the images", size, 1)
+
+
+def code_size(given: Any) -> Size | None:
+    """The size of a code: 8 for a vector, 4x16x16 or (4, 16, 16) for a map, None for "image", the sample's own; raises BadInput."""
+    hint = "give a number, the shape of a map such as 4x16x16, or image"
+    if isinstance(given, str):
+        if given == "image":
+            return None
+        parts: list[Any] = given.lower().split("x")
+        if not all(part.isdecimal() for part in parts):
+            raise BadInput(f"{given!r} is no size of a code", hint)
+        parts = [int(part) for part in parts]
+    else:
+        parts = list(given) if hasattr(given, "__len__") else [given]
+    if not 1 <= len(parts) <= 4:
+        raise BadInput(f"{given!r} is no size of a code", hint)
+    return Size(*(whole("the latent size", part, 1, "the default is 8") for part in parts))

@@ -83,15 +83,18 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     facts, history = run.config["data"], run.history
     best = min(history, key=lambda row: row["validation_mse"])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
-    test = open_test_split(facts["spec"], run.shape) if facts["split"] == "train" else None
+    asked = {"shape": run.shape, "raw": run.raw, "layout": facts.get("layout")}
+    test = open_test_split(facts["spec"], **asked) if facts["split"] == "train" else None
     source = test or data.source.pick(data.good[data.validation])
     seed = run.config["recipe"]["seed"]
-    measured = evaluate(reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"])
+    measured = evaluate(
+        reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"], unbounded=not run.bounded
+    )
     return {**result, "split": "test" if test else "validation", **measured}
 
 
 def reconstruction(model: Autoencoder) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function on arrays [N, C, H, W] in 0..1, in fp32 on its device."""
+    """The model as a function on arrays [N, C, *sides], in fp32 on its device."""
 
     @torch.no_grad()
     def reconstruct(images: np.ndarray) -> np.ndarray:

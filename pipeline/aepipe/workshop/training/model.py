@@ -15,17 +15,28 @@ from aepipe import plugins
 from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.staged import replacing
+from aepipe.space import Size
 
 
 class Autoencoder(nn.Module):
-    """Turns images in 0..1 into codes and back; the networks themselves see standardised images.
+    """Turns samples into codes and back; the networks themselves see standardised samples.
 
-    `mean` and `std` are the scalar mean and standard deviation of the training images.
+    `mean` and `std` are the scalar mean and standard deviation of the training samples, which lie in 0..1 if they are
+    `bounded`.
     """
 
-    def __init__(self, encoder: nn.Module, objective: nn.Module, decoder: nn.Module, mean: float, std: float):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        objective: nn.Module,
+        decoder: nn.Module,
+        mean: float,
+        std: float,
+        *,
+        bounded: bool = True,
+    ):
         super().__init__()
-        self.encoder, self.objective, self.decoder = encoder, objective, decoder
+        self.encoder, self.objective, self.decoder, self.bounded = encoder, objective, decoder, bounded
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(float(std)))
 
@@ -33,39 +44,57 @@ class Autoencoder(nn.Module):
         return (images - self.mean) / self.std
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] in 0..1 to codes [N, latent]."""
+        """Samples [N, C, *sides] to codes [N, *latent.shape]."""
         return self.objective.code(self.encoder(self.standardise(images)))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [N, latent] to images [N, C, H, W], clipped to 0..1."""
-        return (self.decoder(codes) * self.std + self.mean).clamp(0, 1)
+        """Codes [N, *latent.shape] to samples [N, C, *sides], clipped to 0..1 if they are bounded."""
+        made = self.decoder(codes) * self.std + self.mean
+        return made.clamp(0, 1) if self.bounded else made
 
     def losses(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
         features = self.encoder(self.standardise(images))
         return self.objective.losses(features, self.decoder, self.standardise(target))
 
 
-def build(components: Mapping[str, Any], shape: Shape, latent: int, mean: float, std: float) -> Autoencoder:
+def build(
+    components: Mapping[str, Any], shape: Shape, latent: int, mean: float, std: float, *, bounded: bool = True
+) -> Autoencoder:
     """Build the model from specs or records of "encoder", "decoder" and "objective"."""
+    latent = latent if isinstance(latent, Size) else Size(latent)
     objective = plugins.create("objective", components["objective"], latent)
-    features = objective.features_per_latent * latent
+    features = latent.times(objective.features_per_latent)
     encoder = plugins.create("encoder", components["encoder"], shape, features)
     if hasattr(encoder, "fit") and objective.features_per_latent != 1:
         name, loss = (plugins.choose(kind, components[kind]).component for kind in ("encoder", "objective"))
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
     decoder = plugins.create("decoder", components["decoder"], latent, shape)
-    model = Autoencoder(encoder, objective, decoder, mean, std)
+    model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model
 
 
 @torch.no_grad()
-def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, latent: int) -> None:
+def settled_code(wanted: Size | None, encoder: Any, shape: Shape) -> Size:
+    """The size of codes: that which is wanted, of None the sample's own; a number is the channels of an encoder that makes maps."""
+    if wanted is None:
+        return Size(*shape)
+    if wanted.spatial:
+        return wanted
+    network, component = plugins.create("encoder", encoder, shape, wanted), plugins.choose("encoder", encoder).component
+    with foreign(f"{component} failed on {[2, *shape]}", component.report):
+        features = network.eval()(torch.zeros(2, *shape))
+    makes_maps = isinstance(features, Tensor) and features.ndim > 2
+    return Size(*features.shape[1:]) if makes_maps else wanted
+
+
+@torch.no_grad()
+def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, latent: Size) -> None:
     """Run two images through the model, so that a component with a wrong output shape is named before training starts."""
     model.eval()
     value = torch.zeros(2, *shape)
-    wanted = [model.objective.features_per_latent * latent], [latent], list(shape)
+    wanted = latent.times(model.objective.features_per_latent).shape, latent.shape, shape
     calls = model.encoder, model.objective.code, model.decoder
     for kind, call, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
         component = plugins.choose(kind, components[kind]).component

@@ -25,6 +25,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from aepipe import plugins
+from aepipe._types import Shape
 from aepipe.errors import BadInput, foreign
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
@@ -32,6 +33,7 @@ from aepipe.files.records import Count, as_record, read_entries, to_json
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
+from aepipe.space import Raw, Size
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
 from .recipe import Recipe
@@ -83,6 +85,8 @@ class _Data:
     std: float
     fingerprint: str
     dataset: _Component | None
+    layout: str | None = None  # of an array
+    raw: Raw | None = None  # how its values become those of the graphs
 
 
 @dataclass
@@ -94,7 +98,9 @@ class _Metrics:
     split: str
     count: Count
     mse: float
-    psnr: float
+    psnr: float = math.nan  # of bounded values
+    nmse: float = math.nan  # of unbounded values, as snr
+    snr: float = math.nan
     ssim: float = math.nan  # of images that are large enough
     mse_input: float = math.nan  # of a run that restores spoiled images
 
@@ -103,8 +109,8 @@ class _Metrics:
 class _Config:
     """What run.json must hold. It may hold more."""
 
-    shape: tuple[Count, Count, Count]
-    latent: Count
+    shape: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=4)]
+    latent: Count | list[Count]
     data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
@@ -143,7 +149,8 @@ class RunFolder:
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
         record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
-        self.recipe = record.recipe
+        self.recipe, self.raw = record.recipe, record.data.raw
+        self.bounded = self.raw is None or self.raw.range is not None
         self.config["recipe"] = asdict(self.recipe)  # whatever an older aepipe did not write has its default
 
     @classmethod
@@ -159,13 +166,14 @@ class RunFolder:
         _write_json(self.directory / NAME, self.config)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        c, h, w = self.config["shape"]
-        return c, h, w
+    def shape(self) -> Shape:
+        """C, *sides of a sample."""
+        return tuple(self.config["shape"])
 
     @property
-    def latent(self) -> int:
-        return self.config["latent"]
+    def latent(self) -> Size:
+        """How many numbers a code has, and in what shape."""
+        return Size.of(self.config["latent"])
 
     @property
     def finished(self) -> bool:
@@ -196,7 +204,9 @@ class RunFolder:
 
     def new_model(self) -> Autoencoder:
         data = self.config["data"]
-        return build(self.config["components"], self.shape, self.latent, data["mean"], data["std"])
+        return build(
+            self.config["components"], self.shape, self.latent, data["mean"], data["std"], bounded=self.bounded
+        )
 
     @ordinary_settings()
     def model(self) -> Autoencoder:
@@ -207,12 +217,12 @@ class RunFolder:
         return model
 
     def codes(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Codes of the training images, float32 [N, latent], and their labels if they had any."""
+        """Codes of the training images, float32 [N, *latent.shape], and their labels if they had any."""
         arrays = read_arrays(self.directory / "codes.npz", AGAIN)
         return arrays["codes"], arrays.get("labels")
 
     def heldout(self) -> np.ndarray:
-        """Held-out images [n, C, H, W], uint8 or float32 in 0..1."""
+        """Held-out samples [n, C, *sides] for the graphs: uint8, or float32, in 0..1 unless they are unbounded."""
         return read_arrays(self.directory / "heldout.npz", AGAIN)["images"]
 
     @ordinary_settings()
@@ -260,7 +270,7 @@ def choose_densities(specs: Iterable[str]) -> list[plugins.Choice]:
 
 
 def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -> nn.Module:
-    """Make a density and fit it to codes [N, latent]; what it draws at random is fixed by `seed`."""
+    """Make a density and fit it to codes [N, *latent.shape], which it sees flat; what it draws at random is fixed by `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         density = choice.make(latent)
@@ -268,7 +278,7 @@ def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -
         refusing = f"density {choice.label!r} cannot be fitted"
         given = f"there are {len(codes)} codes of size {latent}"
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
-            density.fit(codes)
+            density.fit(codes.flatten(1))
             int(density.noise_features)
     return frozen(density)
 

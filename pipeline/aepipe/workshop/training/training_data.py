@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aepipe._types import Corrupt
+from aepipe._types import Corrupt, Shape
 from aepipe.errors import BadInput
 from aepipe.images.batches import prefetch, raw_batches
 from aepipe.images.pixels import as_float
@@ -33,7 +33,7 @@ class TrainingData:
 
     source: Source
     good: np.ndarray  # the indices, in the source, of the images that can be read
-    resident: Tensor | None  # all good images [N, C, H, W], uint8 or float32, if they fit into memory
+    resident: Tensor | None  # all good samples [N, C, *sides], uint8 or float32, if they fit into memory
     train: np.ndarray  # the rows that train
     validation: np.ndarray  # the rows that validate
     mean: float  # of all values of the images that train, on the scale 0..1
@@ -42,8 +42,13 @@ class TrainingData:
     device: torch.device
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
         return self.source.shape
+
+    @property
+    def bounded(self) -> bool:
+        """Whether values lie in 0..1."""
+        return self.source.raw is None or self.source.raw.range is not None
 
     def facts(self) -> dict[str, Any]:
         """What a run stores about its data."""
@@ -153,7 +158,7 @@ def collect(
     digest.update(str(len(indices)).encode())
     train, validation = _split(len(indices), seed)
     mean, std = _moments(np.concatenate(sums)[train], np.concatenate(squares)[train], int(np.prod(source.shape)))
-    if std < 1e-6:
+    if std < 1e-6 * max(1.0, abs(mean)) if source.raw is not None else std < 1e-6:
         raise BadInput(f"all images of {source.name} are one constant grey", "training needs images that differ")
     resident = None if kept is None else kept[: len(indices)]
     return TrainingData(source, indices, resident, train, validation, mean, std, digest.hexdigest(), device)

@@ -1,0 +1,112 @@
+"""Raw values and the numbers of the graphs: the range by which one becomes the other, and back.
+
+Graphs of bounded data work in 0..1: bytes divided by 255, or raw values by a range, of which the ends become 0 and 1. Unbounded
+data go in and out as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aepipe._types import Array
+from aepipe.errors import BadInput
+from aepipe.space import Raw
+
+WAYS = "a range is LO..HI, dtype, auto or none: 0..4095, dtype of uint16 is 0..65535, none is unbounded"
+ROBUST = (0.05, 99.95)  # percentiles of the training data that --range auto takes
+
+
+def raw_of(given: Any, dtype: np.dtype, look: Callable[[], Array], name: str) -> Raw:
+    """How raw values become those of the graphs, by a range: LO..HI or a pair of numbers, dtype, auto or none.
+
+    `dtype` is their type, `look` gives typical ones. Raises BadInput for a range that is none, or that the data cannot have.
+    """
+    if given == "none":
+        return Raw(dtype=dtype.name)
+    if given == "dtype":
+        if dtype.kind not in "iu":
+            raise BadInput(f"{name} holds {dtype} values, which have no lowest and highest", WAYS)
+        return Raw(dtype=dtype.name, range=(float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)))
+    if given == "auto":
+        return Raw(dtype=dtype.name, range=_robust(look(), name), clip=True)
+    return Raw(dtype=dtype.name, range=_ends(given))
+
+
+def _ends(given: Any) -> tuple[float, float]:
+    parts = re.split(r"\.\.", given) if isinstance(given, str) else given
+    try:
+        low, high = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        raise BadInput(f"{given!r} is no range", WAYS) from None
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise BadInput(f"the range {low:g}..{high:g} does not go from a lower to a higher number", WAYS)
+    return low, high
+
+
+def _robust(values: Array, name: str) -> tuple[float, float]:
+    """What all but a few values lie between."""
+    if not np.isfinite(values).all():
+        raise BadInput(f"{name} contains NaN or infinity", "replace these values before using the data")
+    low, high = (float(each) for each in np.percentile(values, ROBUST))
+    if not low < high:
+        raise BadInput(f"almost all values of {name} are {low:g}", "give the range: --range LO..HI")
+    return low, high
+
+
+def into_graph(values: Array, raw: Raw, indices: Array, name: str) -> Array:
+    """Raw values [n, …] as float32 for the graphs.
+
+    Raises BadInput for NaN and infinity, and for values outside the range where they are not clipped; it says how many.
+    """
+    finite = np.isfinite(values) if values.dtype.kind == "f" else None
+    if finite is not None and not finite.all():
+        index = int(np.flatnonzero(~finite.reshape(len(values), -1).all(1))[0])
+        raise BadInput(f"index {indices[index]} of {name} contains NaN or infinity", "replace these values first")
+    if raw.range is None:
+        return _single(values, name)
+    low, high = raw.range
+    outside = 0 if raw.clip else int(((values < low) | (values > high)).sum())
+    if outside:
+        worst = int(np.flatnonzero(((values < low) | (values > high)).reshape(len(values), -1).any(1))[0])
+        message = f"index {indices[worst]} of {name} leaves the range {raw}: {outside:,} of {values.size:,} values do"
+        raise BadInput(
+            message,
+            f"they go from {values.min():g} to {values.max():g}: train with a wider --range, or clip them with --clip",
+        )
+    scaled = (values.astype(np.float64) - low) / (high - low)
+    return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def _single(values: Array, name: str) -> Array:
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(single).all():
+        raise BadInput(f"{name} holds numbers beyond float32", "scale them first")
+    return single
+
+
+def in_units(values: Array, raw: Raw | None) -> Array:
+    """Numbers of the graphs as float32 in the units of the raw values."""
+    if raw is None or raw.range is None:
+        return values
+    low, high = raw.range
+    return (values.astype(np.float64) * (high - low) + low).astype(np.float32)
+
+
+def as_raw(values: Array, raw: Raw) -> Array:
+    """Numbers of the graphs as raw values, of their own type: rounded, halves to the even neighbour, and clipped to the type."""
+    dtype = np.dtype(raw.dtype)
+    scaled = values.astype(np.float64)
+    if raw.range is not None:
+        scaled = scaled * (raw.range[1] - raw.range[0]) + raw.range[0]
+    if dtype.kind == "f":
+        return scaled.astype(dtype)
+    if dtype.kind == "b":
+        return scaled >= 0.5
+    limits = np.iinfo(dtype)
+    highest = float(limits.max) if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)  # which float64 rounds up
+    return np.clip(np.rint(scaled), float(limits.min), highest).astype(dtype)
