@@ -281,8 +281,9 @@ class Manifest:
     def entries(self) -> dict[str, Any]:
         """What manifest.json holds."""
         entries = as_entries(self)
-        plain = Data(kind="image", shape=self.data.shape, range=(0, 1))
-        if self.data != plain or not self.space.fixed or self.code.spatial or not self.densities:
+        said = self.data.range, self.data.raw, self.data.prepare, self.data.multiple
+        plain = self.data.kind == "image" and self.space.fixed and said == ((0, 1), None, None, 1)
+        if not plain or self.code.spatial or not self.densities:
             return {**entries, "format": 2}
         first = {
             "image": {"shape": entries["data"]["shape"], "range": entries["data"]["range"]},

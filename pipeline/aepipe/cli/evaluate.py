@@ -73,6 +73,8 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
     source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
     say(source.describe())
+    if note := opened and source.read_otherwise(opened.bundle.trained):
+        say(note)
     judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}

@@ -104,7 +104,7 @@ def as_raw(values: Array, raw: Raw) -> Array:
     if raw.range is not None:
         scaled = scaled * (raw.range[1] - raw.range[0]) + raw.range[0]
     if dtype.kind == "f":
-        return scaled.astype(dtype)
+        return np.clip(scaled, np.finfo(dtype).min, np.finfo(dtype).max).astype(dtype)
     if dtype.kind == "b":
         return scaled >= 0.5
     limits = np.iinfo(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from aepipe.space import KINDS, Kind, Raw
 from .arrays import Images
 from .pixels import checked_float
 from .ranges import into_graph
-from .taken import Taken
+from .taken import Taken, printable
 
 
 @dataclass
@@ -83,6 +84,21 @@ class Source:
     def describe(self, *, whole: bool = False) -> str:
         """One line that says what was taken as input, and what was left out; `whole`: at its own size and colours."""
         return self.taken.sentence(self.name, len(self), None if whole else self.shape, self.raw)
+
+    def read_otherwise(self, trained: Mapping[str, Any]) -> str:
+        """A sentence where this data set was trained on with other options, by what a bundle says of its training; else ""."""
+        reading = trained.get("reading")
+        before = reading.get("dataset") if isinstance(reading, Mapping) else None
+        if not isinstance(before, Mapping) or self.dataset is None or before.get("name") != self.dataset["name"]:
+            return ""
+        own, options = self.dataset["options"], before.get("options")
+        options = options if isinstance(options, Mapping) else {}
+        other = [f"{key}={value} (now {own.get(key)})" for key, value in options.items() if own.get(key) != value]
+        if before.get("plugin") == self.dataset["plugin"] and before.get("version") != self.dataset["version"]:
+            other.append(f"version {before.get('version')} (now {self.dataset['version']})")
+        return (
+            printable(f"note: the model was trained on {self.dataset['name']} with {', '.join(other)}") if other else ""
+        )
 
     def record(self) -> dict[str, Any]:
         """The same for a program."""

@@ -59,6 +59,8 @@ class Reading:
         source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit, **asked)
         model.start(*graphs)
         say(source.describe(whole=whole))
+        if note := source.read_otherwise(model.bundle.trained):
+            say(note)
         return Input(source, model, self)
 
 

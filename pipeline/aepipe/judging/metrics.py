@@ -81,7 +81,7 @@ def evaluate(
         output = reconstruct(images)
         total += float(np.square(output - clean, dtype=np.float64).sum())
         total_before += float(np.square(images - clean, dtype=np.float64).sum())
-        similarity += float(ssim(output, clean).sum())
+        similarity += float(ssim(output, clean).sum()) if clean.ndim == 4 else 0.0
         count += len(clean)
         on_batch(len(clean))
     mse = total / (count * math.prod(source.shape))

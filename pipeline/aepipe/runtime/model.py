@@ -97,6 +97,11 @@ class Model:
         """The values that users have, where they are not bytes or floats in 0..1."""
         return self.bundle.manifest.data.raw
 
+    @property
+    def bounded(self) -> bool:
+        """Whether samples lie in 0..1 in the graphs."""
+        return self.bundle.manifest.data.range is not None
+
     def in_units(self, samples: Array) -> Array:
         """Samples of the graphs as float32 in the units of the training data."""
         return in_units(samples, self.raw)

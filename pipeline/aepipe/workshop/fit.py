@@ -100,7 +100,7 @@ def fit(
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split, "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
-    facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw}
+    facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
     config = {
         "aepipe": __version__,
         "torch": torch.__version__,

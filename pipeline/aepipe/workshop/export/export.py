@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def export_run(
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
             "epochs": config["metrics"]["epochs"],
             "images": config["data"]["train"],
+            "reading": reading_of(config["data"], private=wanted.private),
         },
         metrics=config["metrics"],
         corrupt=plugins.create("corruption", corruption) if corruption else None,
@@ -242,6 +243,12 @@ def trial_images(contents: Contents, formats: Formats) -> TrialImages:
 def _first(source: Source) -> np.ndarray:
     say(source.describe())
     return as_float(source.read(np.arange(len(source))))
+
+
+def reading_of(data: Mapping[str, Any], *, private: bool) -> dict[str, Any]:
+    """How the training data were read, by what a run remembers: the data set with its options, type, size, colours, layout."""
+    keys = ("dtype",) if private else ("dtype", "dataset", "image_size", "channels", "layout")
+    return {key: data[key] for key in keys if data.get(key) is not None}
 
 
 def data_of(shape: Sides, raw: Raw | None) -> Data:

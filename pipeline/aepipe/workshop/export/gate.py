@@ -49,6 +49,11 @@ def difference(name: str, got: Array, expected: Array, tolerance: float, *, rela
     return worst
 
 
+def scale_of(samples: Array, bounded: bool) -> float:
+    """What differences of samples are measured by: 1 for values in 0..1, else the largest value."""
+    return 1.0 if bounded else max(float(np.abs(samples).max()), 1e-30)
+
+
 def check_composed(composed: Composed, path: Path, graphs: Model, images: Array | None = None) -> float:
     """Run a composed graph on the CPU at batch 1, 2, 7 and 64 on samples [n, C, *sides] (`generate` needs none).
 
@@ -65,6 +70,8 @@ def check_composed(composed: Composed, path: Path, graphs: Model, images: Array 
     codes = graph.role == "encoder"
     tolerance = CODE_TOLERANCE if codes else 0.0 if graph.io == "uint8" else IMAGE_TOLERANCE
     got, expected = (np.concatenate([each[k].astype(np.float32) for each in found]) for k in (0, 1))
+    if not codes and not graphs.bounded:
+        got, expected = (each / scale_of(expected, bounded=False) for each in (got, expected))
     return difference(graph.name, got, expected, tolerance, relative=codes, of="the graphs it is made of")
 
 

@@ -20,7 +20,7 @@ from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 from aepipe.workshop.training.model import Autoencoder
 
-from .gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of
+from .gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of, scale_of
 from .to_onnx import Densities
 
 # A graph of a density may be so many times as far from float64 as torch in float32 is, because it adds in another order. If
@@ -51,11 +51,13 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
     with Model(Bundle(folder), provider("cpu")) as graphs:
         got = _in_parts("latent", images, graphs.encode_batch)
         found.parity["latent"] = difference("latent", got, codes.numpy(), CODE_TOLERANCE, relative=True)
-        got = _in_parts("image", codes.numpy(), graphs.decode_batch)
-        found.parity["image"] = difference("image", got, restored.numpy(), IMAGE_TOLERANCE, relative=False)
-        got = _in_parts("round trip", images, graphs.reconstruct_batch)
-        found.parity["round_trip"] = difference("round trip", got, restored.numpy(), IMAGE_TOLERANCE, relative=False)
-        found.outputs["reconstruction"] = got
+        scale = scale_of(restored.numpy(), model.bounded)
+        expected = restored.numpy() / scale
+        got = _in_parts("image", codes.numpy(), graphs.decode_batch) / scale
+        found.parity["image"] = difference("image", got, expected, IMAGE_TOLERANCE, relative=False)
+        got = _in_parts("round trip", images, graphs.reconstruct_batch) / scale
+        found.parity["round_trip"] = difference("round trip", got, expected, IMAGE_TOLERANCE, relative=False)
+        found.outputs["reconstruction"] = got * scale
         for label, (density, _) in densities.items():
             try:
                 with foreign(f"the density {label!r} fails", DEBUG):
