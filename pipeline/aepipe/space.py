@@ -95,6 +95,11 @@ class Size(int):
         return cls(*given) if isinstance(given, list | tuple) else cls(int(given))
 
     @property
+    def fixed(self) -> bool:
+        """Whether codes have one size."""
+        return None not in self.shape
+
+    @property
     def spatial(self) -> bool:
         return len(self.shape) > 1
 

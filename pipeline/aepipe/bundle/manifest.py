@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -29,7 +29,7 @@ Io = Literal["float", "uint8"]  # images as float32 NCHW in 0..1, or as bytes NH
 PRECISIONS, IOS = get_args(Precision), get_args(Io)
 PRECISE: tuple[Role, Role] = ("encoder", "decoder")  # the roles that come in other precisions than fp32 too
 BATCH = "batch"  # how a size that may vary is written
-SIDES = ("depth", "height", "width")  # and sides that may vary; the only side of a signal is its width
+SIDES = ("d", "h", "w")  # and sides that may vary: h is that of a code, 8*h that of an image; a signal has w alone
 LARGEST_IMAGE, LARGEST_CODE = 2**26, 2**20  # numbers in one; more could only be a mistake or an attack on the memory
 
 
@@ -93,19 +93,20 @@ def tensor(*sizes: int | str, layout: str | None = None, dtype: str = "float32",
     return Tensor(dtype=dtype, layout=layout, shape=(batch, *sizes))
 
 
-def sample_tensor(space: Space, batch: str = BATCH) -> Tensor:
-    """Samples of a model as float32; sides of any size have the names that graphs give them."""
-    names = SIDES[len(SIDES) - len(space.sides) :]
-    sides = [side if side is not None else name for side, name in zip(space.sides, names, strict=True)]
-    return tensor(space.channels, *sides, layout=space.axes, batch=batch)
+def sample_tensor(space: Space, multiple: int = 1, batch: str = BATCH) -> Tensor:
+    """Samples of a model as float32; sides of any size are multiples of a number that has a name."""
+    return tensor(space.channels, *_named(space.sides, multiple), layout=space.axes, batch=batch)
 
 
-def code_tensor(code: Size) -> Tensor:
+def code_tensor(code: Size, multiple: int = 1) -> Tensor:
     """Codes of a model as float32."""
     first, *sides = code.shape
-    names = SIDES[len(SIDES) - len(sides) :]
-    named = [side if side is not None else f"code_{name}" for side, name in zip(sides, names, strict=True)]
-    return tensor(int(first or 1), *named)
+    return tensor(int(first or 1), *_named(sides, multiple))
+
+
+def _named(sides: Sequence[int | None], multiple: int) -> list[int | str]:
+    names = [name if multiple == 1 else f"{multiple}*{name}" for name in SIDES[len(SIDES) - len(sides) :]]
+    return [name if side is None else side for side, name in zip(sides, names, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,6 +147,11 @@ class Bundle:
         what = f"{role} graph{of}{'' if io == 'float' else f' for {io}'}"
         raise BadInput(f"the bundle {self.name} has no {what}", f"it has: {', '.join(self.roles())}")
 
+    def tensor_of(self, role: Role, name: str) -> Tensor:
+        """What the manifest says of an input or output of encoder or decoder."""
+        graph = self.find(role)
+        return {**graph.inputs, **graph.outputs}[name]
+
     def path(self, graph: Graph) -> Path:
         """Where the file of a graph lies."""
         return self.directory / graph.file
@@ -298,6 +303,8 @@ class Bundle:
             "latent": _stated(code_tensor(self.latent)),
             **dict.fromkeys(("log_prob", "alpha"), OnnxTensor("float32", [None])),
         }
+        if graph.density is not None and not self.latent.fixed:  # densities know the codes of one size
+            known["latent"] = _stated((graph.inputs | graph.outputs).get("latent"))
         if graph.density is not None and self.has("sample", graph.density):
             known["noise"] = OnnxTensor("float32", [None, self.noise_features(graph.density)])
         ends = ends_of(graph.role, self.space.kind)

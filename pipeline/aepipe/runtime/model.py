@@ -98,6 +98,11 @@ class Model:
         return self.bundle.manifest.data.raw
 
     @property
+    def multiple(self) -> int:
+        """Of what open sides are multiples in the graphs: samples of other sides are padded, and their results cropped."""
+        return self.bundle.manifest.data.multiple
+
+    @property
     def bounded(self) -> bool:
         """Whether samples lie in 0..1 in the graphs."""
         return self.bundle.manifest.data.range is not None
@@ -178,17 +183,21 @@ class Model:
     # One batch: float32 images in 0..1 that were checked when they were read.
 
     def encode_batch(self, images: Array) -> Array:
-        return self.run("encoder", images)
+        return self.run("encoder", padded(images, self.multiple))
 
     def decode_batch(self, codes: Array) -> Array:
         return self.run("decoder", codes)
 
     def reconstruct_batch(self, images: Array) -> Array:
-        return self.decode_batch(self.encode_batch(images))
+        return self._restored(images, self.encode_batch(images))
+
+    def _restored(self, images: Array, codes: Array) -> Array:
+        """What is decoded of the codes of these samples, without what was added to their sides."""
+        return self.decode_batch(codes)[(..., *(slice(side) for side in images.shape[2:]))]
 
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
-        error = np.square(self.decode_batch(codes) - images).reshape(len(images), -1).mean(1)
+        error = np.square(self._restored(images, codes) - images).reshape(len(images), -1).mean(1)
         return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
 
     def run(self, role: Role, values: Array, density: str | None = None) -> Array:
@@ -270,6 +279,13 @@ def _again(
 
 def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def padded(samples: Array, multiple: int) -> Array:
+    """Samples [N, C, *sides] whose sides are the next multiples: continued at their ends by reflection, without repeating the
+    edge."""
+    missing = [(0, -side % multiple) for side in samples.shape[2:]]
+    return np.pad(samples, [(0, 0), (0, 0), *missing], "reflect") if any(map(any, missing)) else samples
 
 
 def between(model: Model, start: Array, end: Array, steps: int, path: str, density: str | None) -> Array:

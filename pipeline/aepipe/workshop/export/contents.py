@@ -28,6 +28,8 @@ class Contents:
     model: Autoencoder
     data: Data
     latent: Size
+    fixed: Size  # that of the training data
+    steps: tuple[int, int]  # sides of samples, and of codes, that vary are multiples of these
     densities: Densities
     codes: np.ndarray
     labels: np.ndarray | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 
 from aepipe import figures, plugins
+from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
 from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Data, Graph, Latent, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
+from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.data import open_images
@@ -23,9 +26,10 @@ from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
-from aepipe.space import Raw, Sides, Space
+from aepipe.space import Raw, Size, Space, times
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
+from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
@@ -70,11 +74,11 @@ def export_run(
     corruption = config["components"]["corruption"]
     codes, labels = run.codes()
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:KEPT])
+    model = run.model()
     contents = Contents(
         name=bundle_name(out),
-        model=run.model(),
-        data=data_of(run.shape, run.raw),
-        latent=run.latent,
+        model=model,
+        **sizes_of(model, run.shape, run.latent, run.raw),
         densities={k: (of_codes(each, run.latent), record) for k, (each, record) in run.densities(chosen).items()},
         codes=codes[kept],
         labels=None if labels is None else labels[kept],
@@ -117,7 +121,7 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
 def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImages | None, show: bool) -> LeftOut:
     """Write every file of the bundle; returns what was left out."""
     model, densities = contents.model, contents.densities
-    todo = list(jobs(model, densities, contents.space, contents.latent))
+    todo = list(jobs(model, densities, contents.space, contents.latent, contents.fixed, contents.steps))
     if show:
         say(f"exporting {len(todo)} graphs")
     pair = weights_digest([model, *(module for module, _ in densities.values())])
@@ -251,10 +255,30 @@ def reading_of(data: Mapping[str, Any], *, private: bool) -> dict[str, Any]:
     return {key: data[key] for key in keys if data.get(key) is not None}
 
 
-def data_of(shape: Sides, raw: Raw | None) -> Data:
-    """What a manifest says of samples of this shape."""
-    space, bounded = Space.of(shape), raw is None or raw.range is not None
-    return Data(kind=space.kind, shape=space.shape, range=(0, 1) if bounded else None, raw=raw)
+def sizes_of(model: Autoencoder, shape: Shape, code: Size, raw: Raw | None) -> dict[str, Any]:
+    """What `Contents` says of samples and codes, of a model that was trained on this shape.
+
+    Where its networks take any size, the sides of samples, and of codes that are maps, are open.
+    """
+    multiple = model.multiple if len(shape) > 1 and code.spatial else None
+    open_shape = (shape[0], *(None,) * (len(shape) - 1)) if multiple else shape
+    bounded = raw is None or raw.range is not None
+    data = Data(
+        kind=Space.of(shape).kind,
+        shape=open_shape,
+        multiple=multiple or 1,
+        range=(0, 1) if bounded else None,
+        raw=raw,
+    )
+    latent = Size(code.shape[0], *(None,) * (len(code.shape) - 1)) if multiple else code
+    per_side = {
+        Fraction(int(own or 1), side) * (multiple or 1) for own, side in zip(code.shape[1:], shape[1:], strict=False)
+    }
+    step = per_side.pop() if multiple and len(per_side) == 1 else Fraction(1)
+    if step.denominator != 1:
+        message = f"codes of {code} for samples of {times(shape)} do not grow in steps of {multiple}"
+        raise BadInput(message, "the networks say a wrong `multiple`")
+    return {"data": data, "latent": latent, "fixed": code, "steps": (multiple or 1, int(step))}
 
 
 def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> None:

@@ -27,7 +27,7 @@ from aepipe.workshop.training.run import choose_densities, fit_density
 from aepipe.workshop.training.surroundings import ordinary_settings
 
 from .contents import Contents, of_codes
-from .export import KEPT, data_of, write_bundle
+from .export import KEPT, sizes_of, write_bundle
 from .formats import Formats
 from .guests import guests
 from .places import bundle_name, check_place, data_name
@@ -118,8 +118,7 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
     return Contents(
         name="",
         model=model,
-        data=data_of(source.shape, source.raw),
-        latent=latent,
+        **sizes_of(model, source.shape, latent, source.raw),
         densities={
             choice.label: (of_codes(fit_density(choice, latent, found, 0), latent), choice.record())
             for choice in chosen

@@ -18,6 +18,7 @@ from aepipe.bundle.reader import Bundle
 from aepipe.errors import DEBUG, AepipeError, ParityError, foreign
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
+from aepipe.space import times
 from aepipe.workshop.training.model import Autoencoder
 
 from .gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of, scale_of
@@ -58,6 +59,8 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
         got = _in_parts("round trip", images, graphs.reconstruct_batch) / scale
         found.parity["round_trip"] = difference("round trip", got, expected, IMAGE_TOLERANCE, relative=False)
         found.outputs["reconstruction"] = got * scale
+        if not graphs.space.fixed:
+            _other_sizes(model, graphs, images[-BATCHES[-1] :])
         for label, (density, _) in densities.items():
             try:
                 with foreign(f"the density {label!r} fails", DEBUG):
@@ -65,6 +68,36 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
             except AepipeError as error:
                 found.refused[label] = error.message
     return found
+
+
+def _other_sizes(model: Autoencoder, graphs: Model, images: Array) -> None:
+    """Compare at two further sizes, smaller and larger than that of the training; raises ParityError, which names the size."""
+    multiple = graphs.bundle.manifest.data.multiple
+    own = images.shape[2:]
+    for sides in (
+        tuple(multiple * (2 + k) for k in range(len(own))),
+        tuple(side + multiple * (1 + k) for k, side in enumerate(own)),
+    ):
+        size = times(sides)
+        part = _of_sides(images[:3], sides)
+        hint = f"no bundle was written; the network says that it takes every multiple of {multiple}"
+        with foreign(f"the network fails at {size}", hint, kind=ParityError):
+            codes = model.encode(torch.from_numpy(part))
+            restored = model.decode(codes).numpy()
+        if restored.shape != part.shape:
+            raise ParityError(f"the network makes {list(restored.shape)} of samples of {size}", hint)
+        with foreign(f"the graphs fail at {size}", hint, kind=ParityError):
+            got_codes, got = graphs.encode_batch(part), graphs.reconstruct_batch(part)
+        difference(f"latent at {size}", got_codes, codes.numpy(), CODE_TOLERANCE, relative=True)
+        scale = scale_of(restored, model.bounded)
+        difference(f"round trip at {size}", got / scale, restored / scale, IMAGE_TOLERANCE, relative=False)
+
+
+def _of_sides(samples: Array, sides: tuple[int, ...]) -> Array:
+    """Samples of other sides: cut, and continued by reflection."""
+    cut = samples[(..., *(slice(side) for side in sides))]
+    missing = [(0, side - own) for side, own in zip(sides, cut.shape[2:], strict=True)]
+    return np.pad(cut, [(0, 0), (0, 0), *missing], "reflect")
 
 
 def _density(

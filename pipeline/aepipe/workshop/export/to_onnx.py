@@ -67,13 +67,18 @@ class Job:
     module: nn.Module
     method: str
     graph: Graph  # of one input and one output
+    step: int = 1  # sides of the input that vary are multiples of it
 
 
-def jobs(model: Autoencoder, densities: Densities, space: Space, code: Size) -> Iterator[Job]:
-    """Every graph of a bundle."""
-    sample, latent, kind = sample_tensor(space), code_tensor(code), space.kind
-    yield Job(model, "encode", learned_graph("encoder", sample, latent, kind=kind))
-    yield Job(model, "decode", learned_graph("decoder", latent, sample, kind=kind))
+def jobs(
+    model: Autoencoder, densities: Densities, space: Space, code: Size, fixed: Size, steps: tuple[int, int] = (1, 1)
+) -> Iterator[Job]:
+    """Every graph of a bundle. Sides of samples and of codes that vary are multiples of `steps`; densities are of codes of the
+    `fixed` size, that of the training data."""
+    sample, latent, kind = sample_tensor(space, steps[0]), code_tensor(code, steps[1]), space.kind
+    yield Job(model, "encode", learned_graph("encoder", sample, latent, kind=kind), steps[0])
+    yield Job(model, "decode", learned_graph("decoder", latent, sample, kind=kind), steps[1])
+    latent = code_tensor(fixed)
     for label, (density, _) in densities.items():
         noise = tensor(int(density.noise_features))
         yield Job(density, "sample", learned_graph("sample", noise, latent, label))
@@ -155,21 +160,38 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
 def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
     """One graph of all jobs; their inputs are called in0, in1, …, their outputs out0, out1, …"""
     count = len(jobs)
-    sizes = [next(iter(job.graph.inputs.values())).shape[1:] for job in jobs]
+    given = [_example(job, index) for index, job in enumerate(jobs)]
     with _silence():
         program = torch.onnx.export(
             _SideBySide(jobs).eval(),
-            tuple(torch.zeros(2, *map(int, each)) for each in sizes),
+            tuple(torch.zeros(2, *sizes) for sizes, _ in given),
             input_names=[f"in{index}" for index in range(count)],
             output_names=[f"out{index}" for index in range(count)],
-            # Each graph has its own batch symbol, so that none takes its size from another's input.
-            dynamic_shapes=(tuple({0: torch.export.Dim(f"{BATCH}{index}")} for index in range(count)),),
+            dynamic_shapes=(tuple(dynamic for _, dynamic in given),),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     return program.model_proto
+
+
+def _example(job: Job, index: int) -> tuple[list[int], dict[int, Any]]:
+    """Sizes of an example of the input, without the batch, and which of its dimensions vary, and how.
+
+    Each graph has symbols of its own, so that none takes its size from another's input. The sides of the example differ and are
+    no single step, because the exporter would take a side of one for a constant.
+    """
+    shape = next(iter(job.graph.inputs.values())).shape
+    sizes, dynamic = [], {0: torch.export.Dim(f"{BATCH}{index}")}
+    for axis, size in enumerate(shape[1:], 1):
+        if isinstance(size, int):
+            sizes.append(size)
+            continue
+        side = torch.export.Dim(f"{size[-1]}{index}")
+        sizes.append(job.step * (axis + 1))
+        dynamic[axis] = side if job.step == 1 else job.step * side
+    return sizes, dynamic
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,8 @@ from aepipe.bundle.manifest import (
     Io,
     Role,
     Tensor,
-    code_tensor,
     ends_of,
     graph_file,
-    sample_tensor,
     tensor,
 )
 from aepipe.bundle.reader import Bundle
@@ -80,7 +78,7 @@ class Composed:
 def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
     """All that can be made of a bundle: whole tasks, then encoder and decoder for bytes."""
     space, kind = bundle.space, bundle.space.kind
-    sample, latent = sample_tensor(space), code_tensor(bundle.latent)
+    sample, latent = bundle.tensor_of("encoder", space.kind), bundle.tensor_of("encoder", "latent")
     encode = Step("encoder", {kind: kind, "latent": "latent"})
     yield _composed(space, "reconstruct", (encode, _decode(kind, "reconstruction")), (sample,), sample)
     ends = (Step("encoder", {kind: f"{kind}_{each}", "latent": f"code_{each}"}, f"encoder_{each}") for each in "ab")
@@ -91,7 +89,7 @@ def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
     )
     # Sizes of their own, because one image may serve for all alphas: ONNX Runtime shares memory between tensors whose sizes
     # have one name.
-    pair = (sample_tensor(space, f"{BATCH}_{each}") for each in "ab")
+    pair = (replace(sample, shape=(f"{BATCH}_{each}", *sample.shape[1:])) for each in "ab")
     yield _composed(space, "interpolate", (*ends, between, _decode(kind, kind)), (*pair, tensor()), sample)
     for density in bundle.densities:
         yield generator(bundle, density)
@@ -111,7 +109,8 @@ def generator(bundle: Bundle, density: str) -> Composed:
     draw = Step("sample", {"noise": "noise", "latent": "latent"})
     noise, space = tensor(bundle.noise_features(density)), bundle.space
     steps = (draw, _decode(space.kind, space.kind))
-    return _composed(space, "generate", steps, (noise,), sample_tensor(space), density=density)
+    sample = bundle.tensor_of("decoder", space.kind)
+    return _composed(space, "generate", steps, (noise,), sample, density=density)
 
 
 def _decode(kind: Kind, to: str) -> Step:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from aepipe.bundle.manifest import BATCH
+from aepipe.bundle.manifest import BATCH, SIDES
 
 
 def cut(whole: ir.Model, given: str, made: str, renamed: Mapping[str, str]) -> ir.Model:
     """The part of `whole` that computes the value `made` from the value `given`, with these ends renamed.
 
-    The exporter's notes about its own work (stack traces with local paths) are left out. The symbols of the batch, whatever
-    follows "batch" in their names, become "batch".
+    The exporter's notes about its own work (stack traces with local paths) are left out. The symbols of the batch and of sides lose
+    the number by which the whole tells them apart.
     """
     graph = ir.convenience.extract(whole.graph, [given], [made])
     graph.name = "aepipe"
@@ -50,7 +50,7 @@ def _graphs(attribute: ir.Attr) -> list[ir.Graph]:
 def _batch(size: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
     if isinstance(size, int) or size.value is None:
         return size
-    return ir.SymbolicDim(re.sub(rf"\b{BATCH}\d+\b", BATCH, str(size.value)))
+    return ir.SymbolicDim(re.sub(rf"\b({'|'.join((BATCH, *SIDES))})\d+\b", r"\1", str(size.value)))
 
 
 def _rename(graph: ir.Graph, values: list[ir.Value], ends: Mapping[str, str], order: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ class Autoencoder(nn.Module):
         self.encoder, self.objective, self.decoder, self.bounded = encoder, objective, decoder, bounded
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(float(std)))
+
+    @property
+    def multiple(self) -> int | None:
+        """Of what the sides of samples have to be multiples, where both networks say that they take any; else None."""
+        said = [getattr(part, "multiple", None) for part in (self.encoder, self.decoder)]
+        found = [each for each in said if isinstance(each, int) and each > 0]
+        return math.lcm(*found) if len(found) == len(said) else None
 
     def standardise(self, images: Tensor) -> Tensor:
         return (images - self.mean) / self.std
