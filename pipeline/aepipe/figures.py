@@ -2,6 +2,9 @@
 
 Images are float32 in 0..1 or uint8. Images with 1 or 3 channels are drawn whole; of 2 channels only the first is drawn, of
 more than 3 only the first three. Small images are enlarged by a whole number without smoothing, large ones are reduced.
+
+Signals and rows are drawn as lines, one colour for each channel, volumes as the largest values seen along each of their three
+axes. All samples of a figure have one scale, which the subtitle states.
 """
 
 from __future__ import annotations
@@ -31,17 +34,33 @@ _TITLE, _SUBTITLE, _LABEL = 22, 15, 14  # text sizes
 _INK, _GREY, _HAIRLINE = (26, 26, 26), (85, 85, 85), (214, 214, 214)
 # A title may make a figure _TEXT_WIDTH wide before it wraps; the label of a row wraps at _LABEL_WIDTH.
 _TEXT_WIDTH, _LABEL_WIDTH = 640, 180
+# A signal is drawn in so many pixels, first _FINE times as large, so that its line is smooth. The colours can be told apart by
+# everybody (Okabe and Ito, 2008).
+_PANEL, _FINE = (176, 96), 3
+_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 # Pillow's font may lack these characters, which are then spelled in ASCII.
 _SPELLED = {"×": "x", "–": "-", "—": "-", "−": "-", "→": "->", "²": "^2", "³": "^3", "≤": "<=", "≥": ">=", "≈": "~",
             "µ": "u", "ß": "ss", "½": "1/2"}  # fmt: skip
 
 
-def rows(named: list[tuple[str, np.ndarray]], *, title: str, subtitle: str = "", columns: int = 12) -> Image:
-    """One labelled row for each pair (label, images [N,C,H,W]), such as originals above reconstructions; all N are equal.
+def rows(
+    named: list[tuple[str, np.ndarray]],
+    *,
+    title: str,
+    subtitle: str = "",
+    columns: int | None = None,
+    bounded: bool = True,
+) -> Image:
+    """One labelled row for each pair (label, samples [N, C, *sides]), such as originals above reconstructions; all N are equal.
 
-    The images after the first `columns` stand in further blocks below. Raises BadInput if there are no images.
+    The samples after the first `columns` (12 images, 6 of other kinds) stand in further blocks below. `bounded` values lie in
+    0..1. Raises BadInput if there are no samples.
     """
+    columns = columns or (12 if named[0][1].ndim == 4 else 6)
     count = _count(named[0][1])
+    drawn, note = _drawn([samples for _, samples in named], bounded)
+    named = [(label, panels) for (label, _), panels in zip(named, drawn, strict=True)]
+    subtitle = f"{subtitle}{note}"
     if any(len(images) != count for _, images in named):
         raise ValueError("rows of different numbers of images")
     columns = min(columns, count)
@@ -61,9 +80,13 @@ def rows(named: list[tuple[str, np.ndarray]], *, title: str, subtitle: str = "",
     return _framed(body, title, subtitle)
 
 
-def sheet(images: np.ndarray, *, title: str, subtitle: str = "", columns: int | None = None) -> Image:
-    """A grid of images [N,C,H,W] with `columns`, by default about as wide as high. Raises BadInput if there are no images."""
+def sheet(
+    images: np.ndarray, *, title: str, subtitle: str = "", columns: int | None = None, bounded: bool = True
+) -> Image:
+    """A grid of samples [N, C, *sides] with `columns`, by default about as wide as high. Raises BadInput if there are none."""
     count = _count(images)
+    (images,), note = _drawn([images], bounded)
+    subtitle = f"{subtitle}{note}"
     columns = min(count, columns or math.ceil(math.sqrt(count * images.shape[-2] / images.shape[-1])))
     width, height = _cell_size(images.shape[-2:], columns)
     body = _blank(columns * (width + _GAP) - _GAP, math.ceil(count / columns) * (height + _GAP) - _GAP)
@@ -73,12 +96,21 @@ def sheet(images: np.ndarray, *, title: str, subtitle: str = "", columns: int | 
     return _framed(body, title, subtitle)
 
 
-def strips(images: np.ndarray, *, title: str, subtitle: str = "", column_labels: list[str] | None = None) -> Image:
-    """One row for each interpolation in [pairs,steps,C,H,W], with a gap beside each end; labels stand under the columns.
+def strips(
+    images: np.ndarray,
+    *,
+    title: str,
+    subtitle: str = "",
+    column_labels: list[str] | None = None,
+    bounded: bool = True,
+) -> Image:
+    """One row for each interpolation in [pairs, steps, C, *sides], with a gap beside each end; labels stand under the columns.
 
-    Raises BadInput if there are no images.
+    Raises BadInput if there are no samples.
     """
     pairs, steps = _count(images), images.shape[1]
+    (flat,), note = _drawn([images.reshape(-1, *images.shape[2:])], bounded)
+    images, subtitle = flat.reshape(pairs, steps, *flat.shape[1:]), f"{subtitle}{note}"
     width, height = _cell_size(images.shape[-2:], steps)
     labels = [_wrap(label, _LABEL, width) for label in column_labels or []]
     if labels and len(labels) != steps:
@@ -128,6 +160,66 @@ def curve(metrics: list[dict[str, Any]], path: str | os.PathLike[str], *, title:
     canvas.draw()
     body = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
     save(_framed(body, title, subtitle), path)
+
+
+def _drawn(arrays: list[np.ndarray], bounded: bool) -> tuple[list[np.ndarray], str]:
+    """Samples [N, C, *sides] as images that show them, and what the subtitle has to say of their scale."""
+    sides = arrays[0].ndim - 2
+    if sides == 2 and bounded:
+        return arrays, ""
+    low, high = (0.0, 1.0) if bounded else _scale(arrays, robust=sides > 1)
+    unit = [((each.astype(np.float64) - low) / (high - low)).astype(np.float32) for each in arrays]
+    note = f" · from {low:.4g} to {high:.4g}"
+    if sides == 2:
+        return unit, note
+    if sides == 3:
+        return [_projected(np.clip(each, 0, 1)) for each in unit], f"{note}, the largest along each axis"
+    zero = -low / (high - low)
+    lines = [each if sides else each[:, None] for each in unit]
+    return [np.stack([_lines(sample, zero) for sample in each]) for each in lines], note
+
+
+def _scale(arrays: list[np.ndarray], robust: bool) -> tuple[float, float]:
+    """The lowest and the highest value that are shown."""
+    ends = [0.5, 99.5] if robust else [0, 100]
+    low, high = (float(each) for each in np.percentile(np.concatenate([each.ravel() for each in arrays]), ends))
+    return (low, high) if low < high else (low - 1, high + 1)
+
+
+def _projected(volumes: np.ndarray) -> np.ndarray:
+    """Volumes [N, C, D, H, W] seen from three sides, as images [N, C, H + 1 + D, W + 1 + D], as in a technical drawing."""
+    count, channels, depth, height, width = volumes.shape
+    page = np.ones((count, channels, height + 1 + depth, width + 1 + depth), np.float32)
+    page[:, :, :height, :width] = volumes.max(2)
+    page[:, :, :height, width + 1 :] = volumes.max(4).swapaxes(2, 3)
+    page[:, :, height + 1 :, :width] = volumes.max(3)
+    return page
+
+
+def _lines(signal: np.ndarray, zero: float) -> np.ndarray:
+    """A signal [C, L], of which 0 and 1 are the ends of the scale, as an image uint8 [3, H, W]: one line for each channel.
+
+    A thin line marks the value `zero`. Between two neighbours that fall on one column the line goes through all values.
+    """
+    from PIL import Image, ImageDraw
+
+    width, height = (_FINE * each for each in _PANEL)
+    image = Image.new("RGB", (width, height), "white")
+    draw, inside = ImageDraw.Draw(image), height - 6 * _FINE
+
+    def level(value: Any) -> Any:
+        return 3 * _FINE + (1 - np.clip(value, -0.02, 1.02)) * inside
+
+    if 0 < zero < 1:
+        draw.line([(0, level(zero)), (width, level(zero))], fill=_HAIRLINE, width=_FINE)
+    across = np.linspace(_FINE, width - _FINE, signal.shape[1]) if signal.shape[1] > 1 else np.array([width / 2])
+    for channel, values in reversed(list(enumerate(signal[: len(_COLOURS)]))):
+        points = list(zip(across.tolist(), level(values).tolist(), strict=True))
+        draw.line(
+            points * (2 if len(points) == 1 else 1), fill=_COLOURS[channel], width=round(1.3 * _FINE), joint="curve"
+        )
+    small = image.resize(_PANEL, Image.Resampling.BOX)
+    return np.asarray(small).transpose(2, 0, 1)
 
 
 def _panel(axes: Any, points: list[tuple[int, float]], name: str, best: bool) -> None:

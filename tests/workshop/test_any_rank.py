@@ -84,7 +84,7 @@ def test_the_command_line_takes_and_gives_raw_values(made, call, tmp_path: Path)
         assert call("infer", *arguments, "-o", tmp_path / "out.npy").code == 0
     assert np.load(tmp_path / "out.npy").shape[0] == 7
     outcome = call("eval", bundle, "--data", tmp_path / "in.npy", "--json")
-    assert outcome.code == 0 and ("snr" in outcome.out) == (kind in ("row", "signal"))
+    assert outcome.code == 0 and ('"snr"' in outcome.out) == (kind in ("row", "signal"))
     outcome = call("infer", "reconstruct", bundle, tmp_path / "in.npy", "-o", tmp_path / "folder")
     assert outcome.code == (0 if kind == "image" else 2)
     assert kind == "image" or f"{kind}s are no image files" in outcome.err

@@ -115,7 +115,7 @@ def denoise(
             damage, rest = (psnr_between(pair[:, k], clean) for k in (0, 1))
             rows = [("clean", clean), ("spoiled", pair[:, 0]), ("restored", pair[:, 1])]
             subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
-        figures.save(figures.rows(rows, title=title, subtitle=subtitle), to.path)
+        figures.save(figures.rows(rows, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     done(to, len(clean), note=note)
 
 
@@ -155,7 +155,8 @@ def interpolate(
         title = f"Interpolation by {model.bundle.name}"
         way = PATHS[path] + (f" {through}" if through else "")
         subtitle = f"{_what(first, model)} · decoded: {way}, from 0 to 1"
-        figures.save(figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels), to.path)
+        drawn = figures.strips(lines, title=title, subtitle=subtitle, column_labels=labels, bounded=model.bounded)
+        figures.save(drawn, to.path)
     else:
         made = flat if to.kind == "folder" else lines
         names = lambda index: f"pair-{index // steps:03d}/step-{index % steps:03d}.png"  # noqa: E731
@@ -184,7 +185,8 @@ def sample(model: Model, reading: Reading, out: str, *, count: int, density: str
     if to.kind == "png":
         images = np.concatenate([model.decode_batch(codes) for codes in model.sample_codes(count, name, seed)])
         subtitle = f"density {name} · d = {model.latent} · seed {seed}"
-        figures.save(figures.sheet(images, title=f"Samples from {model.bundle.name}", subtitle=subtitle), to.path)
+        title = f"Samples from {model.bundle.name}"
+        figures.save(figures.sheet(images, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     else:
         part = part_of(count, reading.shard)
         noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)

@@ -1,4 +1,4 @@
-"""How good reconstructions are: mean squared error, PSNR and SSIM, for images in 0..1."""
+"""How good reconstructions are: mean squared error, PSNR and SSIM of values in 0..1, normalised error and SNR of unbounded ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from aepipe.images.source import Source
 def psnr(mse: float) -> float:
     """Peak signal-to-noise ratio in dB of a mean squared error; infinite for 0."""
     return math.inf if mse == 0 else -10 * math.log10(mse)
+
+
+def snr(nmse: float) -> float:
+    """Signal-to-noise ratio in dB of a normalised mean squared error: the variance of the signal by that of the error."""
+    return psnr(nmse)
 
 
 def psnr_between(images: Array, clean: Array) -> float:
@@ -58,6 +63,24 @@ def _sliding(side: int, window: Array) -> Array:
     return matrix
 
 
+class Spread:
+    """The variance of numbers that come in parts (Chan, Golub and LeVeque, 1979)."""
+
+    def __init__(self) -> None:
+        self._count, self._mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, values: Array) -> None:
+        values = values.astype(np.float64)
+        mean, count = float(values.mean()), self._count + values.size
+        apart = mean - self._mean
+        self._squares += float(np.square(values - mean).sum()) + apart**2 * self._count * values.size / count
+        self._mean, self._count = self._mean + apart * values.size / count, count
+
+    @property
+    def variance(self) -> float:
+        return self._squares / self._count if self._count else 0.0
+
+
 def evaluate(
     reconstruct: Callable[[Array], Array],
     source: Source,
@@ -69,23 +92,33 @@ def evaluate(
     on_batch: Callable[[int], Any] = lambda count: None,
     **reading: Any,
 ) -> dict[str, Any]:
-    """Reconstruct every image of `source`; returns mse, psnr, ssim and count, and with `corrupt` also mse_input.
+    """Reconstruct every sample of `source`; returns mse, psnr, ssim (of images) and count, and with `corrupt` also mse_input.
 
-    `corrupt` spoils the images first, and mse_input is the error of the spoiled images. The target is always the clean image.
-    `reading` goes to `aepipe.images.batches.batches` (skip_bad, on_bad).
+    Of `unbounded` values, which have no peak, it returns nmse, the error by the variance of all values of the source, and snr,
+    the same in dB, in the places of psnr and ssim. `corrupt` spoils the samples first, and mse_input is the error of the spoiled
+    ones. The target is always the clean sample. `reading` goes to `aepipe.images.batches.batches` (skip_bad, on_bad).
     """
     total = similarity = total_before = 0.0
-    count = 0
+    count, spread = 0, Spread()
     for indices, clean in batches(source, batch_size, **reading):
         images = spoiled(corrupt, clean, indices, seed) if corrupt else clean
         output = reconstruct(images)
         total += float(np.square(output - clean, dtype=np.float64).sum())
         total_before += float(np.square(images - clean, dtype=np.float64).sum())
-        similarity += float(ssim(output, clean).sum()) if clean.ndim == 4 else 0.0
+        if unbounded:
+            spread.add(clean)
+        elif clean.ndim == 4:
+            similarity += float(ssim(output, clean).sum())
         count += len(clean)
         on_batch(len(clean))
     mse = total / (count * math.prod(source.shape))
-    result = {"mse": mse, "psnr": psnr(mse), "ssim": similarity / count, "count": count}
+    result: dict[str, Any] = {"mse": mse}
+    if unbounded:
+        nmse = mse / spread.variance if spread.variance else math.inf
+        result |= {"nmse": nmse, "snr": snr(nmse)}
+    else:
+        result |= {"psnr": psnr(mse), **({"ssim": similarity / count} if len(source.shape) == 3 else {})}
+    result["count"] = count
     if corrupt:
         result["mse_input"] = total_before / (count * math.prod(source.shape))
     return result

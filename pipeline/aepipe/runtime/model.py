@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -193,7 +193,7 @@ class Model:
 
     def _restored(self, images: Array, codes: Array) -> Array:
         """What is decoded of the codes of these samples, without what was added to their sides."""
-        return self.decode_batch(codes)[(..., *(slice(side) for side in images.shape[2:]))]
+        return cropped(self.decode_batch(codes), images.shape[2:])
 
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
@@ -286,6 +286,12 @@ def padded(samples: Array, multiple: int) -> Array:
     edge."""
     missing = [(0, -side % multiple) for side in samples.shape[2:]]
     return np.pad(samples, [(0, 0), (0, 0), *missing], "reflect") if any(map(any, missing)) else samples
+
+
+def cropped(samples: Array, sides: Sequence[int]) -> Array:
+    """The beginning of every side of samples [N, C, *sides]."""
+    part: tuple[Any, ...] = (..., *(slice(side) for side in sides))
+    return samples[part]
 
 
 def between(model: Model, start: Array, end: Array, steps: int, path: str, density: str | None) -> Array:

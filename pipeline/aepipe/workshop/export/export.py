@@ -283,7 +283,7 @@ def sizes_of(model: Autoencoder, shape: Shape, code: Size, raw: Raw | None) -> d
 
 def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> None:
     """Held-out images over what the graphs made of them, over samples of each density."""
-    columns = min(12, len(contents.held_out))
+    columns = min(12 if contents.data.kind == "image" else 6, len(contents.held_out))
     originals = contents.held_out[:columns]
     named = [("original", originals), ("reconstruction", outputs["reconstruction"][:columns])]
     if contents.corrupt:
@@ -298,4 +298,4 @@ def _preview(contents: Contents, outputs: dict[str, np.ndarray], path: Path) -> 
     ]
     mse, split = contents.metrics["mse"], contents.metrics["split"]
     subtitle = f"d = {contents.latent}, MSE {mse:.5g} ({split} {contents.data.kind}s)"
-    figures.rows(named, title=contents.name, subtitle=subtitle, columns=columns).save(path)
+    figures.rows(named, title=contents.name, subtitle=subtitle, bounded=contents.model.bounded).save(path)

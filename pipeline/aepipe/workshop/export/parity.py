@@ -16,7 +16,7 @@ from aepipe._types import Array
 from aepipe.bundle.manifest import Role
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import DEBUG, AepipeError, ParityError, foreign
-from aepipe.runtime.model import Model
+from aepipe.runtime.model import Model, cropped
 from aepipe.runtime.providers import provider
 from aepipe.space import times
 from aepipe.workshop.training.model import Autoencoder
@@ -95,7 +95,7 @@ def _other_sizes(model: Autoencoder, graphs: Model, images: Array) -> None:
 
 def _of_sides(samples: Array, sides: tuple[int, ...]) -> Array:
     """Samples of other sides: cut, and continued by reflection."""
-    cut = samples[(..., *(slice(side) for side in sides))]
+    cut = cropped(samples, sides)
     missing = [(0, side - own) for side, own in zip(sides, cut.shape[2:], strict=True)]
     return np.pad(cut, [(0, 0), (0, 0), *missing], "reflect")
 
