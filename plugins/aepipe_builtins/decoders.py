@@ -1,4 +1,4 @@
-"""Decoders: codes [N, latent] to standardised images [N, C, H, W]."""
+"""Decoders: codes [N, latent], or maps, to standardised samples [N, C, *sides]."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def register_decoders(register):
     register(deconv)
     register(upsample)
     register(resnet)
+    register(resnet_map, name="resnet-map")
     register(mlp)
     register(pca)
 
@@ -47,6 +48,17 @@ def resnet(latent, shape, *, channels: int = 32, blocks: int = 1, hidden: int = 
     from .residual import resnet_decoder
 
     return resnet_decoder(latent, shape, channels, blocks, hidden)
+
+
+def resnet_map(latent, shape, *, channels: int = 32, blocks: int = 2):
+    """The mirror image of the encoder `resnet-map`; beside `identity` a restorer of samples of any size.
+
+    channels: channels of the largest map; smaller maps have more
+    blocks: residual blocks at each size
+    """
+    from .residual import map_decoder
+
+    return map_decoder(latent, shape, channels, blocks)
 
 
 def mlp(latent, shape, *, hidden: tuple[int, ...] = (256, 512)):

@@ -1,4 +1,4 @@
-"""Encoders: standardised images [N, C, H, W] to features [N, features]."""
+"""Encoders: standardised samples [N, C, *sides] to features [N, features], or to maps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from aepipe import hookimpl
 def register_encoders(register):
     register(conv)
     register(resnet)
+    register(resnet_map, name="resnet-map")
+    register(identity)
     register(mlp)
     register(pca)
 
@@ -33,6 +35,25 @@ def resnet(shape, features, *, channels: int = 32, blocks: int = 1, hidden: int 
     from .residual import resnet_encoder
 
     return resnet_encoder(shape, features, channels, blocks, hidden)
+
+
+def resnet_map(shape, features, *, channels: int = 32, blocks: int = 2, down: int = 3):
+    """A code that is a map, of samples of any size: convolutions and residual blocks alone.
+
+    channels: channels of the largest map; smaller maps have more
+    blocks: residual blocks at each size
+    down: how often the sides are halved
+    """
+    from .residual import map_encoder
+
+    return map_encoder(shape, features, channels, blocks, down)
+
+
+def identity(shape, features):
+    """The sample itself is the code: for restorers, whose decoder does everything."""
+    from .residual import identity as itself
+
+    return itself(shape, features)
 
 
 def mlp(shape, features, *, hidden: tuple[int, ...] = (512, 256)):

@@ -15,7 +15,7 @@ EXACT_UP_TO = 2048
 class PcaEncoder(nn.Module):
     """Projects on the first `features` principal axes; `fit` reads the images in batches, several times if necessary."""
 
-    def __init__(self, shape: tuple[int, int, int], features: int):
+    def __init__(self, shape: tuple[int, ...], features: int):
         super().__init__()
         pixels = prod(shape)
         if features > pixels:
@@ -27,7 +27,7 @@ class PcaEncoder(nn.Module):
         return (images.flatten(1) - self.mean) @ self.axes
 
     def fit(self, images: Iterable[Tensor]) -> None:
-        """Fit to standardised images [n, C, H, W]: exact up to EXACT_UP_TO pixels, else by a randomised SVD."""
+        """Fit to standardised images [n, *shape]: exact up to EXACT_UP_TO pixels, else by a randomised SVD."""
         count, total = 0, torch.zeros(len(self.mean), dtype=torch.float64, device=self.mean.device)
         for batch in images:
             total += batch.flatten(1).sum(0, dtype=torch.float64)
@@ -68,7 +68,7 @@ class PcaEncoder(nn.Module):
 class LinearDecoder(nn.Linear):
     """An affine map from codes to images; `fit` solves the least-squares problem by its normal equations."""
 
-    def __init__(self, latent: int, shape: tuple[int, int, int]):
+    def __init__(self, latent: int, shape: tuple[int, ...]):
         super().__init__(latent, prod(shape))
         self.shape = shape
 

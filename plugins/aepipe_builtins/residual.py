@@ -1,22 +1,24 @@
-"""The networks of the pair `resnet`. Only their factories import this file, so it may import torch."""
+"""The networks of the pairs `resnet` and `resnet-map`. Only their factories import this file, so it may import torch."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-Shape = tuple[int, int, int]
+from .networks import CONV, TRANSPOSED, Shape, Sides, sides_of
+
 SMALLEST = 7  # a side of so many pixels or fewer is not halved any more
 
 
-def halvings(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes of the feature maps, beginning with the image's. Each is half of the one before, rounded up, until a side is
+def halvings(*sides: int) -> list[Sides]:
+    """The sizes of the feature maps, beginning with the sample's. Each is half of the one before, rounded up, until a side is
     SMALLEST or less."""
-    sizes = [(height, width)]
+    sizes = [sides]
     while min(sizes[-1]) > SMALLEST:
-        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
     return sizes
 
 
@@ -28,10 +30,10 @@ def widths(channels: int, levels: int) -> list[int]:
 class Block(nn.Module):
     """x + conv(relu(conv(relu(x)))), at first the identity (He et al., 2016; without batch norms: Zhang et al., 2019)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, sides: int):
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = CONV[sides](channels, channels, 3, padding=1)
+        self.second = CONV[sides](channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
@@ -42,27 +44,28 @@ class Block(nn.Module):
 class Up(nn.Module):
     """Doubles the size, and crops if that is one pixel too many. A kernel of 4 at stride 2 overlaps evenly and leaves no grid."""
 
-    def __init__(self, before: int, after: int, size: tuple[int, int]):
+    def __init__(self, before: int, after: int, size: Sides):
         super().__init__()
         self.size = size
-        self.enlarge = nn.ConvTranspose2d(before, after, 4, 2, 1)
+        self.enlarge = TRANSPOSED[len(size)](before, after, 4, 2, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.enlarge(maps)[:, :, : self.size[0], : self.size[1]]
+        return self.enlarge(maps)[(slice(None), slice(None), *(slice(side) for side in self.size))]
 
 
 def resnet_encoder(shape: Shape, features: int, channels: int, blocks: int, hidden: int) -> nn.Sequential:
     """Halving convolutions with residual blocks between them, then two linear layers."""
     _positive(channels=channels, blocks=blocks, hidden=hidden)
-    sizes = halvings(*shape[1:])
+    sides = sides_of(shape)
+    sizes, conv = halvings(*sides), CONV[len(sides)]
     wide = widths(channels, len(sizes))
     if len(sizes) == 1:
-        layers: list[nn.Module] = [nn.Conv2d(shape[0], wide[0], 3, padding=1), *_blocks(wide[0], blocks)]
+        layers: list[nn.Module] = [conv(shape[0], wide[0], 3, padding=1), *_blocks(wide[0], blocks, len(sides))]
     else:
         layers = []
         for before, after in zip([shape[0], *wide[1:]], wide[1:], strict=False):
             layers += [nn.ReLU()] if layers else []
-            layers += [nn.Conv2d(before, after, 3, 2, 1), *_blocks(after, blocks)]
+            layers += [conv(before, after, 3, 2, 1), *_blocks(after, blocks, len(sides))]
     flat = wide[-1] * prod(sizes[-1])
     layers += [nn.ReLU(), nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, features)]
     return nn.Sequential(*layers)
@@ -71,7 +74,8 @@ def resnet_encoder(shape: Shape, features: int, channels: int, blocks: int, hidd
 def resnet_decoder(latent: int, shape: Shape, channels: int, blocks: int, hidden: int) -> nn.Sequential:
     """The mirror image of `resnet_encoder`."""
     _positive(channels=channels, blocks=blocks, hidden=hidden)
-    sizes = halvings(*shape[1:])
+    sides = sides_of(shape)
+    sizes = halvings(*sides)
     wide = widths(channels, len(sizes))
     start = (wide[-1], *sizes[-1])
     layers: list[nn.Module] = [
@@ -81,14 +85,75 @@ def resnet_decoder(latent: int, shape: Shape, channels: int, blocks: int, hidden
         nn.Unflatten(1, start),
     ]
     for level in range(len(sizes) - 1, 0, -1):
-        layers += [*_blocks(wide[level], blocks), nn.ReLU(), Up(wide[level], wide[level - 1], sizes[level - 1])]
+        layers += [
+            *_blocks(wide[level], blocks, len(sides)),
+            nn.ReLU(),
+            Up(wide[level], wide[level - 1], sizes[level - 1]),
+        ]
     if len(sizes) == 1:
-        layers += _blocks(wide[0], blocks)
-    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(wide[0], shape[0], 3, padding=1))
+        layers += _blocks(wide[0], blocks, len(sides))
+    return nn.Sequential(*layers, nn.ReLU(), CONV[len(sides)](wide[0], shape[0], 3, padding=1))
 
 
-def _blocks(channels: int, count: int) -> list[nn.Module]:
-    return [Block(channels) for _ in range(count)]
+def _blocks(channels: int, count: int, sides: int) -> list[nn.Module]:
+    return [Block(channels, sides) for _ in range(count)]
+
+
+class AnySize(nn.Sequential):
+    """Layers that take samples of any sides which are multiples of `multiple`."""
+
+    def __init__(self, layers: list[nn.Module], multiple: int):
+        super().__init__(*layers)
+        self.multiple = multiple
+
+
+def map_encoder(shape: Shape, features: int, channels: int, blocks: int, down: int) -> AnySize:
+    """Halves the sides `down` times, each time by one convolution and residual blocks; the code is a map."""
+    _positive(channels=channels, blocks=blocks)
+    sides, conv = sides_of(shape), CONV[len(shape) - 1]
+    code = getattr(features, "shape", (features,))
+    if not 0 <= down <= 6:
+        raise ValueError(f"down is 0 to 6, not {down}")
+    small = tuple(side >> down for side in sides)
+    if any(side % 2**down for side in sides):
+        raise ValueError(f"sides of {_times(sides)} cannot be halved {down} times: choose multiples of {2**down}")
+    if len(code) > 1 and tuple(code[1:]) != small:
+        raise ValueError(f"sides of {_times(sides)} halved {down} times are {_times(small)}, not {_times(code[1:])}")
+    wide = widths(channels, down + 1)
+    layers: list[nn.Module] = [conv(shape[0], wide[0], 3, padding=1), *_blocks(wide[0], blocks, len(sides))]
+    for before, after in pairwise(wide):
+        layers += [nn.ReLU(), conv(before, after, 4, 2, 1), *_blocks(after, blocks, len(sides))]
+    return AnySize([*layers, nn.ReLU(), conv(wide[-1], code[0], 3, padding=1)], 2**down)
+
+
+def map_decoder(latent: int, shape: Shape, channels: int, blocks: int) -> AnySize:
+    """The mirror image of `map_encoder`, as many doublings as lie between the code and the sample."""
+    _positive(channels=channels, blocks=blocks)
+    sides, conv, transposed = sides_of(shape), CONV[len(shape) - 1], TRANSPOSED[len(shape) - 1]
+    code = getattr(latent, "shape", (latent,))
+    ratios = {side // own for side, own in zip(sides, code[1:], strict=False) if side % own == 0}
+    ratio = ratios.pop() if len(code) == len(shape) and len(ratios) == 1 else 0
+    up = ratio.bit_length() - 1
+    if ratio != 2 ** max(up, 0) or tuple(own * ratio for own in code[1:]) != tuple(sides):
+        raise ValueError(
+            f"codes of {_times(code)} are no map of which the sides are halves of {_times(sides)}, or halves of halves"
+        )
+    wide = widths(channels, up + 1)
+    layers: list[nn.Module] = [conv(code[0], wide[-1], 3, padding=1), *_blocks(wide[-1], blocks, len(sides))]
+    for before, after in pairwise(wide[::-1]):
+        layers += [nn.ReLU(), transposed(before, after, 4, 2, 1), *_blocks(after, blocks, len(sides))]
+    return AnySize([*layers, nn.ReLU(), conv(wide[0], shape[0], 3, padding=1)], ratio)
+
+
+def identity(shape: Shape, features: int) -> AnySize:
+    """No network at all: the code is the sample."""
+    if getattr(features, "shape", (features,)) != tuple(shape):
+        raise ValueError("its code is the sample: --latent-dim image")
+    return AnySize([nn.Identity()], 1)
+
+
+def _times(sides: Sides) -> str:
+    return "×".join(map(str, sides))
 
 
 def _positive(**values: int) -> None:

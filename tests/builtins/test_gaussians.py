@@ -80,12 +80,17 @@ def test_dead_directions_stay_finite(spec: str, dead: str, tmp_path):
 def test_dead_directions_export_within_the_tolerance(spec: str, tmp_path):
     """What the gate allows, |a − b| ≤ 1e-4·max(1, |a|), must hold where a variance is at its floor."""
     from aepipe.runtime.providers import provider
+    from aepipe.space import Size, Space
 
     codes = codes_of(3000, 16)
     codes[:, 5:] = codes[:, :11] @ torch.randn(11, 11, generator=torch.Generator().manual_seed(2))
     codes[:, 3] = 20.0
     density = fitted(spec, codes).eval()
-    todo = [job for job in jobs(pair("pca", "pca"), {spec: (density, {})}, (1, 28, 28), 16) if job.graph.density]
+    todo = [
+        job
+        for job in jobs(pair("pca", "pca"), {spec: (density, {})}, Space.of((1, 28, 28)), Size(16), Size(16))
+        if job.graph.density
+    ]
     export_graphs(todo, tmp_path, {}, lowered=True)
     for job in todo:
         values = codes if job.graph.role != "sample" else torch.randn(3000, 16)

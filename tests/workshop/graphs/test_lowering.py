@@ -15,18 +15,18 @@ from tests.helpers.graphs import assert_same, graph_of, often, operators, run
 pair = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
 
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
 @st.composite
-def transposed(draw):
-    """Every setting of a ConvTranspose2d that torch accepts, small."""
-    groups, bias = draw(st.integers(1, 3)), draw(st.booleans())
+def transposed(draw, ranks=(1, 2, 3)):
+    """Every setting of a transposed convolution that torch accepts, small."""
+    groups, bias, sides = draw(st.integers(1, 3)), draw(st.booleans()), draw(st.sampled_from(ranks))
     channels = draw(st.integers(1, 3)) * groups, draw(st.integers(1, 3)) * groups
-    kernel, stride, dilation = (
-        draw(pair),
-        draw(st.tuples(st.integers(1, 4), st.integers(1, 4))),
-        draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
-    )
+    each = lambda most: draw(st.tuples(*[st.integers(1, most)] * sides))  # noqa: E731
+    kernel, stride, dilation = each(6 if sides < 3 else 3), each(4 if sides < 3 else 3), each(3 if sides < 3 else 2)
     if draw(st.booleans()):
-        stride = (stride[0], stride[0])
+        stride = (stride[0],) * sides
     padding = tuple(draw(st.integers(0, d * (k - 1) + 2)) for k, d in zip(kernel, dilation, strict=True))
     extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True))
     size = tuple(
@@ -35,7 +35,7 @@ def transposed(draw):
                 lambda n, i=i: (n - 1) * stride[i] - 2 * padding[i] + dilation[i] * (kernel[i] - 1) + extra[i] + 1 > 0
             )
         )
-        for i in (0, 1)
+        for i in range(sides)
     )
     return channels, kernel, stride, padding, extra, groups, bias, dilation, size
 
@@ -45,7 +45,7 @@ def transposed(draw):
 def test_every_transposed_convolution_is_a_convolution(setting, function, seed):
     (inputs, outputs), kernel, stride, padding, extra, groups, bias, dilation, size = setting
     torch.manual_seed(seed)
-    layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, extra, groups, bias, dilation)
+    layer = TRANSPOSED[len(size)](inputs, outputs, kernel, stride, padding, extra, groups, bias, dilation)
     x = torch.randn(2, inputs, *size)
     with torch.no_grad():
         y = layer(x)

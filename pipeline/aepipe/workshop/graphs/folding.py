@@ -28,7 +28,7 @@ def _fold_after(graph: ir.Graph, layer: Linear) -> bool:
     """Fold the step after the layer, if it is affine; return whether it was folded."""
     output = layer.node.outputs[0]
     after = only_reader(output)
-    step = None if after is None else _affine(after, output, layer.outputs, layer.node.op_type != "Gemm")
+    step = None if after is None else _affine(after, output, layer.outputs, 2 + len(layer.kernel))
     if after is None or step is None:
         return False
     scale, shift = (np.broadcast_to(each, layer.outputs) for each in step)
@@ -54,8 +54,8 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
     source = next((each for each in before.inputs if constant(each) is None), None)
     # A Reshape or Flatten between step and layer mixes channels and positions, so that a step with a number for each channel
     # does not fit the layer's inputs any more. Then only a step with a single number for all is folded.
-    channels, spatial = (1, True) if flattened else (layer.inputs, layer.node.op_type != "Gemm")
-    step = None if source is None else _affine(before, source, channels, spatial)
+    rank = len(value.shape) if flattened and value is not None and value.shape is not None else 2 + len(layer.kernel)
+    step = None if source is None else _affine(before, source, 1 if flattened else layer.inputs, rank)
     if source is None or step is None:
         return False
     scale, shift = (
@@ -69,15 +69,15 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
     return True
 
 
-def _affine(node: ir.Node, value: ir.Value, channels: int, spatial: bool) -> Affine | None:
-    """Scale and shift of `value`, [N, channels] or if `spatial` [N, channels, H, W], by `node`; None if it does anything else."""
+def _affine(node: ir.Node, value: ir.Value, channels: int, rank: int) -> Affine | None:
+    """Scale and shift of `value`, [N, channels, *sides] of so many dimensions, by `node`; None if it does anything else."""
     if node.op_type == "BatchNormalization":
         return _batch_norm(node)
     if node.op_type not in ("Add", "Sub", "Mul", "Div"):
         return None
     first = node.inputs[0] is value
     given = constant(node.inputs[1 if first else 0])
-    if given is None or given.dtype.kind != "f" or not _broadcasts(given, channels, spatial):
+    if given is None or given.dtype.kind != "f" or not _broadcasts(given, channels, rank):
         return None
     given, one, zero = given.astype(np.float64).reshape(-1), np.ones(1), np.zeros(1)
     if node.op_type == "Add":
@@ -89,11 +89,16 @@ def _affine(node: ir.Node, value: ir.Value, channels: int, spatial: bool) -> Aff
     return (1 / given, zero) if first and given.all() else None
 
 
-def _broadcasts(array: Array, channels: int, spatial: bool) -> bool:
-    """Whether `array` holds one number for all channels or one for each, and broadcasting it adds no dimensions to the value."""
-    most = 4 if spatial else 2
-    per_channel = array.shape[-3:] == (channels, 1, 1) if spatial else array.shape[-1:] == (channels,)
-    return array.ndim <= most and (array.size == 1 or (array.size == channels and per_channel))
+def _broadcasts(array: Array, channels: int, rank: int) -> bool:
+    """Whether `array` holds one number for all channels or one for each, and broadcasting it adds no dimensions to the value.
+
+    Shapes are aligned at their ends, so that [C, 1, 1] goes along the channels of [N, C, H, W], but along the depth of
+    [N, C, D, H, W].
+    """
+    if array.ndim > rank:
+        return False
+    aligned = (1,) * (rank - array.ndim) + array.shape
+    return array.size == 1 or aligned == (1, channels, *(1,) * (rank - 2))
 
 
 def _batch_norm(node: ir.Node) -> Affine | None:

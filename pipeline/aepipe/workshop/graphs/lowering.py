@@ -9,7 +9,7 @@ because nodes such as Shape and Gather, which would compute them, cost more than
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -34,7 +34,7 @@ END = np.iinfo(np.int64).max  # as the end of a Slice this means: up to the last
 
 
 def lower(model: onnx.ModelProto, least: int = LEAST) -> onnx.ModelProto:
-    """A model that computes the same, with affine steps folded and two-dimensional transposed convolutions as convolutions.
+    """A model that computes the same, with affine steps folded and transposed convolutions of 1 to 3 dimensions as convolutions.
 
     A layer with fewer than `least` multiplications per image stays transposed, because the shuffle would cost more than it
     saves. A layer whose weights are not constant stays too. The results differ from the original's only by rounding.
@@ -51,7 +51,7 @@ def _each(model: ir.Model, operator: str, rewrite: Callable[[ir.Graph, Linear], 
     ShapeInferencePass()(model)
     for node in list(model.graph):
         layer = Linear.of(node) if node.op_type == operator else None
-        if layer is not None and len(layer.kernel) == 2:
+        if layer is not None and 1 <= len(layer.kernel) <= 3:
             rewrite(model.graph, layer)
 
 
@@ -84,20 +84,22 @@ class Along:
 
 
 def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
-    node = layer.node
-    strides, dilations = integers(node, "strides", [1, 1]), integers(node, "dilations", [1, 1])
-    pads, extra = integers(node, "pads", [0] * 4), integers(node, "output_padding", [0, 0])
+    node, sides = layer.node, len(layer.kernel)
+    ones = [1] * sides
+    strides, dilations = integers(node, "strides", ones), integers(node, "dilations", ones)
+    pads, extra = integers(node, "pads", [0] * (2 * sides)), integers(node, "output_padding", [0] * sides)
     before, after = _sizes(node.inputs[0]), _sizes(node.outputs[0])
-    if before == [1, 1] and after:
-        _lower_to_gemm(graph, layer, after, dilations, pads)
+    if before == ones and after:
+        _lower_to_gemm(graph, layer, after, dilations, pads[:sides])
         return
-    if (before and prod(before) * layer.weight.size < least) or (strides[0] != strides[1] and not after):
-        return  # DepthToSpace needs equal strides, and any other shuffle needs constant sizes
+    shuffles_any_size = strides == ones or sides == 1 or (sides == 2 and strides[0] == strides[1])
+    if (before and prod(before) * layer.weight.size < least) or not (after or shuffles_any_size):
+        return  # DepthToSpace needs two equal strides, and any other shuffle of several dimensions constant sizes
     weight = layer.weight
-    if strides != [1, 1]:
-        weight, dilations = _dense(weight, dilations), [1, 1]
+    if strides != ones:
+        weight, dilations = _dense(weight, dilations), ones
     kernel = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[3:], strict=True)]
-    both = [Along.of(kernel[i], strides[i], (pads[i], pads[i + 2]), extra[i]) for i in (0, 1)]
+    both = [Along.of(kernel[i], strides[i], (pads[i], pads[i + sides]), extra[i]) for i in range(sides)]
     new = _Replacement(graph, layer)
     padding = [each.begin for each in both] + [each.end for each in both]
     settings = {"pads": padding, "dilations": dilations, "group": layer.groups}
@@ -111,25 +113,36 @@ def _dense(weight: Array, dilations: list[int]) -> Array:
     """The kernel with a dilation of 1: the gaps between its taps are filled with zeros."""
     kernel = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[3:], strict=True)]
     dense = np.zeros((*weight.shape[:3], *kernel))
-    dense[..., :: dilations[0], :: dilations[1]] = weight
+    dense[_part(slice(None, None, each) for each in dilations)] = weight
     return dense
 
 
+def _part(sides: Iterable[slice]) -> Any:
+    """An index to a part of each of the last axes."""
+    return (..., *sides)
+
+
 def _phases(weight: Array, strides: list[int]) -> Array:
-    """The flipped kernels of all phases, [groups, out · s0 · s1, in, taps0, taps1]; the phases of one channel are neighbours."""
-    groups, outputs, inputs, k0, k1 = weight.shape
-    (s0, s1), (t0, t1) = strides, (ceil(k0 / strides[0]), ceil(k1 / strides[1]))
-    padded = np.pad(weight, [(0, 0)] * 3 + [(0, t0 * s0 - k0), (0, t1 * s1 - k1)])
-    split = padded.reshape(groups, outputs, inputs, t0, s0, t1, s1)[:, :, :, ::-1, :, ::-1]
-    return split.transpose(0, 1, 4, 6, 2, 3, 5).reshape(groups, outputs * s0 * s1, inputs, t0, t1)
+    """The flipped kernels of all phases, [groups, out · strides, in, *taps]; the phases of one channel are neighbours."""
+    groups, outputs, inputs, *kernel = weight.shape
+    taps = [ceil(k / s) for k, s in zip(kernel, strides, strict=True)]
+    missing = [(0, t * s - k) for t, s, k in zip(taps, strides, kernel, strict=True)]
+    padded = np.pad(weight, [(0, 0)] * 3 + missing)
+    split = padded.reshape(
+        groups, outputs, inputs, *(each for pair in zip(taps, strides, strict=True) for each in pair)
+    )
+    of_taps, of_phases = range(3, split.ndim, 2), range(4, split.ndim, 2)
+    flipped = np.flip(split, tuple(of_taps))
+    return flipped.transpose(0, 1, *of_phases, 2, *of_taps).reshape(groups, outputs * prod(strides), inputs, *taps)
 
 
 def _lower_to_gemm(graph: ir.Graph, layer: Linear, sizes: list[int], dilations: list[int], pads: list[int]) -> None:
     """For an input map of one position: its output is the kernel, cut to the output's size, so a matrix product computes it."""
-    dense = _dense(layer.weight, dilations)[..., pads[0] :, pads[1] :][..., : sizes[0], : sizes[1]]
+    kept = _part(slice(pad, pad + size) for pad, size in zip(pads, sizes, strict=True))
+    dense = _dense(layer.weight, dilations)[kept]
     groups, outputs, inputs = dense.shape[:3]
     kernel = np.zeros((groups, outputs, inputs, *sizes))
-    kernel[..., : dense.shape[3], : dense.shape[4]] = dense
+    kernel[_part(slice(size) for size in dense.shape[3:])] = dense
     matrix = np.zeros((groups, inputs, groups, outputs, *sizes))
     for group in range(groups):
         matrix[group, :, group] = kernel[group].swapaxes(0, 1)
@@ -139,8 +152,13 @@ def _lower_to_gemm(graph: ir.Graph, layer: Linear, sizes: list[int], dilations: 
 
 
 def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
-    """Let a convolution with few output channels compute b·b positions at once: stride b, kernel k + b − 1, b² · channels."""
+    """Let a convolution with few output channels compute b·b positions at once: stride b, kernel k + b − 1, b² · channels.
+
+    Only of images: DepthToSpace knows no other shuffle.
+    """
     node = layer.node
+    if len(layer.kernel) != 2:
+        return
     pads, before, after = integers(node, "pads", [0] * 4), _sizes(node.inputs[0]), _sizes(node.outputs[0])
     ones = integers(node, "strides", [1, 1]) + integers(node, "dilations", [1, 1]) + [layer.groups]
     if before is None or after is None or set(ones) != {1}:
@@ -169,17 +187,17 @@ def _cost(layer: Linear, sizes: list[int], block: int) -> int:
 
 
 def _sizes(value: ir.Value | None) -> list[int] | None:
-    """Height and width of a value [N, C, H, W], or None if they are not constants."""
+    """The sides of a value [N, C, *sides], or None if they are not constants."""
     shape = None if value is None else value.shape
     sizes = [] if shape is None else [size for size in list(shape)[2:] if isinstance(size, int)]
-    return sizes if shape is not None and len(sizes) == len(shape) - 2 == 2 else None
+    return sizes if shape is not None and len(sizes) == len(shape) - 2 >= 1 else None
 
 
 class _Replacement:
     """Collects the nodes that replace a layer and the pointwise function that follows it."""
 
     def __init__(self, graph: ir.Graph, layer: Linear):
-        self.graph, self.layer = graph, layer.node
+        self.graph, self.layer, self.outputs = graph, layer.node, layer.outputs
         self.last = layer.node  # the last of the nodes that are replaced
         self.name = layer.node.inputs[1].name or "weight"
         self.tape = ir.tape.Tape(graph)
@@ -212,17 +230,22 @@ class _Replacement:
         return self.tape.op(after.op_type, [value, *bounds], dict(after.attributes))
 
     def shuffle(self, value: ir.Value, blocks: list[int], sizes: list[int]) -> ir.Value:
-        """Interleave blocks of channels: [N, C·b0·b1, H, W] becomes [N, C, H·b0, W·b1].
+        """Interleave blocks of channels: [N, C·b0·b1, H, W] becomes [N, C, H·b0, W·b1], and alike for one and three sides.
 
-        `sizes` is the height and width of the result; it is needed only if b0 and b1 differ.
+        `sizes` are the sides of the result; they are not needed for one side, nor for two with equal blocks.
         """
-        b0, b1 = blocks
-        if b0 == b1:
-            return value if b0 == 1 else self.tape.op("DepthToSpace", [value], {"blocksize": b0, "mode": "CRD"})
-        height, width = sizes
-        split = self.reshape(value, [0, -1, b0, b1, height // b0, width // b1])
-        apart = self.tape.op("Transpose", [split], {"perm": [0, 1, 4, 2, 5, 3]})
-        return self.reshape(apart, [0, -1, height, width])
+        if set(blocks) == {1}:
+            return value
+        if len(blocks) == 2 and blocks[0] == blocks[1]:
+            return self.tape.op("DepthToSpace", [value], {"blocksize": blocks[0], "mode": "CRD"})
+        count, channels = len(blocks), -1
+        if not sizes:  # then the number of channels has to be said, because one size alone may be left open
+            sizes, channels = [-1], self.outputs
+        inner = [size // block if size > 0 else size for size, block in zip(sizes, blocks, strict=True)]
+        split = self.reshape(value, [0, channels, *blocks, *inner])
+        order = [axis for side in range(count) for axis in (2 + count + side, 2 + side)]
+        apart = self.tape.op("Transpose", [split], {"perm": [0, 1, *order]})
+        return self.reshape(apart, [0, channels, *sizes])
 
     def reshape(self, value: ir.Value, sizes: list[int]) -> ir.Value:
         return self.tape.op("Reshape", [value, new_constant(self.graph, np.array(sizes, np.int64), "sizes")])
@@ -230,7 +253,7 @@ class _Replacement:
     def crop(self, value: ir.Value, both: list[Along]) -> ir.Value:
         if not any(each.first or each.excess for each in both):
             return value
-        bounds = [each.first for each in both], [-each.excess or END for each in both], [2, 3]
+        bounds = [each.first for each in both], [-each.excess or END for each in both], list(range(2, 2 + len(both)))
         constants = [new_constant(self.graph, np.array(each, np.int64), "bounds") for each in bounds]
         return self.tape.op("Slice", [value, *constants])
 
