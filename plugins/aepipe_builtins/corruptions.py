@@ -1,4 +1,7 @@
-"""Corruptions, which a denoiser learns to undo. They use NumPy alone; training and inference use the same code."""
+"""Corruptions, which a denoiser learns to undo. They use NumPy alone; training and inference use the same code.
+
+They take samples [n, C, *sides] of any rank, in 0..1, or where they are not `bounded` in units of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,38 @@ def register_corruptions(register):
 
 
 def gaussian(*, sigma: float = 0.5):
-    """Additive Gaussian noise, clipped to 0..1.
+    """Additive Gaussian noise, clipped to 0..1 where the data are bounded.
 
-    sigma: standard deviation of the noise, on the scale 0..1
+    sigma: standard deviation of the noise, on the scale 0..1, or in the units of unbounded data
     """
     import numpy as np
 
     if sigma < 0:
         raise ValueError(f"sigma must not be negative, not {sigma}")
 
-    def corrupt(images, rng):
+    def corrupt(images, rng, *, bounded=True):
         noisy = rng.standard_normal(images.shape, dtype=np.float32)
         noisy *= sigma
         noisy += images
-        return np.clip(noisy, 0, 1, out=noisy)
+        return np.clip(noisy, 0, 1, out=noisy) if bounded else noisy
 
     return corrupt
 
 
 def saltpepper(*, amount: float = 0.1):
-    """Pixels set to black or white at random, all channels together.
+    """Pixels set to black or white at random, all channels together; of unbounded data to the extremes of each sample.
 
     amount: share of the pixels that are hit, half of them black
     """
     _check_share(amount=amount)
 
-    def corrupt(images, rng):
+    def corrupt(images, rng, *, bounded=True):
         import numpy as np
 
         draw = rng.random((len(images), 1, *images.shape[2:]), dtype=np.float32)
-        return np.where(draw < amount / 2, 0, np.where(draw < amount, 1, images)).astype(np.float32)
+        axes = tuple(range(1, images.ndim))
+        low, high = (0, 1) if bounded else (images.min(axes, keepdims=True), images.max(axes, keepdims=True))
+        return np.where(draw < amount / 2, low, np.where(draw < amount, high, images)).astype(np.float32)
 
     return corrupt
 
@@ -62,9 +67,9 @@ def erase(*, p: float = 0.5):
 
 
 def block(*, size: int = 8):
-    """A square hole (set to 0) at a random place in each image.
+    """A square hole (set to 0) at a random place in each image; of a signal a gap, of a volume a cube.
 
-    size: height and width of the hole in pixels
+    size: sides of the hole in pixels
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
@@ -72,11 +77,12 @@ def block(*, size: int = 8):
     def corrupt(images, rng):
         import numpy as np
 
-        count, _, height, width = images.shape
-        top = rng.integers(0, max(height - size, 0) + 1, (count, 1, 1, 1))
-        left = rng.integers(0, max(width - size, 0) + 1, (count, 1, 1, 1))
-        row, column = np.arange(height)[:, None], np.arange(width)
-        hole = (row >= top) & (row < top + size) & (column >= left) & (column < left + size)
+        count, _, *sides = images.shape
+        hole = np.ones((1,) * images.ndim, bool)
+        for axis, side in enumerate(sides):
+            start = rng.integers(0, max(side - size, 0) + 1, (count, *(1,) * (images.ndim - 1)))
+            place = np.arange(side).reshape(-1, *(1,) * (len(sides) - 1 - axis))
+            hole = hole & (place >= start) & (place < start + size)
         return np.where(hole, 0, images).astype(np.float32)
 
     return corrupt
@@ -90,17 +96,19 @@ def downsample(*, factor: int = 2):
     if factor < 1:
         raise ValueError(f"factor must be at least 1, not {factor}")
 
-    def corrupt(images, rng):
+    def corrupt(images, rng, *, bounded=True):
         import numpy as np
 
-        height, width = images.shape[2:]
-        rows, columns = np.arange(0, height, factor), np.arange(0, width, factor)
-        sums = np.add.reduceat(np.add.reduceat(images, rows, axis=2), columns, axis=3)
-        # Blocks at the lower and right edge may be smaller, so each sum is divided by the number of its pixels.
-        area = np.diff([*rows, height])[:, None] * np.diff([*columns, width])
-        means = (sums / area).astype(np.float32)
-        large = means.repeat(factor, axis=2)[:, :, :height].repeat(factor, axis=3)[:, :, :, :width]
-        return np.clip(large, 0, 1)
+        means, area = images, np.ones(())
+        for axis, side in enumerate(images.shape[2:], 2):
+            starts = np.arange(0, side, factor)
+            means = np.add.reduceat(means, starts, axis=axis)
+            # Blocks at the end may be smaller, so each sum is divided by the number of its pixels.
+            area = area[..., None] * np.diff([*starts, side])
+        means = (means / area).astype(np.float32)
+        for axis, side in enumerate(images.shape[2:], 2):
+            means = means.repeat(factor, axis=axis).take(range(side), axis=axis)
+        return np.clip(means, 0, 1) if bounded else means
 
     return corrupt
 
@@ -110,12 +118,14 @@ def mixed(*, of: str = "gaussian;saltpepper;erase;block;downsample"):
 
     of: spec strings, separated by semicolons; all in double quotes if they have options
     """
-    from aepipe import plugins
+    from aepipe.images.corruption import corruption
 
-    choices = [plugins.create("corruption", spec.strip()) for spec in of.split(";")]
+    both = {bounded: [corruption(spec.strip(), bounded=bounded) for spec in of.split(";")] for bounded in (True, False)}
 
-    def corrupt(images, rng):
+    def corrupt(images, rng, *, bounded=True):
         import numpy as np
+
+        choices = both[bounded]
 
         spoiled, chosen = np.empty_like(images), rng.integers(len(choices), size=len(images))
         for index, choice in enumerate(choices):

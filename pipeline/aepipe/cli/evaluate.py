@@ -59,7 +59,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
     "train" (real images) and "reconstructions" show what could be reached. Compare figures only if judge and count are equal.
     """
-    from aepipe import plugins
+    from aepipe.images.corruption import corruption
     from aepipe.images.data import open_images
     from aepipe.judging.metrics import evaluate as measure
     from aepipe.progress import progress, say
@@ -69,7 +69,8 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
     reconstruct, subject, opened = _reconstruction(model, options)
     raw = replace(subject.raw, clip=True) if subject.raw and options["clip"] else subject.raw
-    spoil = plugins.create("corruption", corrupt) if corrupt else None
+    unbounded = raw is not None and raw.range is None
+    spoil = corruption(corrupt, bounded=not unbounded) if corrupt else None
     asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
     source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
     say(source.describe())
@@ -80,7 +81,7 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
-        reading["unbounded"] = raw is not None and raw.range is None
+        reading["unbounded"] = unbounded
         measured = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
     if measured["count"] < len(source):
         say(f"skipped {len(source) - measured['count']} bad images")

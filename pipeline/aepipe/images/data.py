@@ -100,6 +100,8 @@ def open_images(
         source = _open_object(what, asked)
     if not len(source):
         raise BadInput(f"there are no images in {source.name}", "the input or the slice of it is empty")
+    if range is None and raw is None and shape is None:
+        range = source.range
     if range is not None:
         raw = raw_of(range, source.dtype, lambda: _typical(source), source.name)
     if raw is None:
@@ -301,6 +303,7 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
         labels = dataset.labels(asked.split) if hasattr(dataset, "labels") else None
     record = choice.record()
     source = Source(name, _of_shape(images, asked, f"data set {owner.name!r}"), dataset=record)
+    source.range = getattr(dataset, "range", None)
     source.labels = None if labels is None else np.asarray(labels)
     if source.labels is not None and len(source.labels) != len(source):
         message = f"data set {name!r} has {len(source)} images but {len(source.labels)} labels"

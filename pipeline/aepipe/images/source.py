@@ -30,6 +30,7 @@ class Source:
     single_file: bool = False  # the input was one image file
     dataset: dict[str, Any] | None = None  # record of the component, where it is a data set
     taken: Taken = field(default_factory=Taken)
+    range: Any = None  # what a data set says of its values, as --range would
     raw: Raw | None = None  # how its values become those of the graphs, where they are not bytes or floats in 0..1
 
     @property

@@ -11,13 +11,13 @@ from pathlib import PurePath
 
 import numpy as np
 
-from aepipe import figures, plugins
+from aepipe import figures
 from aepipe._types import Array
 from aepipe.errors import BadInput
 from aepipe.files.out import check_apart, output_kind
 from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
-from aepipe.images.corruption import spoiled
+from aepipe.images.corruption import corruption, spoiled
 from aepipe.images.pixels import picture
 from aepipe.images.source import Source
 from aepipe.images.taken import printable
@@ -84,7 +84,7 @@ def denoise(
     """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
     to = _place(model, out, reading)
     check_apart(out, input)
-    spoil = plugins.create("corruption", corrupt) if corrupt else None
+    spoil = corruption(corrupt, bounded=model.bounded) if corrupt else None
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
         _say_what_it_learned(model)

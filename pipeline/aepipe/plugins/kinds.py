@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8))  # of images that a factory is likely to accept
+from aepipe.space import Size
+
+# Of samples that a factory is likely to accept: images, then signals, volumes and rows.
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 64), (2, 40), (1, 8, 8, 8), (12,))
 LATENTS = (3, 4, 8)  # sizes of a code that it is likely to accept
 SIZE = 4  # numbers in a code, or features, beside those shapes
 
@@ -29,10 +32,18 @@ class Kind:
         return f"register_{self.plural}"
 
 
+# Codes that are vectors, then maps, then as large as the sample.
+_TRIED = (
+    *((Size(SIZE), shape) for shape in SHAPES),
+    *((Size(SIZE, *(side // 8 for side in shape[1:])), shape) for shape in ((3, 32, 32), (1, 64), (1, 8, 8, 8))),
+    *((Size(*shape), shape) for shape in SHAPES),
+)
 _LATENTS = tuple((latent,) for latent in LATENTS)
 KINDS = {
-    "encoder": Kind("encoders", ("shape", "features"), tuple((shape, SIZE) for shape in SHAPES), "networks", True),
-    "decoder": Kind("decoders", ("latent", "shape"), tuple((SIZE, shape) for shape in SHAPES), "networks", True),
+    "encoder": Kind(
+        "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True
+    ),
+    "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True),
     "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True),
     "density": Kind(
         "densities",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from aepipe.errors import AepipeError, BadInput, one_line
-from aepipe.images.arrays import Images, array_images
+from aepipe.images.arrays import Images, array_images, as_array
+from aepipe.space import AXES, DTYPES, KINDS
 
 from .report import Finding, NotApplicable, Subject, Unbuilt, require, trying, without_torch
 
@@ -21,8 +22,7 @@ def loaded(subject: Subject, split: str) -> Images:
     """A split as aepipe reads it; if that fails, the check `loads_both_splits` reports it."""
 
     def load() -> Images:
-        images = subject.make().load(split)
-        return images if hasattr(images, "read") else array_images(images)
+        return readable(subject.make().load(split))
 
     try:
         return subject.once(split, load)
@@ -32,8 +32,16 @@ def loaded(subject: Subject, split: str) -> Images:
         raise Unbuilt(f"load({split!r}) fails: see loads_both_splits") from error
 
 
+def readable(given: Any) -> Images:
+    """What has a read as it is, an array as samples [N, C, *sides]: a data set's layout is never guessed."""
+    if hasattr(given, "read"):
+        return given
+    array = as_array(given, "what load gives")
+    return array_images(array, None, "the array", AXES[KINDS[array.ndim - 2]] if 2 <= array.ndim <= 5 else None)
+
+
 def loads_both_splits(subject: Subject) -> None:
-    """load("train") and load("test") give images [N, C, H, W] of one shape, uint8 or floats in 0..1."""
+    """load("train") and load("test") give samples [N, C, *sides] of one shape."""
     for split in SPLITS:
         try:
             images = loaded(subject, split)
@@ -41,30 +49,35 @@ def loads_both_splits(subject: Subject) -> None:
             cause = error.__cause__ or error
             text = cause.message if isinstance(cause, AepipeError) else one_line(cause)
             change = (
-                "return an array [N, C, H, W] (uint8, or floats in 0..1), or an object with shape, __len__ and read"
+                "return an array [N, C, *sides] (uint8, or floats in 0..1), or an object with shape, __len__ and read"
             )
             hint = cause.hint if isinstance(cause, AepipeError) and cause.hint else change
             raise Finding(f"load({split!r}) fails: {text}", hint) from cause
         with trying(
-            f"asking load({split!r}) for its size", "what has read(indices) has shape (C, H, W) and a length too"
+            f"asking load({split!r}) for its size", "what has read(indices) has shape (C, *sides) and a length too"
         ):
             count, shape = len(images), tuple(images.shape)
         require(count > 0, f"load({split!r}) gives no images", "both splits hold images")
-        right = len(shape) == 3 and all(isinstance(side, (int, np.integer)) and side > 0 for side in shape)
+        right = 1 <= len(shape) <= 4 and all(isinstance(side, (int, np.integer)) and side > 0 for side in shape)
         require(
-            right, f"the shape of load({split!r}) is {shape}", "`shape` is (channels, height, width) of every image"
+            right,
+            f"the shape of load({split!r}) is {shape}",
+            "`shape` is (channels, *sides) of every sample, with 0 to 3 sides",
         )
+        last = len(shape) > 2 and shape[-1] <= 4 < shape[0]
         require(
-            shape[0] in (1, 3),
-            f"the images of load({split!r}) have {shape[0]} channels",
-            "give 1 or 3, as [N, C, H, W]",
+            not last,
+            f"the samples of load({split!r}) have {shape[0]} channels and a side of {shape[-1]}",
+            "channels come first: [N, C, H, W]",
         )
     train, test = (tuple(loaded(subject, split).shape) for split in SPLITS)
     require(train == test, f"the splits differ in shape: {list(train)} and {list(test)}", "give all images one shape")
 
 
 def reads_right_values(subject: Subject) -> None:
-    """read gives images [n, C, H, W], uint8 or float32 in 0..1, which are not all equal."""
+    """read gives samples [n, C, *sides] which are not all equal: uint8 or float32 in 0..1, or finite numbers where the data set
+    has a `range`."""
+    given = getattr(subject.make(), "range", None)
     for split in SPLITS:
         images = loaded(subject, split)
         what = f"read of load({split!r})"
@@ -74,18 +87,28 @@ def reads_right_values(subject: Subject) -> None:
         wanted = (len(indices), *images.shape)
         require(isinstance(values, np.ndarray), f"{what} gives {type(values).__name__}", "return a NumPy array")
         require(values.shape == wanted, f"{what} gives shape {list(values.shape)}", f"the contract is {list(wanted)}")
-        right = values.dtype in (np.uint8, np.float32)
-        require(right, f"{what} gives {values.dtype}", "return uint8 in 0..255, or float32 in 0..1")
-        if values.dtype == np.float32:
-            low, high = float(values.min()), float(values.max())
-            inside = bool(low >= 0 and high <= 1)  # NaN fails both
-            require(
-                inside, f"{what} gives values from {low:.4g} to {high:.4g}", "scale to 0..1, or return uint8 in 0..255"
-            )
+        if given is None:
+            _check_plain(what, values)
+        else:
+            require(values.dtype.name in DTYPES, f"{what} gives {values.dtype}", "return real numbers")
+            finite = values.dtype.kind != "f" or bool(np.isfinite(values).all())
+            require(finite, f"{what} gives NaN or infinity", "replace them, or leave these samples out")
         change = "check scaling and type: uint8 goes to 255, floats to 1"
         require(len(values) == 1 or (values != values[0]).any(), f"{what} gives the same image everywhere", change)
-        dark = values.dtype == np.uint8 and int(values.max()) <= 1
+        dark = given is None and values.dtype == np.uint8 and int(values.max()) <= 1
         require(not dark, f"{what} gives uint8 from 0 to {int(values.max())}", change)
+
+
+def _check_plain(what: str, values: np.ndarray) -> None:
+    """uint8, or float32 in 0..1."""
+    right = values.dtype in (np.uint8, np.float32)
+    raw = 'or say what the values are by an attribute `range` of the data set: "none", or (low, high)'
+    require(right, f"{what} gives {values.dtype}", f"return uint8 in 0..255, or float32 in 0..1, {raw}")
+    if values.dtype == np.float32:
+        low, high = float(values.min()), float(values.max())
+        inside = bool(low >= 0 and high <= 1)  # NaN fails both
+        change = "divide by 255" if low >= 0 and 2 < high <= 255 else "scale to 0..1"
+        require(inside, f"{what} gives values from {low:.4g} to {high:.4g}", f"{change}, {raw}")
 
 
 def reads_in_any_order(subject: Subject) -> None:
@@ -153,8 +176,7 @@ def is_the_same_each_time(subject: Subject) -> None:
     change = "fix the order, and seed whatever is drawn"
     for split in SPLITS:
         images = loaded(subject, split)
-        again = dataset.load(split)
-        again = again if hasattr(again, "read") else array_images(again)
+        again = readable(dataset.load(split))
         some = np.linspace(0, len(images) - 1, SOME).astype(np.int64)
         same = len(again) == len(images) and np.array_equal(images.read(some), again.read(some))
         require(same, f"load({split!r}) gives other images the second time", change)

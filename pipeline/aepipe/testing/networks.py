@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import prod
 
 import torch
+from torch import Tensor
 
 from aepipe.plugins.kinds import SHAPES, SIZE
 
@@ -24,7 +25,7 @@ from .modules import (
 from .pairs import Batches, build, example, inputs, network, output_shape, pair, train, trainable, usual_shape
 from .report import NotApplicable, Refused, Subject, require, trying
 
-UNUSUAL_SHAPES = ((3, 9, 13), (1, 5, 7))
+UNUSUAL_SHAPES = ((3, 9, 13), (1, 5, 7), (3, 17), (1, 5, 6, 7))
 COLOUR_SHAPE = (3, 12, 16)
 BATCHES = (1, 2, 5)
 READ_IN_BATCHES = "only iterate over `images`, as often as needed: it has no length and no index"
@@ -43,10 +44,21 @@ def gives_the_right_shape(subject: Subject) -> None:
             continue
         for count in BATCHES:
             what = f"the output for {count} x {list(shape)} with {size} {unit}"
+            if len(shape) != len(usual_shape(subject)) and _fails(net, inputs(subject, shape, count, size)):
+                break  # it need not know samples of other kinds, nor that there are any
             with torch.no_grad(), trying(what, "support this size, or refuse it in the factory with ValueError"):
                 require_tensor(
                     what, net(inputs(subject, shape, count, size)), output_shape(subject, shape, count, size)
                 )
+
+
+def _fails(net: Callable[[Tensor], object], values: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            net(values)
+        return False
+    except Exception:
+        return True
 
 
 def treats_samples_alone(subject: Subject) -> None:
@@ -103,6 +115,8 @@ def trains_in_channels_last(subject: Subject) -> None:
     except Refused:
         shape = usual_shape(subject)
         model = trainable(subject, shape)
+    if len(shape) != 3:
+        raise NotApplicable("it takes no images, and the layout is one of images")
     model.to(memory_format=torch.channels_last)
     with training("training in the channels-last layout"):
         train(model, example(8, *shape).contiguous(memory_format=torch.channels_last))
@@ -140,12 +154,14 @@ def fits_in_closed_form(subject: Subject) -> None:
     net = build(subject, shape)
     if not hasattr(net, "fit"):
         raise NotApplicable("it has no fit: it trains by gradient")
-    codes = example(75, SIZE)
-    images = (codes @ example(SIZE, prod(shape), seed=1)).unflatten(1, shape)
+    code = inputs(subject, shape, 1) if subject.kind == "decoder" else example(*output_shape(subject, shape, 1))
+    codes = example(75, code[0].numel())
+    images = (codes @ example(code[0].numel(), prod(shape), seed=1)).unflatten(1, shape)
+    codes = codes.unflatten(1, code.shape[1:])
     with torch.no_grad(), trying("fit", READ_IN_BATCHES):
         if subject.kind == "encoder":
             net.fit(Batches(images))
-            features = require_tensor("the output after fit", net.eval()(images), (75, SIZE))
+            features = require_tensor("the output after fit", net.eval()(images), (75, *code.shape[1:]))
             require((features.std(0) > 0).all(), "after fit a feature is the same for all images", NO_STATE)
         else:
             net.fit(codes, Batches(images))
@@ -161,7 +177,7 @@ def exports_to_onnx(subject: Subject) -> None:
     if subject.kind == "encoder":
         check_graphs(model, {"encode": example(ROWS, *shape)})
     else:
-        check_graphs(model, {"decode": example(ROWS, SIZE)}, images=True)
+        check_graphs(model, {"decode": inputs(subject, shape, ROWS)}, images=True)
 
 
 CHECKS: list[Callable[[Subject], None]] = [

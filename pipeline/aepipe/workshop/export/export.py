@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aepipe import figures, plugins
+from aepipe import figures
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
@@ -20,6 +20,7 @@ from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
+from aepipe.images.corruption import corruption
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
@@ -71,7 +72,7 @@ def export_run(
     check_apart(out, run.directory)
     check_place(out, wanted)
     config = run.config
-    corruption = config["components"]["corruption"]
+    spoil = config["components"]["corruption"]
     codes, labels = run.codes()
     kept = np.sort(np.random.default_rng(0).permutation(len(codes))[:KEPT])
     model = run.model()
@@ -86,15 +87,15 @@ def export_run(
         components={kind: record for kind, record in config["components"].items() if record},
         trained={
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
-            "task": "denoise" if corruption else "reconstruct",
-            **({"corruption": {key: corruption[key] for key in ("name", "options")}} if corruption else {}),
+            "task": "denoise" if spoil else "reconstruct",
+            **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
             "epochs": config["metrics"]["epochs"],
             "images": config["data"]["train"],
             "reading": reading_of(config["data"], private=wanted.private),
         },
         metrics=config["metrics"],
-        corrupt=plugins.create("corruption", corruption) if corruption else None,
+        corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
     return write_bundle(contents, out, wanted, show=show)
 

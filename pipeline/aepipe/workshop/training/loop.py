@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.staged import replacing
+from aepipe.images.corruption import corruption
 from aepipe.plugins.epoch import EpochReport
 from aepipe.progress import progress
 
@@ -61,7 +62,7 @@ class Training(Generic[R]):
         self.run, self.data, self.recipe, self.show = run, data, recipe, show
         self.team = team()
         record = run.config["components"]["corruption"]
-        self.corrupt = plugins.create("corruption", record) if record else None
+        self.corrupt = corruption(record, bounded=data.bounded) if record else None
         torch.manual_seed(recipe.seed)
         self.model = run.new_model().to(data.device)
         self.optimiser: torch.optim.Optimizer | None = None
