@@ -285,7 +285,7 @@ def _open_path(path: Path, name: str, asked: Asked) -> Source:
     check_regular(path, ACCEPTED)
     loaded = load_array_file(path, asked.split, asked.member, asked.rows)
     if loaded is not None:
-        return _of_loaded(loaded, name, asked, str(path))
+        return _of_loaded(loaded, name, asked, str(path), path)
     if asked.member is not None:
         raise BadInput(f"{path} holds no arrays with names", f"leave out [{asked.member}]")
     source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
@@ -314,13 +314,13 @@ def _open_files(root: Path, paths: list[str], name: str, asked: Asked, taken: Ta
     return Source(name, images, chosen, taken=taken)
 
 
-def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str) -> Source:
+def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str, file: Path | None = None) -> Source:
     """The images of an array file."""
     taken = Taken("array file", f"in the array {loaded.array}" if loaded.array else "of an array file", loaded.split)
     if loaded.others:
         noun = "arrays" if len(loaded.others) > 1 else "array"
         taken.left_out[f"{noun} ({', '.join(loaded.others[:8])})"] = len(loaded.others)
-    source = Source(name, array_images(loaded.images, asked.shape, what), labels=loaded.labels, taken=taken)
+    source = Source(name, array_images(loaded.images, asked.shape, what), labels=loaded.labels, taken=taken, file=file)
     source = _cut(source, asked)
     taken.whole = taken.whole if loaded.total is None else loaded.total
     return source
