@@ -72,7 +72,7 @@ class Partial:
                 differs = [key for key in self._made_of if theirs.get(key) != self._made_of[key]]
             except (OSError, ValueError, AttributeError):
                 differs = []
-            what = f"with other {', '.join(differs)}" if differs else "that is not this one"
+            what = f"whose {' and '.join(differs)} differ" if differs else "which is not this one"
             say(f"note: a job for {self.out} was stopped, {what}; this one begins anew")
 
     def has(self, name: str) -> bool:
@@ -111,7 +111,7 @@ class Partial:
         elif next(_files(self.temporary), None) is None and not self.complete:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
-            say(f"{self.out}: what is done is kept in {self.folder}, and the same command continues")
+            say(f"note: what is done of {self.out} is kept in {self.folder}, and the same command continues")
 
 
 def is_free(out: Path) -> bool:

@@ -142,12 +142,15 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
     An error of the iterator is raised here, after the items before it. The thread ends when the consumer stops early.
     """
-    room, ready, stop = threading.Semaphore(depth), queue.SimpleQueue[Any](), threading.Event()
+    # SimpleQueues keep no lock when a signal comes in the middle of a call, as a semaphore would: the end would wait for ever.
+    room, ready, stop = queue.SimpleQueue[None](), queue.SimpleQueue[Any](), False
+    for _ in range(depth):
+        room.put(None)
 
     def work() -> None:
         try:
             iterator = iter(items)
-            while room.acquire() and not stop.is_set():
+            while room.get() is None and not stop:
                 ready.put((True, next(iterator)))
         except StopIteration:
             ready.put((False, None))
@@ -160,13 +163,13 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         while True:
             more, item = ready.get()
             if more:
-                room.release()
+                room.put(None)
                 yield item
             elif item is None:
                 return
             else:
                 raise item
     finally:
-        stop.set()
-        room.release()
+        stop = True
+        room.put(None)
         thread.join()

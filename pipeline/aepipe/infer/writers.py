@@ -231,11 +231,17 @@ class Background:
 
     An error of the writer is raised by the next put() or by close(); what is still queued then is dropped. As a context
     manager inside the writer's: leaving by an exception drops the queue, leaving normally waits for it.
+
+    The queues are SimpleQueues, because a signal may come in the middle of put(): a Queue would keep its lock, and close() would
+    wait for ever.
     """
 
     def __init__(self, writer: Any):
         self._write = writer.write
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=2)
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # as many as there is room for
+        for _ in range(2):
+            self._room.put(None)
         self._error: BaseException | None = None
         self._drop = False
         self._thread = threading.Thread(target=self._run, name="aepipe-writer", daemon=True)
@@ -243,6 +249,7 @@ class Background:
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
+            self._room.put(None)
             if self._drop:
                 continue  # the queue is emptied to the end: put() can never wait for a thread that has gone
             try:
@@ -256,6 +263,7 @@ class Background:
             raise self._error
         if not self._thread.is_alive():
             raise RuntimeError("put() to a writer that is closed")
+        self._room.get()
         self._queue.put(arguments)
 
     def close(self) -> None:
