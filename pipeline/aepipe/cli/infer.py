@@ -33,7 +33,7 @@ def infer(ctx: click.Context, **shared: Any) -> None:
     INPUT is a data set (its test split), a folder of images, an image file, .npy, .npz or IDX.
 
     The ending of OUT says what is written: .png a contact sheet (for one image file: that image), a folder one PNG per input,
-    .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
+    .npy and .npz arrays, .csv a table. A job to a folder that was stopped continues with the same command. The options below may be given before the task or after it.
     """
     ctx.obj = shared
 
