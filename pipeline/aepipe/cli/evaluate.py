@@ -13,7 +13,7 @@ from aepipe.errors import BadInput
 from aepipe.tables import print_table
 from aepipe.workshop import entry
 
-from .options import Count, data_options, json_option, print_json, runtime_options
+from .options import Count, check_effect, data_options, json_option, print_json, runtime_options
 
 if TYPE_CHECKING:
     from aepipe.images.source import Source
@@ -48,7 +48,10 @@ Examples:
 @runtime_options
 @data_options
 @json_option
-def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def evaluate(
+    ctx: click.Context, model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any
+) -> None:
     """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
 
     A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime.
@@ -67,9 +70,11 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
     reconstruct, shape, opened = _reconstruction(model, options)
     spoil = plugins.create("corruption", corrupt) if corrupt else None
+    judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
+    drawn = "a corruption and to judged samples"
+    check_effect(ctx, "seed", spoil or judged, drawn, "add --corrupt SPEC or --density NAME, or leave it out")
     source = open_images(data, split=options["split"] or "test", shape=shape, limit=options["limit"])
     say(source.describe())
-    judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:

@@ -89,6 +89,11 @@ def open_images(
         source = _open_object(what, asked)
     if not len(source):
         raise BadInput(f"there are no images in {source.name}", "the input or the slice of it is empty")
+    if any(wished not in (None, side) for wished, side in zip(asked.wish, source.shape, strict=True)):
+        message = (
+            f"{source.name} has images of shape {list(source.shape)}, and only image files are resized or converted"
+        )
+        raise BadInput(message, "leave out --image-size and --channels")
     return source
 
 
