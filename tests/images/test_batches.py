@@ -77,12 +77,12 @@ def test_small_images_are_read_many_batches_at_once():
 
 def test_part_of_a_source():
     array = np.arange(40, dtype=np.uint8).reshape(10, 2, 2)
-    found = list(batches(open_images(array), 3, part=range(2, 9)))
+    found = list(batches(open_images(array), 3, parts=[range(2, 9)]))
     assert [batch.indices.tolist() for batch in found] == [[2, 3, 4], [5, 6, 7], [8]]
     np.testing.assert_array_equal(np.concatenate([b.images for b in found])[:, 0], array[2:9] / np.float32(255))
-    assert list(batches(open_images(array), 3, part=range(4, 4))) == []
+    assert list(batches(open_images(array), 3, parts=[range(4, 4)])) == []
     nothing = np.full((4, 2, 2), np.nan)
-    assert list(batches(open_images(nothing), 3, part=range(1, 3), skip_bad=True)) == []
+    assert list(batches(open_images(nothing), 3, parts=[range(1, 3)], skip_bad=True)) == []
 
 
 def test_skip_bad_arrays():

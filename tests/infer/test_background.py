@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import threading
 import time
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from aepipe.infer.writers import Background, FolderWriter
 
+from tests.helpers.commands import python
 from tests.helpers.folders import listing
 
 # writing in the background
@@ -85,3 +87,40 @@ def test_background_into_a_folder(tmp_path):
             indices = range(start, min(start + 8, 50))
             background.put(indices, images[start : start + 8])
     assert listing(tmp_path / "out") == [f"{index:03d}.png" for index in range(50)]
+
+
+INTERRUPTED = """
+import random, signal
+import numpy as np
+from aepipe.images.batches import prefetch
+from aepipe.infer.writers import Background
+
+class Stop(Exception):
+    pass
+
+class Writer:
+    def write(self, value):
+        pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGALRM, stop)
+random.seed(0)
+count = 0
+for _ in range(400):
+    try:
+        with Background(Writer()) as writer:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 3e-3))
+            for each in prefetch(iter(lambda: 1, None)):
+                writer.put(each)
+    except Stop:
+        count += 1
+print(count)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends signals")
+def test_a_signal_at_any_moment_hangs_nothing() -> None:
+    done = python(INTERRUPTED, timeout=60)
+    assert done.stdout == "400\n", done.stderr[-1000:]

@@ -77,6 +77,11 @@ class Bundle:
         return self.manifest.name
 
     @property
+    def fingerprint(self) -> str | None:
+        """The SHA-256 of the manifest, which holds those of all files."""
+        return self._digest
+
+    @property
     def pair(self) -> str:
         """What ties the graphs of one training together."""
         return self.manifest.pair

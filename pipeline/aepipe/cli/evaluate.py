@@ -14,7 +14,7 @@ from aepipe.errors import BadInput
 from aepipe.tables import print_table
 from aepipe.workshop import entry
 
-from .options import Count, clip_option, data_options, json_option, print_json, runtime_options
+from .options import Count, check_effect, clip_option, data_options, json_option, print_json, runtime_options
 
 if TYPE_CHECKING:
     from aepipe.images.source import Source
@@ -50,7 +50,10 @@ Examples:
 @data_options
 @clip_option
 @json_option
-def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def evaluate(
+    ctx: click.Context, model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any
+) -> None:
     """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
 
     A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime.
@@ -71,12 +74,14 @@ def evaluate(model: str, data: str, corrupt: str | None, seed: int, as_json: boo
     raw = replace(subject.raw, clip=True) if subject.raw and options["clip"] else subject.raw
     unbounded = raw is not None and raw.range is None
     spoil = corruption(corrupt, bounded=not unbounded) if corrupt else None
+    judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
+    drawn = "a corruption and to judged samples"
+    check_effect(ctx, "seed", spoil or judged, drawn, "add --corrupt SPEC or --density NAME, or leave it out")
     asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
     source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
     say(source.describe())
     if note := opened and source.read_otherwise(opened.bundle.trained):
         say(note)
-    judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:

@@ -8,6 +8,8 @@ import click
 
 from aepipe.workshop import entry
 
+from .options import check_effect
+
 
 @click.command(
     epilog="""\b
@@ -86,13 +88,18 @@ Examples:
     is_flag=True,
     help="Leave out codes, labels and preview, and name neither the data nor the run: exported/autoencoder-dN by default.",
 )
-def export(run: str, out: str | None, layout: str, densities: tuple[str, ...], **formats: Any) -> None:
+@click.pass_context
+def export(
+    ctx: click.Context, run: str, out: str | None, layout: str, densities: tuple[str, ...], **formats: Any
+) -> None:
     """Export a finished RUN as a bundle of ONNX graphs.
 
     Every graph is first compared with torch on held-out images. If encoder or decoder differs too much, nothing is written;
     a density that does is left out (exit code 3).
     """
     formats["densities"] = densities or None
+    further = layout == "bundle" and formats["precision"] != "fp32"
+    check_effect(ctx, "max_drop", further, "a precision beside fp32", "add --precision fp32,int8, or leave it out")
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)
         models = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_dir()))

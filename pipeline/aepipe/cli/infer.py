@@ -36,6 +36,8 @@ def infer(ctx: click.Context, **shared: Any) -> None:
 
     The ending of OUT says what is written: .png a contact sheet (for one image file: that image), a folder one PNG per input,
     .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
+
+    A job to a folder that was stopped continues with the same command; --skip-bad may be added.
     """
     ctx.obj = shared
 
@@ -66,10 +68,7 @@ def _with_model(function: Callable[..., Any], without: Sequence[str]) -> Callabl
         from aepipe.runtime.model import BATCH, load
 
         shared = {name: options.pop(name) or ctx.obj.get(name) for name in SHARED}
-        for name in without:
-            if shared[name]:
-                option = f"--{name.replace('_', '-')}"
-                raise BadInput(f"{option} means nothing to {ctx.command.name}", f"leave out {option}")
+        _check_meaning(ctx, shared, without)
         settings = {"threads": shared["threads"], "batch_size": shared["batch_size"] or BATCH}
         precision = shared["precision"] or "fp32"
         reading = Reading(shard=shared["shard"], **{name: shared[name] for name in READ if shared[name] is not None})
@@ -79,6 +78,14 @@ def _with_model(function: Callable[..., Any], without: Sequence[str]) -> Callabl
     for parameter in getattr(function, "__click_params__", []):
         invoke.__click_params__ = [*getattr(invoke, "__click_params__", []), parameter]  # type: ignore[attr-defined]
     return invoke
+
+
+def _check_meaning(ctx: click.Context, shared: dict[str, Any], without: Sequence[str]) -> None:
+    """Refuse shared options that mean nothing to the task, wherever they stand."""
+    for name in without:
+        if shared[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(f"{option} means nothing to {ctx.command.name}", f"leave out {option}")
 
 
 def tile_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,12 +223,14 @@ def score(
 
 @infer.command(epilog="\b\nExample:\n  aepipe infer join codes.npy")
 @click.argument("out")
-def join(out: str) -> None:
+@click.pass_context
+def join(ctx: click.Context, out: str) -> None:
     """Make OUT of the parts that its shards wrote.
 
     `--shard 3/8 -o codes.npy` writes codes.3-of-8.npy; from all eight parts this writes what one run would have written.
     OUT is .npy, .npz or .csv; a folder needs no joining.
     """
+    _check_meaning(ctx, ctx.obj, SHARED)
     from aepipe.infer import shards
     from aepipe.progress import say
 

@@ -11,7 +11,7 @@ from aepipe.errors import AepipeError, closest
 from aepipe.tables import print_table
 
 from .new import new
-from .options import json_option, print_json
+from .options import check_effect, json_option, print_json
 
 
 @click.command(epilog="Example: aepipe inspect exported/mnist-d8 --json")
@@ -152,6 +152,7 @@ def _shown(value: Any) -> str:
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """Every plugin, what it offers and what is wrong with it."""
     if ctx.invoked_subcommand:
+        check_effect(ctx, "as_json", False, "the list of plugins", "leave it out")
         return
     from aepipe.plugins.tryout import try_factories
 

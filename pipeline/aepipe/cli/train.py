@@ -12,7 +12,7 @@ from aepipe.space import KINDS
 from aepipe.workshop import entry
 from aepipe.workshop.training.team import together
 
-from .options import ImageSize, data_options, read_config
+from .options import ImageSize, check_effect, data_options, read_config, typed
 
 
 @click.command(
@@ -77,6 +77,7 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
     if resume:
         _resume(ctx, resume, options)
         return
+    check_effect(ctx, "overwrite", options["out"], "a folder that is named", "add -o RUN, or leave it out")
     if not data:
         raise BadInput("nothing to train on", "give --data, for instance: aepipe train --data digits")
     arguments = {name: value for name, value in options.items() if value is not None}
@@ -93,10 +94,9 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
 
 
 def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None:
-    explicit = click.core.ParameterSource.COMMANDLINE
-    given = [name for name in options if ctx.get_parameter_source(name) == explicit]
+    given = [name for name in options if typed(ctx, name)]
     fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("epochs", "device")]
-    if fixed or ctx.get_parameter_source("data") == explicit:
+    if fixed or typed(ctx, "data"):
         text = ", ".join(fixed or ["--data"])
         raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from aepipe.errors import BadInput, closest
 
+from .partial import is_free, is_mark
 from .staged import _nearest, _temporary, is_dead, is_leftover
 
 _KINDS = {
@@ -80,11 +81,11 @@ def _check_place(text: str, folder: bool) -> None:
 
 
 def _check_empty(folder: Path, text: str) -> None:
-    """Raise BadInput unless a folder is empty, but for what processes that were killed have left."""
+    """Raise BadInput unless a folder is empty, but for what processes that were stopped have left."""
     found = list(folder.iterdir())
     if any(is_leftover(path) and not is_dead(path) for path in found):
         raise BadInput(f"Another run writes to the folder {text}", "wait for it, or choose another folder")
-    if not all(map(is_leftover, found)):
+    if not all(is_leftover(path) or is_mark(path) for path in found) and not is_free(folder):
         raise BadInput(f"The output folder {text} is not empty", "choose another folder or remove it")
 
 

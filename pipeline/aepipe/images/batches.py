@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -43,16 +43,16 @@ def batches(
     source: Source,
     batch_size: int,
     *,
-    part: range | None = None,
+    parts: Sequence[range] | None = None,
     skip_bad: bool = False,
     on_bad: Callable[[int, BadInput], None] | None = None,
 ) -> Iterator[Batch]:
     """All images in order as float32 in 0..1, read ahead in a thread. Raises BadInput where an image cannot be read.
 
     With `skip_bad` such images are left out, and `on_bad(index, error)` is called for each, in the caller's thread. With
-    `part` only the images of these indices are read. Without `part` it is an error if no image at all can be read.
+    `parts` only the images of these indices are read. Without `parts` it is an error if no image at all can be read.
     """
-    return _read_ahead(source, batch_size, part, skip_bad, on_bad, as_float)
+    return _read_ahead(source, batch_size, parts, skip_bad, on_bad, as_float)
 
 
 def raw_batches(
@@ -69,7 +69,7 @@ def raw_batches(
 def _read_ahead(
     source: Source,
     batch_size: int,
-    part: range | None,
+    parts: Sequence[range] | None,
     skip_bad: bool,
     on_bad: Callable[[int, BadInput], None] | None,
     convert: Callable[[np.ndarray], np.ndarray],
@@ -77,8 +77,9 @@ def _read_ahead(
     if batch_size < 1:
         raise BadInput(f"the batch size is {batch_size}", "a batch size is 1 or more")
     read = 0
-    indices = range(len(source)) if part is None else part
-    with closing(prefetch(_read_chunks(source, indices, batch_size, skip_bad, convert))) as ahead:
+    wanted = [range(len(source))] if parts is None else parts
+    chunks = chain.from_iterable(_read_chunks(source, part, batch_size, skip_bad, convert) for part in wanted)
+    with closing(prefetch(chunks)) as ahead:
         for batch, bad in chain.from_iterable(ahead):
             for index, error in bad:
                 if on_bad is not None:
@@ -86,7 +87,7 @@ def _read_ahead(
             read += len(batch.indices)
             if len(batch.indices):
                 yield batch
-    if not read and part is None:
+    if not read and parts is None:
         message = f"none of the {len(source)} images in {source.name} can be read"
         raise BadInput(message, "without --skip-bad the first one's error is shown")
 
@@ -141,12 +142,15 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
     An error of the iterator is raised here, after the items before it. The thread ends when the consumer stops early.
     """
-    room, ready, stop = threading.Semaphore(depth), queue.SimpleQueue[Any](), threading.Event()
+    # SimpleQueues keep no lock when a signal comes in the middle of a call, as a semaphore would: the end would wait for ever.
+    room, ready, stop = queue.SimpleQueue[None](), queue.SimpleQueue[Any](), False
+    for _ in range(depth):
+        room.put(None)
 
     def work() -> None:
         try:
             iterator = iter(items)
-            while room.acquire() and not stop.is_set():
+            while room.get() is None and not stop:
                 ready.put((True, next(iterator)))
         except StopIteration:
             ready.put((False, None))
@@ -159,13 +163,13 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         while True:
             more, item = ready.get()
             if more:
-                room.release()
+                room.put(None)
                 yield item
             elif item is None:
                 return
             else:
                 raise item
     finally:
-        stop.set()
-        room.release()
+        stop = True
+        room.put(None)
         thread.join()

@@ -100,6 +100,7 @@ def open_images(
         source = _open_object(what, asked)
     if not len(source):
         raise BadInput(f"there are no images in {source.name}", "the input or the slice of it is empty")
+    _check_wish(source, asked.wish)
     if range is None and raw is None and shape is None:
         range = source.range
     if range is not None:
@@ -127,6 +128,16 @@ def _check_plain(source: Source) -> None:
         raise BadInput(
             f"{source.name} holds {dtype} values", "say which are black and white: --range 0..4095, or --range dtype"
         )
+
+
+def _check_wish(source: Source, wish: Wish) -> None:
+    """Raise BadInput where a size or colours were asked for that only image files could be given."""
+    shape = source.shape if len(source.shape) == 3 else (None, None, None)
+    if any(wished not in (None, side) for wished, side in zip(wish, shape, strict=True)):
+        message = (
+            f"{source.name} has images of shape {list(source.shape)}, and only image files are resized or converted"
+        )
+        raise BadInput(message, "leave out --image-size and --channels")
 
 
 def _wish(image_size: Any, channels: Any) -> Wish:
@@ -328,7 +339,7 @@ def _open_path(path: Path, name: str, asked: Asked) -> Source:
     check_regular(path, ACCEPTED)
     loaded = load_array_file(path, asked.split, asked.member, asked.rows)
     if loaded is not None:
-        return _of_loaded(loaded, name, asked, str(path))
+        return _of_loaded(loaded, name, asked, str(path), path)
     if asked.member is not None:
         raise BadInput(f"{path} holds no arrays with names", f"leave out [{asked.member}]")
     source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
@@ -357,7 +368,7 @@ def _open_files(root: Path, paths: list[str], name: str, asked: Asked, taken: Ta
     return Source(name, images, chosen, taken=taken)
 
 
-def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str) -> Source:
+def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str, file: Path | None = None) -> Source:
     """The images of an array file."""
     taken = Taken("array file", f"in the array {loaded.array}" if loaded.array else "of an array file", loaded.split)
     if loaded.others:
@@ -365,6 +376,7 @@ def _of_loaded(loaded: Loaded, name: str, asked: Asked, what: str) -> Source:
         taken.left_out[f"{noun} ({', '.join(loaded.others[:8])})"] = len(loaded.others)
     source = _of_array(loaded.images, name, what, asked, taken)
     source.labels = loaded.labels
+    source.file = file
     source = _cut(source, asked)
     taken.whole = taken.whole if loaded.total is None else loaded.total
     return source

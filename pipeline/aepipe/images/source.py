@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aepipe._types import Shape
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BadInput
 from aepipe.space import KINDS, Kind, Raw
 
 from .arrays import Images
 from .pixels import checked_float
 from .ranges import into_graph
 from .taken import Taken, printable
+
+PROBES = 16  # images of a data set that tell it from another
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Source:
     labels: np.ndarray | None = None
     single_file: bool = False  # the input was one image file
     dataset: dict[str, Any] | None = None  # record of the component, where it is a data set
+    file: Path | None = None  # where the images are an array in a file
     taken: Taken = field(default_factory=Taken)
     range: Any = None  # what a data set says of its values, as --range would
     raw: Raw | None = None  # how its values become those of the graphs, where they are not bytes or floats in 0..1
@@ -107,9 +112,40 @@ class Source:
         size = dict(zip(("channels", *names), self.shape, strict=True))
         return {"name": self.name, "count": len(self), **size, **self.taken.record()}
 
+    def state(self) -> str:
+        """A digest by which this input is known again if it has not changed: of which images it has, and of path, size and time
+        of change of every file. A data set, which has no files, is known by its record and by some of its images."""
+        images: Any = self.images
+        digest = hashlib.sha256(
+            repr((self.shape, self.raw, self.taken.layout, self.dataset, self.taken.split, self.taken.origin)).encode()
+        )
+        while isinstance(images, Picked):
+            digest.update(images.picked.tobytes())
+            images = images.images
+        files = [self.file] if self.file else []
+        if self.paths is not None:
+            files = [images.root / path for path in self.paths]
+        for file in files:
+            digest.update(file_state(file).encode("utf-8", "surrogateescape"))
+        for index in [] if files else np.linspace(0, len(self) - 1, PROBES).astype(int):
+            try:
+                digest.update(self.read(np.array([index])).tobytes())
+            except BadInput as error:
+                digest.update(error.message.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
     def cut(self, part: slice | None) -> Source:
         """The images that a slice picks."""
         return self if part is None else self.pick(np.arange(len(self))[part])
+
+
+def file_state(path: Path) -> str:
+    """Path, size and time of change of a file, in one line."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return f"{path.absolute()} {error.errno}\n"
+    return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n"
 
 
 class Picked:

@@ -7,7 +7,6 @@ codes.npy from all eight parts.
 
 from __future__ import annotations
 
-import filecmp
 import math
 import os
 import re
@@ -22,7 +21,7 @@ import numpy as np
 
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
-from aepipe.files.staged import Staged, replacing
+from aepipe.files.staged import replacing
 from aepipe.progress import say
 
 from .writers import ArrayWriter
@@ -58,6 +57,11 @@ class Out(NamedTuple):
     kind: str  # as `output_kind` gives it
     shard: Shard | None = None
 
+    @property
+    def part(self) -> str:
+        """Which part of a folder OUT this run makes; "" for all of it."""
+        return "" if self.shard is None else f"{self.shard.number}/{self.shard.of}"
+
 
 def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out:
     """Where this run writes. A shard writes to OUT itself if that is a folder, and to a part of its own if it is a file.
@@ -77,23 +81,6 @@ def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out
         return Out(out, output_kind(f"{inside}/", allowed), shard)
     path = out if is_folder else shard.named(out)
     return Out(path, output_kind(path, allowed), shard)
-
-
-class Shared(Staged):
-    """A folder that several shards write to. Each shard adds its files to those that are there."""
-
-    def commit(self, last: str = "") -> None:
-        """Move the files into the folder; raises BadInput if it holds a file of the same name with other content."""
-        files = [path.relative_to(self.temporary) for path in self.temporary.rglob("*") if path.is_file()]
-        for file in files:
-            there = self.path / file
-            if there.exists() and not filecmp.cmp(there, self.temporary / file, shallow=False):
-                raise BadInput(f"{there} exists and is not this job's image", "choose another folder or remove it")
-        self.path.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            (self.path / file).parent.mkdir(parents=True, exist_ok=True)
-            (self.temporary / file).replace(self.path / file)
-        shutil.rmtree(self.temporary)
 
 
 def drawn(seed: int, features: int, part: range, batch_size: int) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from aepipe._types import Array
 from aepipe.bundle.manifest import Role
 from aepipe.errors import BadInput
-from aepipe.files.staged import Staged
+from aepipe.files.partial import Partial
 from aepipe.images.batches import Batch, batches
 from aepipe.images.data import open_images
 from aepipe.images.ranges import as_raw
@@ -23,7 +24,8 @@ from aepipe.runtime.model import Model
 from aepipe.runtime.providers import FirstAvailable
 from aepipe.space import Raw, Sides
 
-from .shards import Out, Shard, Shared, part_of
+from .jobs import Job, made_of
+from .shards import Out, Shard, part_of
 from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
 
 RUNS = 1000  # so many runs of indices are listed
@@ -69,45 +71,45 @@ class Input:
 
     def __init__(self, source: Source, model: Model, reading: Reading):
         self.source, self.model, self.reading = source, model, reading
-        self.bad: list[int] = []
 
     @property
     def part(self) -> range:
         """The indices that this run takes: all, or those of its shard."""
         return part_of(len(self.source), self.reading.shard)
 
-    def read(self, what: str) -> Iterator[Batch]:
-        """Batches of this run's part, with progress and a count of the images that were left out."""
-        part = None if self.reading.shard is None else self.part
-        options: dict[str, Any] = {"part": part, "skip_bad": self.reading.skip_bad, "on_bad": self._note}
-        with progress(what, len(self.part)) as advance:
+    def job(self, out: Out, task: str, options: dict[str, Any], *, one_by_one: bool = False) -> Job:
+        """This run's part of a task with these options, of which a folder OUT may have a beginning."""
+        step = 1 if one_by_one else self.model.batch_size
+        if out.kind != "folder":
+            return Job(self.part, step)
+        known = made_of(self.model, task, self.source.state(), self.part, options)
+        return Job(self.part, step, skip_bad=self.reading.skip_bad, made_of=known)
+
+    def read(self, what: str, job: Job | None = None) -> Iterator[Batch]:
+        """Batches of what this run is to compute, with progress and a count of the images that were left out."""
+        job = job or Job(self.part, self.model.batch_size)
+        parts = None if self.reading.shard is None and not job.there else job.todo
+        options: dict[str, Any] = {"parts": parts, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
+        with progress(what, job.left) as advance:
             for batch in batches(self.source, self.model.batch_size, **options):
                 yield batch
                 advance(len(batch.indices))
-        self._say_bad()
+        _say_bad(job)
 
-    def read_whole(self, what: str) -> Iterator[tuple[int, Array]]:
-        """The images of this run's part one by one, each [C, H, W] at its own size, with their indices."""
-        with progress(what, len(self.part)) as advance:
-            for index in self.part:
+    def read_whole(self, what: str, job: Job) -> Iterator[tuple[int, Array]]:
+        """The images that this run is to compute one by one, each [C, H, W] at its own size, with their indices."""
+        with progress(what, job.left) as advance:
+            for index in chain.from_iterable(job.todo):
                 try:
                     yield index, self.source.read_whole(index)
                 except BadInput as error:
                     if not self.reading.skip_bad:
                         raise
-                    self._note(index, error)
+                    job.skip(index, error)
                 advance(1)
-        self._say_bad()
-        if self.bad and len(self.bad) == len(self.part) and self.reading.shard is None:
-            raise BadInput(f"none of the {len(self.bad)} images in {self.source.name} can be read", "see above why")
-
-    def _note(self, index: int, error: BadInput) -> None:
-        self.bad.append(index)
-        say(f"skipped: {error.message}")
-
-    def _say_bad(self) -> None:
-        if self.bad:
-            say(f"skipped {len(self.bad)} bad images: {_runs(self.bad)}")
+        _say_bad(job)
+        if job.bad and len(job.bad) == len(self.part) and self.reading.shard is None:
+            raise BadInput(f"none of the {len(job.bad)} images in {self.source.name} can be read", "see above why")
 
     def for_sheet(self) -> str:
         """Keep what a contact sheet shows; returns what to say of the rest."""
@@ -130,16 +132,27 @@ class Input:
 
 @contextmanager
 def image_writer(
-    out: Out, names: Any, row: Sides, *, key: str = "images", labelled: bool = False, raw: Raw | None = None
+    out: Out,
+    names: Any,
+    row: Sides,
+    *,
+    job: Job | None = None,
+    key: str = "images",
+    labelled: bool = False,
+    raw: Raw | None = None,
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
 
     With `raw` an array holds raw values, of their own type and in their own units. With `labelled` an .npz also says which
-    images its rows belong to.
+    images its rows belong to. A `job` to a folder continues where one that was stopped has ended; then `job.todo` says what is
+    to be written.
     """
     with ExitStack() as stack:
         if out.kind == "folder":
-            folder = FolderWriter(out.path, names, Staged if out.shard is None else Shared)
+            partial = Partial(out.path, job.made_of, out.part) if job else None
+            folder = FolderWriter(out.path, names, partial)
+            if job and partial:
+                stack.enter_context(job.continuing(partial, folder.name))
             yield stack.enter_context(Background(stack.enter_context(folder))).put
         else:
             writer = stack.enter_context(ArrayWriter(out.path, key, row))
@@ -158,14 +171,28 @@ def names_of(source: Source) -> Any:
     return source.paths if source.paths is not None else lambda index: f"{index:06d}.png"
 
 
-def stream(given: Input, out: Out, what: str, compute: Compute, row: Sides, **more: Any) -> None:
-    """All batches through `compute`, which gives rows of this shape, to a folder or an array."""
+def stream(
+    given: Input,
+    out: Out,
+    what: str,
+    compute: Compute,
+    row: Sides,
+    *,
+    options: dict[str, Any] | None = None,
+    key: str = "images",
+    raw: Raw | None = None,
+) -> None:
+    """All batches through `compute`, which gives rows of this shape, to a folder or an array, which holds raw values with `raw`.
+
+    `options` are those of the task on which the rows depend.
+    """
     start, count = time.monotonic(), 0
-    with image_writer(out, names_of(given.source), row, labelled=True, **more) as write:
-        for batch in given.read(what):
+    job = given.job(out, what, options or {})
+    with image_writer(out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw) as write:
+        for batch in given.read(what, job):
             write(batch.indices, compute(batch))
             count += len(batch.indices)
-    done(out, count, speed=count / (time.monotonic() - start))
+    done(out, job.there + count, speed=count / (time.monotonic() - start))
 
 
 def table(given: Input, out: Out, what: str, columns: list[str], compute: Callable[[Batch], dict[str, Array]]) -> None:
@@ -178,6 +205,11 @@ def table(given: Input, out: Out, what: str, columns: list[str], compute: Callab
             writer.write({"index": batch.indices, **named, **compute(batch)})
             count += len(batch.indices)
     done(out, count)
+
+
+def _say_bad(job: Job) -> None:
+    if job.bad:
+        say(f"skipped {len(job.bad)} bad images: {_runs(list(job.bad))}")
 
 
 def _runs(indices: list[int]) -> str:

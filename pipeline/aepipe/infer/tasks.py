@@ -6,12 +6,13 @@ the result: bad input is met before any work, and nothing is half written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import PurePath
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
-from aepipe import figures
+from aepipe import figures, plugins
 from aepipe._types import Array
 from aepipe.errors import BadInput
 from aepipe.files.out import check_apart, output_kind
@@ -19,7 +20,7 @@ from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import corruption, spoiled
 from aepipe.images.pixels import picture
-from aepipe.images.source import Source
+from aepipe.images.source import Source, file_state
 from aepipe.images.taken import printable
 from aepipe.judging import anomaly
 from aepipe.judging.metrics import psnr, psnr_between
@@ -28,6 +29,7 @@ from aepipe.runtime.interpolation import PATHS, path_density
 from aepipe.runtime.model import Model, between
 
 from . import tiles
+from .jobs import Job, made_of
 from .shards import Out, drawn, part_of, place
 from .streams import SHEET, Input, Reading, collect, done, first_of, image_writer, stream, table
 
@@ -88,16 +90,19 @@ def denoise(
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
         _say_what_it_learned(model)
-        tiles.restore_input(model, given, to, overlap=overlap, spoil=spoil, seed=seed)
+        tiles.restore_input(model, given, to, overlap=overlap, spoil=spoil, seed=seed, corruption=_settled(corrupt))
         return
     given = reading.open(input, model, "encoder", "decoder")
     _say_what_it_learned(model)
+
+    spoiling = {"corrupt": _settled(corrupt), "seed": seed}
 
     def before(batch: Batch) -> Array:
         return spoiled(spoil, batch.images, batch.indices, seed) if spoil else batch.images
 
     if to.kind != "png":
-        stream(given, to, "denoising", lambda batch: model.reconstruct_batch(before(batch)), model.shape, raw=model.raw)
+        restored = lambda batch: model.reconstruct_batch(before(batch))  # noqa: E731
+        stream(given, to, "denoising", restored, model.shape, options=spoiling, raw=model.raw)
         return
     note = given.for_sheet()
 
@@ -117,6 +122,11 @@ def denoise(
             subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
         figures.save(figures.rows(rows, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     done(to, len(clean), note=note)
+
+
+def _settled(corrupt: str | None) -> dict[str, Any] | None:
+    """A corruption with every option, as a record."""
+    return plugins.choose("corruption", corrupt).record() if corrupt else None
 
 
 def _say_what_it_learned(model: Model) -> None:
@@ -190,20 +200,40 @@ def sample(model: Model, reading: Reading, out: str, *, count: int, density: str
     else:
         part = part_of(count, reading.shard)
         noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)
-        codes = (model.run("sample", each, name) for each in noise)
-        _decoded(model, to, "sampling", codes, part, "sample-{:06d}.png")
+        codes = lambda batch: model.run("sample", batch, name)  # noqa: E731
+        job = _job(model, to, "sampling", part, {"seed": seed, "density": name})
+        _decoded(model, to, job, "sampling", noise, codes, "sample-{:06d}.png")
         count = len(part)
     done(to, count)
 
 
-def _decoded(model: Model, to: Out, what: str, codes: Iterable[Array], part: range, name: str) -> None:
-    """Batches of codes, which belong to the indices of `part`, to images."""
-    start = part.start
-    with image_writer(to, name.format, model.shape, raw=model.raw) as write, progress(what, len(part)) as advance:
-        for batch in codes:
-            write(np.arange(start, start + len(batch)), model.decode_batch(batch))
+def _job(model: Model, to: Out, task: str, part: range, options: dict[str, Any], given: str = "") -> Job:
+    """A job that has no images as input."""
+    if to.kind != "folder":
+        return Job(part, model.batch_size)
+    return Job(part, model.batch_size, made_of=made_of(model, task, given, part, options))
+
+
+def _decoded(
+    model: Model,
+    to: Out,
+    job: Job,
+    what: str,
+    batches: Iterable[Array],
+    codes: Callable[[Array], Array],
+    name: str,
+) -> None:
+    """To images: the codes that `codes` makes of batches, which belong to the indices of the job's part."""
+    start = job.part.start
+    with (
+        image_writer(to, name.format, model.shape, job=job, raw=model.raw) as write,
+        progress(what, job.left) as advance,
+    ):
+        for batch in batches:
+            if job.lacks(start):
+                write(np.arange(start, start + len(batch)), model.decode_batch(codes(batch)))
+                advance(len(batch))
             start += len(batch)
-            advance(len(batch))
 
 
 def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
@@ -239,8 +269,9 @@ def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
         title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
         figures.save(figures.sheet(model.decode(array), title=title, subtitle=subtitle), to.path)
     else:
-        read = map(model.check_codes, in_parts(array[part.start : part.stop], model.batch_size))
-        _decoded(model, to, "decoding", read, part, "{:06d}.png")
+        job = _job(model, to, "decoding", part, {}, file_state(Path(codes)))
+        read = in_parts(array[part.start : part.stop], model.batch_size)
+        _decoded(model, to, job, "decoding", read, model.check_codes, "{:06d}.png")
     done(to, len(part), note=note)
 
 

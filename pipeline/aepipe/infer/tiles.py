@@ -117,17 +117,27 @@ def open_whole(model: Model, reading: Reading, what: str, out: Out, overlap: int
 
 
 def restore_input(
-    model: Model, given: Input, out: Out, *, overlap: int | None, spoil: Corrupt | None = None, seed: int = 0
+    model: Model,
+    given: Input,
+    out: Out,
+    *,
+    overlap: int | None,
+    spoil: Corrupt | None = None,
+    seed: int = 0,
+    corruption: dict[str, Any] | None = None,
 ) -> None:
     """Every image of an input that `open_whole` opened, at its own size, to OUT: a picture of one image (with `spoil` before
-    and after), a folder, or an array where all are of one size. `spoil` spoils the whole image before it is cut into tiles.
+    and after), a folder, or an array where all are of one size. `spoil` spoils the whole image before it is cut into tiles;
+    `corruption` is its record.
     """
+    overlap = check_overlap(overlap, model.space.sized("--tile", LEAVE))
+    job = given.job(out, "tiles", {"overlap": overlap, "corrupt": corruption, "seed": seed}, one_by_one=True)
     ratios: list[tuple[float, float]] = []
     count = 0
 
     def results() -> Iterator[tuple[int, Array, Array, Array]]:
         nonlocal count
-        for index, image in given.read_whole("restoring"):
+        for index, image in given.read_whole("restoring", job):
             before = spoiled(spoil, as_float(image[None]), np.array([index]), seed)[0] if spoil else image
             restored = restore(model, before, overlap)
             if spoil:
@@ -141,14 +151,15 @@ def restore_input(
             figures.save(shown, out.path)
     else:
         shape = None
-        with image_writer(out, names_of(given.source), given.source.shape, labelled=True) as write:
+        with image_writer(out, names_of(given.source), given.source.shape, job=job, labelled=True) as write:
             for index, _, _, restored in results():
                 if out.kind != "folder" and shape not in (None, restored.shape):
                     message = f"images of shapes {list(shape or ())} and {list(restored.shape)} do not make one array"
                     raise BadInput(message, "give a folder as OUT")
                 shape = restored.shape
                 write(np.array([index]), restored[None])
-    done(out, count, note=_quality(ratios))
+    some = f" (of the {len(ratios)} that were computed now)" if ratios and job.there else ""
+    done(out, job.there + count, note=_quality(ratios) + some)
 
 
 def _compared(stages: list[Array], model: Model, note: str) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 
 from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import png_name, png_names
+from aepipe.files.partial import Partial
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
 from aepipe.process import cores
@@ -117,18 +118,23 @@ class FolderWriter:
     """One PNG per image in a new or empty folder: images [n,C,H,W] in 0..1 with C = 1 or 3.
 
     `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
-    would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). Raises BadInput for a name that leaves
-    the folder and for another number of channels.
+    would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). With `partial` the files are collected there,
+    and may be continued. Raises BadInput for a name that leaves the folder and for another number of channels.
     """
 
-    def __init__(self, path: str | os.PathLike[str], names: Sequence[str] | Callable[[int], str], staged: Any = Staged):
-        self.path, self._stage = path, staged
-        self._name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        names: Sequence[str] | Callable[[int], str],
+        partial: Partial | None = None,
+    ):
+        self.path, self._partial = path, partial
+        self.name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
 
     def __enter__(self) -> FolderWriter:
-        self._staged = self._stage(self.path, folder=True)
+        self._staged = self._partial or Staged(self.path, folder=True)
         with writing(self.path):
-            self._staged.temporary.mkdir()
+            self._staged.temporary.mkdir(exist_ok=True)
         self._workers = min(4, cores())
         self._pool = ThreadPoolExecutor(self._workers)
         return self
@@ -139,7 +145,7 @@ class FolderWriter:
             raise BadInput(f"Images of {images.shape[1]} channels cannot be written as PNG files", "write .npy or .npz")
         data = as_bytes(images)
         data = np.ascontiguousarray(data[:, 0] if data.shape[1] == 1 else data.transpose(0, 2, 3, 1))
-        jobs = [(self._name(int(index)), image) for index, image in zip(indices, data, strict=True)]
+        jobs = [(self.name(int(index)), image) for index, image in zip(indices, data, strict=True)]
         with writing(self.path):
             shares = [jobs[start :: self._workers] for start in range(self._workers)]
             list(self._pool.map(self._encode, shares))
@@ -226,11 +232,17 @@ class Background:
 
     An error of the writer is raised by the next put() or by close(); what is still queued then is dropped. As a context
     manager inside the writer's: leaving by an exception drops the queue, leaving normally waits for it.
+
+    The queues are SimpleQueues, because a signal may come in the middle of put(): a Queue would keep its lock, and close() would
+    wait for ever.
     """
 
     def __init__(self, writer: Any):
         self._write = writer.write
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=2)
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # as many as there is room for
+        for _ in range(2):
+            self._room.put(None)
         self._error: BaseException | None = None
         self._drop = False
         self._thread = threading.Thread(target=self._run, name="aepipe-writer", daemon=True)
@@ -238,6 +250,7 @@ class Background:
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
+            self._room.put(None)
             if self._drop:
                 continue  # the queue is emptied to the end: put() can never wait for a thread that has gone
             try:
@@ -251,6 +264,7 @@ class Background:
             raise self._error
         if not self._thread.is_alive():
             raise RuntimeError("put() to a writer that is closed")
+        self._room.get()
         self._queue.put(arguments)
 
     def close(self) -> None:

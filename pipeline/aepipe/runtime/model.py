@@ -227,6 +227,11 @@ class Model:
             self.provider, graph.path, graph.content, graph.beside, threads=self.threads, batch=self.batch_size
         )
 
+    def runs_on(self, role: Role) -> str:
+        """The provider on which a graph runs, with the options that it was given."""
+        _, colon, options = self._wanted.partition(":") if isinstance(self._wanted, str) else ("", "", "")
+        return f"{self.session(role).name}{colon}{options}"
+
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, *latent.shape]; raises BadInput for another shape, another type, NaN or no codes at all."""
         needed = f"{self.latent.batch} numbers are needed"
