@@ -172,6 +172,10 @@ class Data:
         Meta(min_length=1, max_length=4, description="Channels, then sides; null: any multiple of `multiple`."),
     ]
     multiple: Annotated[Count, Meta(description="Sides that are null are multiples of it; pad by reflection.")] = 1
+    reach: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Pixels to each side that decide about one of the output; left out: all, or not known."),
+    ] = None
     range: Annotated[
         tuple[float, float] | None, Meta(description="Lowest and highest value in the graphs; null: unbounded.")
     ]

@@ -79,14 +79,15 @@ def evaluate(
     check_effect(ctx, "seed", spoil or judged, drawn, "add --corrupt SPEC or --density NAME, or leave it out")
     asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
     source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
-    say(source.describe())
+    own_sizes = opened is not None and not opened.space.fixed and source.own_sizes
+    say(source.describe(whole=own_sizes))
     if note := opened and source.read_otherwise(opened.bundle.trained):
         say(note)
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
-        reading["unbounded"] = unbounded
+        reading |= {"unbounded": unbounded, "own_sizes": own_sizes}
         measured = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
     if measured["count"] < len(source):
         say(f"skipped {len(source) - measured['count']} bad images")

@@ -55,6 +55,27 @@ def batches(
     return _read_ahead(source, batch_size, parts, skip_bad, on_bad, as_float)
 
 
+def one_by_one(
+    source: Source, *, skip_bad: bool = False, on_bad: Callable[[int, BadInput], None] | None = None
+) -> Iterator[Batch]:
+    """All images of files, each at its own size, as batches of one; else like `batches`."""
+    read = 0
+    for index in range(len(source)):
+        try:
+            image = as_float(source.read_whole(index)[None])
+        except BadInput as error:
+            if not skip_bad:
+                raise
+            if on_bad is not None:
+                on_bad(index, error)
+            continue
+        read += 1
+        yield Batch(np.array([index]), image)
+    if not read:
+        message = f"none of the {len(source)} images in {source.name} can be read"
+        raise BadInput(message, "without --skip-bad the first one's error is shown")
+
+
 def raw_batches(
     source: Source,
     batch_size: int,

@@ -363,7 +363,7 @@ def _open_files(root: Path, paths: list[str], name: str, asked: Asked, taken: Ta
     if not chosen:
         raise BadInput(f"there are no images in {name}", "the input or the slice of it is empty")
     images, remarks = open_files(root, chosen, asked.wish)
-    taken.remarks += remarks
+    taken.remarks += [] if asked.shape is not None and None in asked.shape else remarks
     taken.converted = images.resize
     return Source(name, images, chosen, taken=taken)
 

@@ -37,7 +37,7 @@ def open_files(root: Path, paths: list[str], wish: Wish) -> tuple[FileImages, li
         elif channels is None:
             channels, remarks = _survey(root, paths, None, wish)
     assert channels is not None
-    return FileImages(root, paths, (channels, height, width), resize=None not in wish[1:]), remarks
+    return FileImages(root, paths, (channels, height, width), None not in wish[1:], wish[0]), remarks
 
 
 def _first_shape(root: Path, paths: list[str]) -> ImageShape:
@@ -75,13 +75,17 @@ def _survey(root: Path, paths: list[str], first: ImageShape | None, wish: Wish) 
 class FileImages:
     """Image files read by index, each cropped to the centre and resized to `shape`.
 
-    With `resize` off every file must have the size of `shape` already (EXIF orientation applied).
+    With `resize` off every file must have the size of `shape` already (EXIF orientation applied). `channels` are those that were
+    asked for.
     """
 
-    def __init__(self, root: Path, paths: list[str], shape: ImageShape, resize: bool = True):
+    def __init__(
+        self, root: Path, paths: list[str], shape: ImageShape, resize: bool = True, channels: int | None = None
+    ):
         if shape[0] not in (1, 3):
             raise BadInput(f"image files have 1 or 3 channels, not {shape[0]}", "give the images as a .npy array")
-        self.root, self.paths, self.shape, self.resize = root, paths, shape, resize
+        self.root, self.paths, self.shape, self.resize, self.channels = root, paths, shape, resize, channels
+        self.dtype = np.dtype(np.uint8)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,10 +97,12 @@ class FileImages:
         return decode_all(len(files), self.shape, read, _useful_threads(files))
 
     def read_whole(self, index: int) -> np.ndarray:
-        """One file at its own size and in its own colours: uint8 [C,H,W]; raises BadInput that names it."""
+        """One file at its own size, in the colours that were asked for or in its own: uint8 [C,H,W]; raises BadInput that names
+        it."""
         path = self.root / self.paths[index]
         with quiet():
-            return read_image(path, channels_and_size(path), resize=False)
+            own, height, width = channels_and_size(path)
+            return read_image(path, (self.channels or own, height, width), resize=False)
 
 
 def decode_all(count: int, shape: ImageShape, read: Callable[[int], np.ndarray], threads: int = 1) -> np.ndarray:

@@ -80,6 +80,14 @@ class Source:
             images, own = images.images, int(images.picked[own])
         return images.read_whole(own) if hasattr(images, "read_whole") else self.read(np.array([index]))[0]
 
+    @property
+    def own_sizes(self) -> bool:
+        """Whether its images are files that keep their own sizes."""
+        images: Any = self.images
+        while isinstance(images, Picked):
+            images = images.images
+        return hasattr(images, "read_whole") and not images.resize
+
     def pick(self, indices: np.ndarray) -> Source:
         """The images at these indices, in this order."""
         paths = None if self.paths is None else [self.paths[index] for index in indices]
@@ -88,7 +96,7 @@ class Source:
         return replace(self, images=picked, paths=paths, labels=labels)
 
     def describe(self, *, whole: bool = False) -> str:
-        """One line that says what was taken as input, and what was left out; `whole`: at its own size and colours."""
+        """One line that says what was taken as input, and what was left out; `whole`: each at its own size."""
         return self.taken.sentence(self.name, len(self), None if whole else self.shape, self.raw)
 
     def read_otherwise(self, trained: Mapping[str, Any]) -> str:

@@ -25,11 +25,11 @@ class Taken:
     remarks: list[str] = field(default_factory=list)
 
     def sentence(self, name: str, count: int, shape: tuple[int, ...] | None, raw: Raw | None = None) -> str:
-        """One line; without a shape the images keep their own sizes and colours."""
+        """One line; without a shape the images keep their own sizes."""
         of = f" of {self.whole}" if self.whole not in (None, count) else ""
         kind = "image" if shape is None else KINDS[len(shape) - 1]
         noun = plural(count if not of else 2, kind)
-        size, own = "", ", each at its own size and in its own colours"
+        size, own = "", ", each at its own size"
         if shape is not None:
             size = f" {described(shape)}"
             size, own = ("", f", read as{size}") if self.converted else (size, "")

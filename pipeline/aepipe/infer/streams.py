@@ -17,6 +17,7 @@ from aepipe.errors import BadInput
 from aepipe.files.partial import Partial
 from aepipe.images.batches import Batch, batches
 from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
 from aepipe.images.ranges import as_raw
 from aepipe.images.source import Source
 from aepipe.progress import progress, say
@@ -60,7 +61,7 @@ class Reading:
         }
         source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit, **asked)
         model.start(*graphs)
-        say(source.describe(whole=whole))
+        say(source.describe(whole=whole or (not model.space.fixed and source.own_sizes)))
         if note := source.read_otherwise(model.bundle.trained):
             say(note)
         return Input(source, model, self)
@@ -77,6 +78,11 @@ class Input:
         """The indices that this run takes: all, or those of its shard."""
         return part_of(len(self.source), self.reading.shard)
 
+    @property
+    def own_sizes(self) -> bool:
+        """Whether images come one by one, each at its own size, because the model takes any."""
+        return not self.model.space.fixed and self.source.own_sizes
+
     def job(self, out: Out, task: str, options: dict[str, Any], *, one_by_one: bool = False) -> Job:
         """This run's part of a task with these options, of which a folder OUT may have a beginning."""
         step = 1 if one_by_one else self.model.batch_size
@@ -87,7 +93,11 @@ class Input:
 
     def read(self, what: str, job: Job | None = None) -> Iterator[Batch]:
         """Batches of what this run is to compute, with progress and a count of the images that were left out."""
-        job = job or Job(self.part, self.model.batch_size)
+        job = job or Job(self.part, 1 if self.own_sizes else self.model.batch_size)
+        if self.own_sizes:
+            for index, image in self.read_whole(what, job):
+                yield Batch(np.array([index]), as_float(image[None]))
+            return
         parts = None if self.reading.shard is None and not job.there else job.todo
         options: dict[str, Any] = {"parts": parts, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
         with progress(what, job.left) as advance:
@@ -127,7 +137,7 @@ class Input:
             found.append(batch.images)
             if sum(map(len, found)) >= count:
                 break
-        return np.concatenate(found)[:count]
+        return joined(found)[:count]
 
 
 @contextmanager
@@ -187,7 +197,7 @@ def stream(
     `options` are those of the task on which the rows depend.
     """
     start, count = time.monotonic(), 0
-    job = given.job(out, what, options or {})
+    job = given.job(out, what, options or {}, one_by_one=given.own_sizes)
     with image_writer(out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw) as write:
         for batch in given.read(what, job):
             write(batch.indices, compute(batch))
@@ -227,7 +237,16 @@ def _runs(indices: list[int]) -> str:
 def collect(given: Input, what: str, compute: Compute) -> tuple[Array, Array]:
     """The images and what is computed from them, for a figure."""
     pairs = [(batch.images, compute(batch)) for batch in given.read(what)]
-    return np.concatenate([images for images, _ in pairs]), np.concatenate([result for _, result in pairs])
+    return joined([images for images, _ in pairs]), joined([result for _, result in pairs])
+
+
+def joined(parts: list[Array]) -> Array:
+    """Batches as one; raises BadInput where their images differ in size."""
+    shapes = list(dict.fromkeys(part.shape[1:] for part in parts))
+    if len(shapes) > 1:
+        message = f"images of shapes {list(shapes[0])} and {list(shapes[1])} do not make one figure"
+        raise BadInput(message, "give a folder as OUT, or --limit 1")
+    return np.concatenate(parts)
 
 
 def first_of(shown: int, total: int) -> str:

@@ -282,15 +282,23 @@ def score(
     to = place(out, ("csv",), reading.shard)
     check_apart(out, input, calibration)
     scale = anomaly.read(calibration, model, density) if calibration else None
-    name = scale.density if scale else model.bundle.density_name(density)
+    name = scale.density if scale else scored_by(model, density)
     given = reading.open(input, model, "encoder", "decoder")
-    columns = ["error", "log_density", *(["anomaly", "alarm"] if scale else [])]
+    columns = ["error", *(["log_density"] if name else []), *(["anomaly", "alarm"] if scale else [])]
 
     def rows(batch: Batch) -> dict[str, Array]:
         scores = model.score_batch(batch.images, name)
         return scores | scale.judge(scores) if scale else scores
 
     table(given, to, "scoring", columns, rows)
+
+
+def scored_by(model: Model, density: str | None) -> str | None:
+    """The density of the log-densities; None where the bundle has none, which is said."""
+    if density is None and not model.bundle.densities:
+        say(f"note: {model.bundle.name} has no density, so that there is the error alone")
+        return None
+    return model.bundle.density_name(density)
 
 
 def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: str | None, false_alarm: float) -> None:

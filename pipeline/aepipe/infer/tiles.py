@@ -1,9 +1,11 @@
-"""Photographs of any size and colour through a model of small images: overlapping tiles, blended."""
+"""Photographs of any size and colour by tiles: overlapping ones of a model of small images, blended; windows of a model that takes
+any size, which give what the whole image would, in bounded memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from aepipe._types import Array, Corrupt, ImageShape
 from aepipe.errors import BadInput
 from aepipe.images.batches import in_parts
 from aepipe.images.corruption import spoiled
-from aepipe.images.pixels import as_float, picture
+from aepipe.images.pixels import as_bytes, as_float, picture
 from aepipe.judging.metrics import psnr_between
 from aepipe.runtime.model import BATCH, Model
 
@@ -21,6 +23,8 @@ from .shards import Out
 from .streams import Input, Reading, done, image_writer, names_of
 
 LEAVE = "leave out --tile"
+WINDOW_CORE = 512  # pixels of a window's side that are kept
+UNKNOWN = 64  # pixels around them where it is not known how far the networks see
 WINDOW, WINDOWS = 256, 3  # what a figure shows of a photograph, pixel by pixel
 
 
@@ -31,6 +35,32 @@ def restore(model: Model, image: Array, overlap: int | None = None) -> Array:
     less than a tile and for colours that do not fit the model.
     """
     return tiled(model.reconstruct_batch, image, model.space.sized("--tile", LEAVE), overlap, model.batch_size)
+
+
+def restore_windows(model: Model, image: Array, overlap: int | None = None) -> Array:
+    """One image [C, H, W], uint8 or float in 0..1, through a model that takes any size: of the same type and shape.
+
+    The result is that of the whole image, because a window sees `overlap` pixels around what is kept of it: by default as far as
+    the model's networks see. Where that is not known it is only near the whole image's. Beside image and result there are a
+    window and what the networks make of it in memory.
+    """
+    data, multiple = model.bundle.manifest.data, model.multiple
+    sees = overlap if overlap is not None else data.reach if data.reach is not None else UNKNOWN
+    margin, core = -(-sees // multiple) * multiple, -(-WINDOW_CORE // multiple) * multiple
+    planes = _planes(image, data.shape[0] or 1)
+    _, channels, height, width = planes.shape
+    # Rows of pixels with their channels beside one another: what a file of pixels is, so that nothing is copied again.
+    result = np.empty((len(planes), height, width, channels), image.dtype if image.dtype == np.uint8 else np.float32)
+    for top, left in product(range(0, height, core), range(0, width, core)):
+        rows, columns = ((max(0, at - margin), at, at + core, at + core + margin) for at in (top, left))
+        window = as_float(planes[:, :, rows[0] : rows[3], columns[0] : columns[3]])
+        made = model.reconstruct_batch(window)[:, :, rows[1] - rows[0] :, columns[1] - columns[0] :][:, :, :core, :core]
+        kept = as_bytes(made) if image.dtype == np.uint8 else made
+        result[:, rows[1] : rows[2], columns[1] : columns[2]] = kept.transpose(0, 2, 3, 1)
+    whole = result.transpose(0, 3, 1, 2)
+    if whole.size == image.size:
+        return whole.reshape(image.shape) if len(whole) > 1 else whole[0]
+    return whole[0].mean(0, keepdims=True).astype(whole.dtype)
 
 
 def tiled(
@@ -108,12 +138,19 @@ def _steps(side: int, tile: int, overlap: int) -> list[tuple[int, Array]]:
 
 def open_whole(model: Model, reading: Reading, what: str, out: Out, overlap: int | None) -> Input:
     """Open an input for tiles: its images keep their own sizes. Raises BadInput for what tiles cannot be made of."""
-    check_overlap(overlap, model.space.sized("--tile", LEAVE))
+    _settled(model, overlap)
     given = reading.open(what, model, "encoder", "decoder", whole=True)
     if out.kind == "png" and len(given.source) > 1:
         message = f"{given.source.name} has {len(given.source)} images, and a picture of tiles shows one"
         raise BadInput(message, "give a folder as OUT, or --limit 1")
     return given
+
+
+def _settled(model: Model, overlap: int | None) -> int | None:
+    """The overlap of tiles, in pixels; raises BadInput for samples that tiles cannot be made of, and for an absurd overlap."""
+    if model.space.kind == "image" and not model.space.fixed:
+        return overlap
+    return check_overlap(overlap, model.space.sized("--tile", LEAVE))
 
 
 def restore_input(
@@ -130,7 +167,8 @@ def restore_input(
     and after), a folder, or an array where all are of one size. `spoil` spoils the whole image before it is cut into tiles;
     `corruption` is its record.
     """
-    overlap = check_overlap(overlap, model.space.sized("--tile", LEAVE))
+    overlap = _settled(model, overlap)
+    one = restore if model.space.fixed else restore_windows
     job = given.job(out, "tiles", {"overlap": overlap, "corrupt": corruption, "seed": seed}, one_by_one=True)
     ratios: list[tuple[float, float]] = []
     count = 0
@@ -139,7 +177,7 @@ def restore_input(
         nonlocal count
         for index, image in given.read_whole("restoring", job):
             before = spoiled(spoil, as_float(image[None]), np.array([index]), seed)[0] if spoil else image
-            restored = restore(model, before, overlap)
+            restored = one(model, before, overlap)
             if spoil:
                 ratios.append((psnr_between(before, as_float(image)), psnr_between(restored, as_float(image))))
             count += 1

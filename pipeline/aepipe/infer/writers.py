@@ -57,7 +57,8 @@ class ArrayWriter:
                 self._shape, self._dtype = rows.shape[1:], rows.dtype
                 self._header()
             if rows.shape[1:] != self._shape:
-                raise ValueError(f"rows of shape {rows.shape[1:]} cannot follow rows of shape {self._shape}")
+                message = f"results of shapes {list(self._shape)} and {list(rows.shape[1:])} do not make one array"
+                raise BadInput(message, "give a folder as OUT, images of one size, or --limit 1")
             if rows.size:
                 self._file.write(rows.astype(self._dtype, copy=False).data)
             self._rows += len(rows)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array, Corrupt
-from aepipe.images.batches import batches
+from aepipe.images.batches import batches, one_by_one
 from aepipe.images.corruption import spoiled
 from aepipe.images.source import Source
 
@@ -89,6 +89,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 500,
     unbounded: bool = False,
+    own_sizes: bool = False,
     on_batch: Callable[[int], Any] = lambda count: None,
     **reading: Any,
 ) -> dict[str, Any]:
@@ -96,11 +97,13 @@ def evaluate(
 
     Of `unbounded` values, which have no peak, it returns nmse, the error by the variance of all values of the source, and snr,
     the same in dB, in the places of psnr and ssim. `corrupt` spoils the samples first, and mse_input is the error of the spoiled
-    ones. The target is always the clean sample. `reading` goes to `aepipe.images.batches.batches` (skip_bad, on_bad).
+    ones. The target is always the clean sample. With `own_sizes` images of files keep theirs. `reading` goes to
+    `aepipe.images.batches.batches` (skip_bad, on_bad).
     """
     total = similarity = total_before = 0.0
-    count, spread = 0, Spread()
-    for indices, clean in batches(source, batch_size, **reading):
+    count, values, spread = 0, 0, Spread()
+    given = one_by_one(source, **reading) if own_sizes else batches(source, batch_size, **reading)
+    for indices, clean in given:
         images = spoiled(corrupt, clean, indices, seed) if corrupt else clean
         output = reconstruct(images)
         total += float(np.square(output - clean, dtype=np.float64).sum())
@@ -109,9 +112,9 @@ def evaluate(
             spread.add(clean)
         elif clean.ndim == 4:
             similarity += float(ssim(output, clean).sum())
-        count += len(clean)
+        count, values = count + len(clean), values + clean.size
         on_batch(len(clean))
-    mse = total / (count * math.prod(source.shape))
+    mse = total / values
     result: dict[str, Any] = {"mse": mse}
     if unbounded:
         nmse = mse / spread.variance if spread.variance else math.inf
@@ -120,5 +123,5 @@ def evaluate(
         result |= {"psnr": psnr(mse), **({"ssim": similarity / count} if len(source.shape) == 3 else {})}
     result["count"] = count
     if corrupt:
-        result["mse_input"] = total_before / (count * math.prod(source.shape))
+        result["mse_input"] = total_before / values
     return result

@@ -16,7 +16,9 @@ from aepipe.errors import BadInput, foreign
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts
 from aepipe.images.data import open_images, whole_number
+from aepipe.images.pixels import as_float
 from aepipe.images.ranges import in_units
+from aepipe.images.source import Source
 from aepipe.space import Raw, Sides, Size, Space
 
 from . import providers
@@ -176,9 +178,12 @@ class Model:
             yield self.run("sample", noise, name)
 
     def score(self, images: Any, density: str | None = None) -> dict[str, Array]:
-        """`error`, the mean squared reconstruction error per value of the graphs [N], and `log_density` of the codes [N]."""
+        """`error`, the mean squared reconstruction error per value of the graphs [N], and `log_density` of the codes [N], where
+        the bundle has a density. It is NaN for samples of another size than the density knows."""
+        if density is not None or self.bundle.densities:
+            density = self.bundle.density_name(density)
         both = self._over(images, lambda batch: np.stack(list(self.score_batch(batch, density).values()), 1))
-        return {"error": both[:, 0], "log_density": both[:, 1]}
+        return dict(zip(("error", "log_density"), both.T, strict=False))
 
     # One batch: float32 images in 0..1 that were checked when they were read.
 
@@ -198,7 +203,12 @@ class Model:
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
         error = np.square(self._restored(images, codes) - images).reshape(len(images), -1).mean(1)
-        return {"error": error, "log_density": self.run("log_prob", codes, self.bundle.density_name(density))}
+        if density is None:
+            return {"error": error}
+        known = self.bundle.find("log_prob", density).inputs["latent"].shape[1:]
+        if codes.shape[1:] != known:
+            return {"error": error, "log_density": np.full(len(images), np.nan, np.float32)}
+        return {"error": error, "log_density": self.run("log_prob", codes, density)}
 
     def run(self, role: Role, values: Array, density: str | None = None) -> Array:
         """Run one graph with one input on one batch. Raises AepipeError when it fails, or makes what it should not."""
@@ -252,6 +262,8 @@ class Model:
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
         source = open_images(images, shape=self.shape, raw=self.raw)
+        if source.own_sizes and not self.space.fixed:
+            return self._over_files(source, compute)
         result: Array | None = None
         for batch in batches(source, self.batch_size):
             part = compute(batch.images)
@@ -260,6 +272,15 @@ class Model:
             result[batch.indices] = part
         assert result is not None  # open_images refuses an empty input
         return result
+
+    def _over_files(self, source: Source, compute: Callable[[Array], Array]) -> Array:
+        """Image files at their own sizes, one by one; raises BadInput where the results are not of one size."""
+        parts = [compute(as_float(source.read_whole(index)[None])) for index in range(len(source))]
+        shapes = list(dict.fromkeys(part.shape[1:] for part in parts))
+        if len(shapes) > 1:
+            message = f"the images of {source.name} have different sizes, and results of {list(shapes[0])} and {list(shapes[1])}"
+            raise BadInput(message, "give them one by one")
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Free the sessions; the next use loads them again. A call of another thread that is under way ends, or raises

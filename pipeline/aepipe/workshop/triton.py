@@ -138,18 +138,23 @@ def _require_plain(graph: Graph, bundle: Bundle) -> None:
     ends = ends_of(graph.role, bundle.space.kind)  # type: ignore[arg-type]
     tensors = [*graph.inputs.values(), *graph.outputs.values()]
     named = tuple(graph.inputs) == ends.inputs and tuple(graph.outputs) == (ends.output,)
-    plain = all(each.dtype == "float32" and all(isinstance(size, int) for size in each.shape[1:]) for each in tensors)
+    plain = all(each.dtype == "float32" and all(_is_size(size, bundle) for size in each.shape[1:]) for each in tensors)
     if not (named and plain):
         message = f"the manifest of {bundle.directory} gives the {graph.role} other inputs or outputs than it has"
         raise BadInput(message, "export the run again")
 
 
+def _is_size(size: int | str, bundle: Bundle) -> bool:
+    """Whether a size is one that a configuration can state: a number, or a side that is open."""
+    return isinstance(size, int) or not bundle.space.fixed
+
+
 def _tensors(kind: str, tensors: Mapping[str, Tensor]) -> str:
     """The inputs or outputs of a model, without the batch."""
-    lines = [
-        f"  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: {[int(size) for size in tensor.shape[1:]]} }}"
-        for name, tensor in tensors.items()
-    ]
+    lines = []
+    for name, tensor in tensors.items():
+        sizes = [size if isinstance(size, int) else -1 for size in tensor.shape[1:]]
+        lines.append(f"  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: {sizes} }}")
     return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"
 
 

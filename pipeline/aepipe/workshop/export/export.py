@@ -39,6 +39,7 @@ from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
 from .places import bundle_name, check_place, chosen_densities, data_name, graphs_there
+from .reach import reach_of
 from .to_onnx import export_graphs, jobs, weights_digest
 
 KEPT = 5000  # training codes that a bundle carries
@@ -268,6 +269,7 @@ def sizes_of(model: Autoencoder, shape: Shape, code: Size, raw: Raw | None) -> d
         kind=Space.of(shape).kind,
         shape=open_shape,
         multiple=multiple or 1,
+        reach=reach_of(model, shape[0], multiple) if multiple and len(shape) == 3 else None,
         range=(0, 1) if bounded else None,
         raw=raw,
     )

@@ -50,6 +50,8 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
     restored = model.decode(codes)
     found = Found({}, {}, {})
     with Model(Bundle(folder), provider("cpu")) as graphs:
+        if not graphs.space.fixed:
+            _other_sizes(model, graphs, images[-BATCHES[-1] :])
         got = _in_parts("latent", images, graphs.encode_batch)
         found.parity["latent"] = difference("latent", got, codes.numpy(), CODE_TOLERANCE, relative=True)
         scale = scale_of(restored.numpy(), model.bounded)
@@ -59,8 +61,6 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
         got = _in_parts("round trip", images, graphs.reconstruct_batch) / scale
         found.parity["round_trip"] = difference("round trip", got, expected, IMAGE_TOLERANCE, relative=False)
         found.outputs["reconstruction"] = got * scale
-        if not graphs.space.fixed:
-            _other_sizes(model, graphs, images[-BATCHES[-1] :])
         for label, (density, _) in densities.items():
             try:
                 with foreign(f"the density {label!r} fails", DEBUG):

@@ -1,0 +1,174 @@
+"""Models that take samples of any size: whole, by windows, of mixed sizes, and what is said where sizes do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aepipe
+import numpy as np
+import pytest
+from aepipe.infer.tiles import restore_windows
+from PIL import Image
+
+from tests.helpers.bundles import manifest_of
+
+pytestmark = pytest.mark.trains
+SMALL = "resnet-map:channels=4,blocks=1"
+
+
+@pytest.fixture(scope="module")
+def open_bundle(tmp_path_factory) -> Path:
+    """Grey images of any size through a map of three channels and an eighth of the sides."""
+    home = tmp_path_factory.mktemp("open")
+    images = np.random.default_rng(0).random((40, 1, 4, 4), dtype=np.float32).repeat(8, 2).repeat(8, 3)
+    settings = {"encoder": SMALL, "decoder": SMALL, "latent_dim": 3, "epochs": 1}
+    run = aepipe.fit(images, out=home / "run", show=False, **settings)
+    assert run.latent.shape == (3, 4, 4)
+    return run.export(home / "bundle", io="float,uint8", show=False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three files of different sizes and colours."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name, shape in (("a.png", (40, 56)), ("b.png", (33, 50, 3)), ("c.png", (7, 90))):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def test_the_manifest_leaves_sides_open(open_bundle: Path) -> None:
+    entries = manifest_of(open_bundle)
+    assert entries["data"]["shape"] == [1, None, None] and entries["data"]["multiple"] == 8
+    assert entries["latent"]["shape"] == [3, None, None]
+    graphs = {graph["file"]: graph for graph in entries["graphs"]}
+    assert graphs["encoder.onnx"]["inputs"]["image"]["shape"] == ["batch", 1, "8*h", "8*w"]
+    assert graphs["encoder.onnx"]["outputs"]["latent"]["shape"] == ["batch", 3, "h", "w"]
+    assert graphs["density/pca/log_prob.onnx"]["inputs"]["latent"]["shape"] == ["batch", 3, 4, 4]
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (8, 8), (40, 8), (33, 50), (1, 1), (7, 90)])
+def test_sides_are_padded_and_cropped(open_bundle: Path, sides: tuple[int, int]) -> None:
+    images = np.random.default_rng(2).random((2, 1, *sides), dtype=np.float32)
+    with aepipe.load(open_bundle, "cpu") as model:
+        codes = model.encode(images)
+        assert codes.shape == (2, 3, *(-(-side // 8) for side in sides))
+        restored = model.reconstruct(images)
+        assert restored.shape == images.shape
+        missing = [(0, 0), (0, 0), *((0, -side % 8) for side in sides)]
+        padded = model.reconstruct(np.pad(images, missing, "reflect"))
+        np.testing.assert_array_equal(restored, padded[:, :, : sides[0], : sides[1]])
+        scores = model.score(images)
+        assert np.isfinite(scores["error"]).all()
+        assert np.isnan(scores["log_density"]).all() == (sides != (32, 32))
+
+
+def test_windows_give_what_the_whole_image_gives(open_bundle: Path, monkeypatch) -> None:
+    monkeypatch.setattr("aepipe.infer.tiles.WINDOW_CORE", 64)
+    image = np.random.default_rng(3).random((1, 300, 211), dtype=np.float32)
+    with aepipe.load(open_bundle, "cpu") as model:
+        reach = model.bundle.manifest.data.reach
+        assert reach is not None and 8 < reach < 200
+        whole = model.reconstruct(image[None])[0]
+        np.testing.assert_allclose(restore_windows(model, image), whole, atol=1e-5)
+        assert np.abs(restore_windows(model, image, 0) - whole).max() > 1e-4  # without a margin there are seams
+        bytes_ = np.rint(image * 255).astype(np.uint8)
+        restored = restore_windows(model, bytes_)
+        assert restored.dtype == np.uint8
+        assert np.abs(restored - 255 * model.reconstruct(bytes_[None])[0]).max() <= 0.501
+
+
+def test_a_folder_of_mixed_sizes_keeps_them(open_bundle: Path, photos: Path, call, tmp_path: Path) -> None:
+    for task, more in (
+        ("reconstruct", []),
+        ("denoise", ["--corrupt", "gaussian:sigma=0.1"]),
+        ("reconstruct", ["--tile"]),
+    ):
+        out = tmp_path / f"out{task}{len(more)}"
+        outcome = call("infer", task, open_bundle, photos, "-o", f"{out}/", *more)
+        assert outcome.code == 0, outcome.err
+        sizes = {path.name: Image.open(path).size for path in out.iterdir()}
+        assert sizes == {"a.png": (56, 40), "b.png": (50, 33), "c.png": (90, 7)}
+    outcome = call("infer", "score", open_bundle, photos, "-o", tmp_path / "scores.csv")
+    assert outcome.code == 0 and len((tmp_path / "scores.csv").read_text().splitlines()) == 4
+    outcome = call("eval", open_bundle, "--data", photos, "--json")
+    assert outcome.code == 0 and '"count": 3' in outcome.out
+
+
+def test_what_needs_one_size_says_so(open_bundle: Path, photos: Path, call, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("infer", "encode", open_bundle, photos, "-o", tmp_path / "codes.npy"), "do not make one array"),
+        (("infer", "reconstruct", open_bundle, photos, "-o", tmp_path / "out.png"), "do not make one figure"),
+        (("explore", open_bundle, "-o", tmp_path / "page.html"), "needs images of one size"),
+        (("eval", open_bundle, "--data", photos, "--density", "pca"), "needs images of one size"),
+    ):
+        outcome = call(*arguments)
+        assert outcome.code == 2 and said in outcome.err and "hint: " in outcome.err, outcome.err
+        assert not (tmp_path / "codes.npy").exists()
+    with aepipe.load(open_bundle, "cpu") as model, pytest.raises(aepipe.BadInput, match="different sizes"):
+        model.encode(photos)
+
+
+def test_codes_of_another_size_are_decoded_and_of_another_shape_refused(open_bundle: Path) -> None:
+    with aepipe.load(open_bundle, "cpu") as model:
+        assert model.decode(np.zeros((2, 3, 5, 7), np.float32)).shape == (2, 1, 40, 56)
+        with pytest.raises(aepipe.BadInput, match=r"\[N, 3, any, any\]"):
+            model.decode(np.zeros((2, 4, 5, 7), np.float32))
+
+
+def test_a_network_that_says_a_wrong_multiple_is_refused_at_export(register, tmp_path: Path) -> None:
+    class Lying:
+        @aepipe.hookimpl
+        def register_encoders(self, register):
+            def halves(shape, features):
+                "Halves the sides, and says that it takes any."
+                from torch import nn
+
+                network = nn.Conv2d(shape[0], int(features.shape[0]), 2, 2)
+                network.multiple = 2
+                return network
+
+            register(halves)
+
+        @aepipe.hookimpl
+        def register_decoders(self, register):
+            def doubles(latent, shape):
+                "Doubles the sides to those of the training images alone."
+                from torch import nn
+
+                network = nn.Sequential(nn.Conv2d(latent.shape[0], shape[0], 1), nn.Upsample(size=tuple(shape[1:])))
+                network.multiple = 2
+                return network
+
+            register(doubles)
+
+    register(Lying(), "lying")
+    images = np.random.default_rng(0).random((30, 1, 16, 16), dtype=np.float32)
+    run = aepipe.fit(
+        images, encoder="halves", decoder="doubles", latent_dim=2, epochs=1, out=tmp_path / "run", show=False
+    )
+    with pytest.raises(aepipe.ParityError, match=r"\[3, 1, 16, 16\] of samples of 4×6") as caught:
+        run.export(tmp_path / "bundle", show=False)
+    assert caught.value.exit_code == 3 and not (tmp_path / "bundle").exists()
+
+
+def test_a_restorer_whose_code_is_the_image(call, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((40, 3, 6, 6), dtype=np.float32).repeat(4, 2).repeat(4, 3)
+    run = aepipe.fit(
+        images, encoder="identity", decoder=SMALL, latent_dim="image", corrupt="gaussian:sigma=0.1", epochs=1,
+        out=tmp_path / "run", show=False,
+    )  # fmt: skip
+    bundle = run.export(tmp_path / "bundle", show=False)
+    entries = manifest_of(bundle)
+    assert (
+        entries["densities"] == []
+        and entries["latent"]["shape"] == [3, None, None]
+        and entries["data"]["multiple"] == 1
+    )
+    photo = np.random.default_rng(1).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    outcome = call("infer", "denoise", bundle, tmp_path / "photo.png", "-o", tmp_path / "clean.png")
+    assert outcome.code == 0 and Image.open(tmp_path / "clean.png").size == (53, 37), outcome.err
+    outcome = call("infer", "score", bundle, tmp_path / "photo.png", "-o", "-")
+    assert outcome.code == 0 and outcome.out.splitlines()[0] == "index,path,error" and "no density" in outcome.err
