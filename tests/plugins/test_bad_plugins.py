@@ -143,7 +143,7 @@ def test_none_stops_other_work(bad, cli, kept_bundle, tmp_path):
     assert cli("greet", env=env).stdout.splitlines()[-1] == "hello"
     assert "Train an autoencoder" in cli("train", "--help", env=env).stdout
     listed = json.loads(cli("list", "encoder", "--json", env=env).stdout)
-    assert {"conv", "mlp", "pca", "resnet", "early", "fragile", "required", "talks"} == {
+    assert {"conv", "identity", "mlp", "pca", "resnet", "resnet-map", "early", "fragile", "required", "talks"} == {
         each["name"] for each in listed
     }
     (conv,) = [each for each in listed if each["name"] == "conv"]

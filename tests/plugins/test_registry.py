@@ -14,8 +14,8 @@ from tests.helpers.commands import python
 from tests.helpers.strangers import install
 
 BUILT_IN = {
-    "encoder": ["conv", "mlp", "pca", "resnet"],
-    "decoder": ["deconv", "mlp", "pca", "resnet", "upsample"],
+    "encoder": ["conv", "identity", "mlp", "pca", "resnet", "resnet-map"],
+    "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "upsample"],
     "objective": ["mse", "rae", "vae"],
     "density": ["gaussian", "gmm", "pca"],
     "corruption": ["block", "downsample", "erase", "gaussian", "mixed", "saltpepper"],
