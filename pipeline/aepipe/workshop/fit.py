@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
@@ -14,7 +14,8 @@ import torch
 
 from aepipe import plugins
 from aepipe._version import __version__
-from aepipe.errors import BadInput, closest
+from aepipe.errors import AepipeError, BadInput, closest
+from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
@@ -24,12 +25,11 @@ from aepipe.progress import say
 from aepipe.space import Size
 from aepipe.workshop.run import Run
 from aepipe.workshop.training.arguments import code_size, sides, whole
-from aepipe.workshop.training.claim import only_here
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, settled_code
 from aepipe.workshop.training.recipe import Recipe
-from aepipe.workshop.training.run import choose_densities
+from aepipe.workshop.training.run import LOCK, choose_densities
 from aepipe.workshop.training.surroundings import ordinary_settings
 from aepipe.workshop.training.team import team, together
 from aepipe.workshop.training.training_data import TrainingData, collect
@@ -138,6 +138,9 @@ def resume(
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
         further = "; --epochs N trains it further" if saved.schedule == "constant" else ""
         say(f"the run {directory} is finished{further}")
+        if (run.directory / LOCK).exists():  # a training that was killed when it had finished may have left it
+            with suppress(AepipeError), run.alone():
+                pass
         return run
     if settings.epochs > saved.epochs and saved.schedule != "constant":
         hint = "train a new run with more --epochs"
@@ -169,7 +172,7 @@ def _train(run: Run, data: TrainingData, settings: Recipe, show: bool) -> Run:
 
 
 def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
-    held.enter_context(only_here(run.directory))
+    held.enter_context(run.alone())
     if settings.schedule == "constant":
         run.update(recipe=asdict(settings))
     if run.finished:  # if an early stop ended the run, that stop does not count any more
@@ -231,7 +234,7 @@ def _begin(directory: Path, config: dict[str, Any], held: ExitStack, overwrite: 
     """
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    held.enter_context(only_here(directory))
+    held.enter_context(locked(directory / LOCK, f"the run {directory}"))
     _check_free(directory, overwrite)  # another training may have begun, and ended, since the first look
     if _run_folder(directory).check():
         with writing(directory):

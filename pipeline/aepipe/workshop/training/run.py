@@ -11,10 +11,11 @@ density/NAME.safetensors
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe._types import Shape
 from aepipe.errors import BadInput, foreign
+from aepipe.files.locks import locked
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
 from aepipe.files.records import Count, as_record, read_entries, to_json
@@ -44,7 +46,7 @@ T = TypeVar("T")
 FORMAT = 1
 TRAINED = ("metrics.jsonl", "last.safetensors", "best.safetensors", "codes.npz", "heldout.npz", "curve.png")
 AGAIN = "finish or repeat the training run"
-NAME = "run.json"
+NAME, LOCK = "run.json", ".aepipe-run.lock"
 
 Label = Annotated[str, Meta(pattern=rf"^{NAME_OF_COMPONENT.pattern}\Z")]  # it becomes a part of a path
 
@@ -160,6 +162,16 @@ class RunFolder:
         _write_json(directory / NAME, {"format": FORMAT, **config})
         return cls(directory)
 
+    @contextlib.contextmanager
+    def alone(self, *, wait: bool = False) -> Iterator[None]:
+        """A block in which no other process writes to this run; `wait` for one that does. What it wrote is read first.
+
+        Raises BadInput where another process writes.
+        """
+        with locked(self.directory / LOCK, f"the run {self.directory}", wait=wait):
+            self.__init__(self.directory)  # type: ignore[misc]
+            yield
+
     def update(self, **changes: Any) -> None:
         """Change entries of run.json."""
         self.config.update(changes)
@@ -240,8 +252,16 @@ class RunFolder:
 
     @ordinary_settings()
     def fit_density(self, spec: str) -> str:
-        """Fit one more density to the training codes; returns its label. A density of the same label is replaced."""
+        """Fit one more density to the training codes; returns its label. A density of the same label is replaced.
+
+        It waits for another process that writes to the run.
+        """
         self.require_finished()
+        with self.alone(wait=True):
+            self.require_finished()
+            return self._fit_density(spec)
+
+    def _fit_density(self, spec: str) -> str:
         for record in self.config["densities_wanted"]:
             if record["name"] == parse_spec(spec, labels=True).name:
                 plugins.choose("density", record)  # if its plugin is gone, this says what to install

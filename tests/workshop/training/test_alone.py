@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import aepipe
 import pytest
 from aepipe.errors import BadInput
-from aepipe.workshop.training.claim import only_here
+from aepipe.files.locks import locked
 
 from tests.helpers.commands import refused
 from tests.helpers.folders import contents
@@ -80,26 +81,79 @@ def test_of_two_trainings_in_one_folder_one_is_refused(tmp_path):
 def test_a_folder_in_which_a_training_runs_is_left_alone(tmp_path, capsys, data: str):
     run = aepipe.fit(blobs(), out=tmp_path / "run", **STEADY).directory
     before = contents(run)
-    holder = "import sys, aepipe.workshop.training.claim as c; from pathlib import Path\nwith c.only_here(Path(sys.argv[1])):"
+    holder = "import sys, aepipe; run = aepipe.Run(sys.argv[1])\nwith run.alone():"
     holder += "\n    print('held', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", holder, run], **pipes)
     assert process.stdout and process.stdout.readline() == "held\n"
-    with pytest.raises(BadInput, match="another process is training in"):
+    with pytest.raises(BadInput, match=r"the run .* is being written by process"):
         aepipe.fit(blobs(), out=run, overwrite=True, **STEADY)
-    with pytest.raises(BadInput, match="another process is training in"):
+    with pytest.raises(BadInput, match=r"the run .* is being written by process"):
         aepipe.resume(run, blobs(), epochs=5, show=False)
-    assert contents(run) == before
+    assert contents(run).keys() - before.keys() == {".aepipe-run.lock"}
     process.kill()  # a lock ends with its process
     process.wait()
     assert len(aepipe.resume(run, blobs(), epochs=3, show=False).history) == 3
+    assert "was killed; its lock is taken over" in capsys.readouterr().err
+    assert not (run / ".aepipe-run.lock").exists()
 
 
 def test_the_lock_leaves_nothing(tmp_path):
-    with only_here(tmp_path), pytest.raises(BadInput), only_here(tmp_path):
+    lock = tmp_path / "lock"
+    with (
+        locked(lock, "it"),
+        pytest.raises(BadInput, match=f"it is being written by process {os.getpid()}"),
+        locked(lock, "it"),
+    ):
         raise AssertionError
-    with only_here(tmp_path):
-        assert not list(tmp_path.iterdir())
+    with locked(lock, "it"):
+        assert list(tmp_path.iterdir()) == [lock]
+    assert not list(tmp_path.iterdir())
+
+
+FIT = """
+import sys, aepipe
+print(aepipe.Run(sys.argv[1]).fit_density(f"d{sys.argv[2]}=pca:components=1"))
+"""
+
+
+@pytest.mark.trains
+def test_densities_that_are_fitted_at_one_moment_all_stay(tmp_path):
+    run = aepipe.fit(blobs(), out=tmp_path / "run", **STEADY).directory
+    started = [
+        subprocess.Popen([sys.executable, "-c", FIT, run, str(k)], stdout=subprocess.PIPE, text=True) for k in range(3)
+    ]
+    assert sorted(each.communicate(timeout=120)[0].strip() for each in started) == ["d0", "d1", "d2"]
+    found = aepipe.Run(run)
+    assert {"d0", "d1", "d2"} <= set(found.config["densities"]) and {"d0", "d1", "d2"} <= found.densities().keys()
+    assert not (run / ".aepipe-run.lock").exists()
+
+
+TAKE = """
+import sys, time
+from pathlib import Path
+from aepipe import BadInput
+from aepipe.files.locks import locked
+place = Path(sys.argv[1])
+try:
+    with locked(place / "lock", "it"):
+        (place / "inside").open("x").close()  # fails where two are inside
+        time.sleep(0.3)
+        (place / "inside").unlink()
+        print("held")
+except BadInput:
+    print("refused")
+"""
+
+
+def test_of_many_that_find_a_lock_that_was_left_one_takes_it(tmp_path):
+    (tmp_path / "lock").write_text(json.dumps({"pid": 2**22 + 1, "host": platform.node()}))
+    started = [
+        subprocess.Popen([sys.executable, "-c", TAKE, tmp_path], stdout=subprocess.PIPE, text=True) for _ in range(5)
+    ]
+    said = [each.communicate(timeout=60)[0].strip() for each in started]
+    assert "held" in said and set(said) <= {"held", "refused"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_interrupted_run_is_named(tmp_path, monkeypatch, data: str, capsys, register):
