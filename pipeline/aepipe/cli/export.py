@@ -8,6 +8,8 @@ import click
 
 from aepipe.workshop import entry
 
+from .commands import typed
+
 
 @click.command(
     epilog="""\b
@@ -95,10 +97,10 @@ def export(run: str, out: str | None, layout: str, densities: tuple[str, ...], *
     formats["densities"] = densities or None
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)
-        models = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_dir()))
+        models = ", ".join(sorted(config.parent.name for config in folder.glob("*/config.pbtxt")))
         click.echo(f"{folder}: a model repository of {models}", err=True)
-        click.echo(f"next: tritonserver --model-repository={folder.resolve()}", err=True)
+        click.echo(f"next: tritonserver --model-repository={typed(folder.resolve())}", err=True)
         return
     folder = entry.open_run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
-    click.echo(f"next: aepipe infer sample {folder} -o samples.png", err=True)
+    click.echo(f"next: aepipe infer sample {typed(folder)} -o samples.png", err=True)

@@ -11,6 +11,7 @@ from aepipe.errors import AepipeError, BadInput
 from aepipe.workshop import entry
 from aepipe.workshop.training.team import together
 
+from .commands import typed
 from .options import ImageSize, data_options, read_config
 
 
@@ -100,7 +101,7 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
 
 
 def _interrupted(interrupt: KeyboardInterrupt, directory: str | Path | None) -> None:
-    again = f"continue where it stood: aepipe train --resume {directory}"
+    again = f"continue where it stood: aepipe train --resume {typed(directory)}"
     hint = "nothing was written yet" if directory is None else again
     raise AepipeError("training was interrupted", hint, exit_code=getattr(interrupt, "exit_code", 130)) from None
 
@@ -109,7 +110,7 @@ def _finished(run: Any) -> None:
     metrics = run.config["metrics"]
     summary = f"{metrics['split']} MSE {metrics['mse']:.5f}, PSNR {metrics['psnr']:.2f} dB ({metrics['count']} images)"
     click.echo(f"{run.directory}: {summary}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", err=True)
-    click.echo(f"next: aepipe export {run.directory}", err=True)
+    click.echo(f"next: aepipe export {typed(run.directory)}", err=True)
 
 
 @click.command("fit-density", epilog="Example: aepipe fit-density runs/mnist-d8 pca:components=4")
@@ -119,4 +120,4 @@ def fit_density(run: str, spec: str) -> None:
     """Fit one more density to the codes of a trained RUN."""
     label = entry.open_run(run).fit_density(spec)
     click.echo(f"density {label!r} is part of {run}", err=True)
-    click.echo(f"next: aepipe export {run}", err=True)
+    click.echo(f"next: aepipe export {typed(run)}", err=True)

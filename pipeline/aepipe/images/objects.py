@@ -12,7 +12,7 @@ from PIL import Image
 from aepipe.errors import AepipeError, BadInput
 
 from .arrays import as_array, channels_first
-from .decoding import Shape, check_image, decode, finish, header, quiet
+from .decoding import Shape, as_opened, decode, finish, header, quiet, shape_of
 from .image_files import Wish, decode_all
 from .pixels import as_float
 
@@ -79,8 +79,7 @@ class Pictures:
         item = self.items[index]
         if isinstance(item, bytes):
             return header(io.BytesIO(item), f"picture {index}")
-        check_image(item, f"picture {index}")
-        return (1 if item.mode in ("1", "L", "LA", "La") else 3), item.height, item.width
+        return shape_of(as_opened(item, f"picture {index}"))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """uint8 [n,C,H,W]; raises BadInput that names the first picture that cannot be used."""
@@ -90,8 +89,7 @@ class Pictures:
         item, name = self.items[index], f"picture {index}"
         if isinstance(item, bytes):
             return decode(io.BytesIO(item), name, self.shape, self.resize)
-        check_image(item, name)
-        return finish(item, name, self.shape, self.resize)
+        return finish(as_opened(item, name), name, self.shape, self.resize)
 
 
 def of_dataset(what: Any) -> Any:
@@ -129,10 +127,8 @@ class DatasetImages:
         if isinstance(item, tuple | list) and item:
             item = item[0]
         if isinstance(item, Image.Image):
-            height, width = self.wanted[1:] if self.wanted else (item.height, item.width)
-            channels = self.wanted[0] if self.wanted else (1 if item.mode in ("1", "L", "LA", "La") else 3)
-            check_image(item, name)
-            return finish(item, name, (channels, height, width))
+            item = as_opened(item, name)
+            return finish(item, name, self.wanted or shape_of(item))
         if not is_array(item) and not hasattr(item, "detach"):
             raise BadInput(f"{name} is no image but {type(item).__name__}", "items are images, or (image, label)")
         array = as_array(item, name)

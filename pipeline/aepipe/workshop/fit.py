@@ -14,6 +14,7 @@ import torch
 
 from aepipe import plugins
 from aepipe._version import __version__
+from aepipe.arguments import sides, whole
 from aepipe.errors import BadInput, closest
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
@@ -22,7 +23,6 @@ from aepipe.images.data import open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.workshop.run import Run
-from aepipe.workshop.training.arguments import sides, whole
 from aepipe.workshop.training.claim import only_here
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
@@ -71,7 +71,7 @@ def fit(
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
-    wanted = choose_densities([densities] if isinstance(densities, str) else densities)
+    wanted = choose_densities(densities)
     for choice in wanted:
         choice.make(latent_dim)  # refuses values that it cannot take
     source = open_images(images, split=split, image_size=image_size, channels=channels, limit=limit)
