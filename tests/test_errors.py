@@ -11,6 +11,11 @@ def test_errors_have_the_codes_of_the_command_line():
     assert DensityRefused("", "").exit_code == 3
 
 
+def test_a_message_is_short_whatever_it_quotes():
+    error = BadInput(f"there is no file {'x' * 5000!r} here", "choose another")
+    assert len(error.message) < 1100 and error.message.startswith("there is") and error.message.endswith("here")
+
+
 @pytest.mark.parametrize(
     ("typed", "in_code"),
     [
@@ -22,6 +27,8 @@ def test_errors_have_the_codes_of_the_command_line():
         ("give a folder as OUT, or --limit 1", "give a folder as OUT, or limit=1"),
         ("--epochs N trains it further", "epochs=N trains it further"),
         ("finish it with 'aepipe train --resume runs/a b'", "finish it with 'aepipe train --resume runs/a b'"),
+        ("choose another folder with -o", "choose another folder with out"),
+        ("write it with 'aepipe export RUN -o OUT'", "write it with 'aepipe export RUN -o OUT'"),
         ("pip install --upgrade torch", "pip install --upgrade torch"),
         ("nothing to change here", "nothing to change here"),
         ("", ""),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 # What code that is not ours may raise: sys.exit included, Ctrl-C not, which stays the user's.
 FOREIGN = (Exception, SystemExit)
+LONGEST = 1000  # characters of a message
 DEBUG = "AEPIPE_DEBUG=1 shows the traceback"
 
 
@@ -16,6 +17,7 @@ _on_command_line = False
 # Commands stay as they are, because they can be typed into a shell by anyone; an option may have a value after it.
 _COMMAND_OR_OPTION = re.compile(
     r"""(?P<command>'[^']*\s[^']*' | \b(?:aepipe|pip)\ [a-z]+\b[^;,]*) |
+    (?<!\S)-(?P<letter>o)\b |
     --(?P<name>[a-z][a-z-]*[a-z]) (?:[ ](?P<value>[A-Z]+\b|\d[\w./]*|(?:cpu|cuda|fp32|fp16|int8|uint8|mse|none)\b(?:,\w+)*))?""",
     re.VERBOSE,
 )
@@ -39,6 +41,8 @@ def in_python(hint: str) -> str:
     def argument(found: re.Match[str]) -> str:
         if found["command"]:
             return found["command"]
+        if found["letter"]:
+            return "out"
         name, value = found["name"].replace("-", "_"), found["value"]
         if found["name"] in _SWITCHES:
             return f"{name}=True{f' {value}' if value else ''}"
@@ -61,13 +65,18 @@ class AepipeError(Exception):
 
     def __init__(self, message: str, hint: str = "", exit_code: int | None = None):
         super().__init__(message)
-        self.message = message
+        self.message = _of_readable_length(message)
         self.hint = hint if _on_command_line else in_python(hint)
         if exit_code is not None:
             self.exit_code = exit_code
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+def _of_readable_length(message: str) -> str:
+    """A message may quote what somebody gave, which may be of any length: then its middle is left out."""
+    return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]}…{message[-LONGEST // 2 :]}"
 
 
 class BadInput(AepipeError):
@@ -113,11 +122,11 @@ def _spelled(character: str) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
-def closest(name: str, known: list[str]) -> str:
+def closest(name: object, known: list[str]) -> str:
     """A hint that lists the known names; a known name that is similar to `name` is suggested first."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)
     listing = f"known: {', '.join(known)}" if known else "there are none"
     return f"did you mean {near[0]!r}? {listing}" if near else listing
 

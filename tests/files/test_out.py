@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from aepipe.bundle.manifest import MANIFEST
 from aepipe.errors import BadInput
-from aepipe.files.out import output_kind
+from aepipe.files.ours import LIST, whole_around
+from aepipe.files.out import check_apart, output_kind
 
 from tests.helpers.folders import listing
 
@@ -53,7 +56,7 @@ def test_places_that_cannot_take_the_output(tmp_path):
     assert output_kind(tmp_path / "empty", ALL) == "folder"
     assert output_kind(tmp_path / "old.npy", ALL) == "npy"
     cases = {"file": "is a file", "file/": "is a file", "full": "not empty", "sheet.png": "is a folder",
-             "file/a.png": "is a file", "file/deep/folder": "is a file", "nul\0.png": "cannot be written"}  # fmt: skip
+             "file/a.png": "is a file", "file/deep/folder": "is a file", "nul\0.png": "cannot be the name of a file"}  # fmt: skip
     before = listing(tmp_path)
     for out, message in cases.items():
         with pytest.raises(BadInput, match=message) as caught:
@@ -74,3 +77,46 @@ def test_unwritable_folder():
     for out in ("/proc/out.png", "/proc/new/out.png", "/proc/folder"):
         with pytest.raises(BadInput, match="cannot be written"):
             output_kind(out, ALL)
+
+
+# OUT and the inputs
+
+
+@pytest.mark.parametrize("behind", ["", "[images]", "[:3]", "[images][:3]", "[images][::2]", "[0]"])
+def test_an_output_that_is_the_input_is_found_behind_names_and_slices(tmp_path, behind: str):
+    given = tmp_path / "x.npz"
+    given.write_bytes(b"x")
+    with pytest.raises(BadInput, match="is the input itself"):
+        check_apart(tmp_path / "x.npz", f"{given}{behind}")
+    check_apart(tmp_path / "y.npz", f"{given}{behind}")
+
+
+def test_one_file_of_two_names_is_one_file(tmp_path):
+    """As on file systems that know no case, and where a folder is mounted twice; a hard link shows it everywhere."""
+    (tmp_path / "x.npy").write_bytes(b"x")
+    os.link(tmp_path / "x.npy", tmp_path / "y.npy")
+    with pytest.raises(BadInput, match="is the input itself"):
+        check_apart(tmp_path / "y.npy", tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("mark", "content"),
+    [("manifest.json", {"pair": "x"}), ("run.json", {"densities_wanted": []}), (LIST, {"kind": "x", "files": []})],
+)
+def test_no_file_of_a_whole_folder_is_replaced_alone(tmp_path, mark: str, content: dict):
+    for name in ("codes.npz", "deep/er/preview.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("ours")
+        assert output_kind(tmp_path / name, ALL)  # a folder like any other
+    (tmp_path / mark).write_text(json.dumps(content))
+    for name in ("codes.npz", "deep/er/preview.png"):
+        with pytest.raises(BadInput, match="where none is replaced"):
+            output_kind(tmp_path / name, ALL)
+    assert output_kind(tmp_path / "new.npz", ALL) == "npz"
+    (tmp_path / mark).write_text('{"name": "my web app"}')
+    assert output_kind(tmp_path / "codes.npz", ALL) == "npz"
+
+
+def test_bundles_and_runs_are_known_by_their_marks(kept_bundle, digits_run):
+    assert whole_around(kept_bundle / MANIFEST) == ("bundle", kept_bundle)
+    assert whole_around(digits_run.directory / "density" / "x") == ("run", digits_run.directory)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array
+from aepipe.arguments import is_one_of
 from aepipe.errors import BadInput, closest
 from aepipe.files.numpy_files import reading
 from aepipe.files.ours import OwnFolder
@@ -65,7 +66,7 @@ class Bundle:
     def __init__(self, directory: str | Path):
         given = as_path(directory)
         _check_folder(given)
-        what = f"the manifest of {directory}"
+        what = f"the manifest of {given}"
         self.directory = given.absolute()  # it stays the same wherever the process goes
         self._digest = self._manifest_digest()
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN, upgraded)
@@ -124,7 +125,7 @@ class Bundle:
             return self.densities[0]
         if name is None:
             raise BadInput(f"the bundle {self.name} has no density", "fit one with 'aepipe fit-density RUN SPEC'")
-        if name not in self.densities:
+        if not is_one_of(name, self.densities):
             raise BadInput(f"the bundle {self.name} has no density {name!r}", closest(name, list(self.densities)))
         return name
 
@@ -173,10 +174,10 @@ class Bundle:
 
     def require_precision(self, precision: str) -> str:
         """The precision itself; raises BadInput when the bundle was not exported in it."""
-        if precision == "fp32" or precision in self.precisions:
+        if is_one_of(precision, ["fp32", *self.precisions]):
             return precision
         message = f"the bundle {self.name} has no precision {precision!r}, it has: {', '.join(self.precisions)}"
-        if precision in PRECISIONS:
+        if is_one_of(precision, PRECISIONS):
             raise BadInput(message, f"export it with 'aepipe export RUN --precision fp32,{precision}'")
         raise BadInput(message, closest(precision, list(PRECISIONS)))
 
@@ -342,7 +343,7 @@ class Bundle:
     def codes(self) -> tuple[Array, Array | None]:
         """Up to 5,000 training codes [n, *latent.shape], and their labels if they had any; raises BadInput where it has none."""
         if self.manifest.private:
-            message = f"the bundle {self.name} was exported without codes (--private)"
+            message = f"the bundle {self.name} was exported as private, without codes"
             raise BadInput(message, "export the run again without --private")
         path, content = self.directory / CODES, self.beside(CODES)
         with reading(f"{path} cannot be read", AGAIN), np.load(io.BytesIO(content), allow_pickle=False) as arrays:

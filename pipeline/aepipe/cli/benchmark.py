@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from aepipe.errors import BadInput
 from aepipe.tables import print_table
 from aepipe.workshop import entry
 
@@ -73,13 +72,12 @@ def benchmark(
     """
     from aepipe.benchmark.compare import BATCHES, compare
     from aepipe.benchmark.report import machine, markdown, versions
+    from aepipe.files.out import check_writable
     from aepipe.files.staged import replacing
     from aepipe.progress import say
 
-    if page and (Path(page).is_dir() or not Path(page).absolute().parent.is_dir()):
-        raise BadInput(
-            f"{page} cannot be written: it is a folder, or lies in none", "give a file in a folder that exists"
-        )
+    if page:
+        check_writable(page, folder=False)
     if options["run"]:
         entry.open_run(options["run"])  # if torch is missing, this says how to install it
     found = compare(_labels(bundles), batch_sizes=batch_sizes or BATCHES, **options)

@@ -1,12 +1,19 @@
-"""A group of commands that suggests the closest command for a misspelt one."""
+"""Commands as they are typed: a group that suggests the closest one, and paths behind a command."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Any
 
 import click
+
+
+def typed(path: object) -> str:
+    """A path as it can be typed into a shell, behind a command."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 class Commands(click.Group):

@@ -8,6 +8,7 @@ import click
 
 from aepipe.workshop import entry
 
+from .commands import typed
 from .options import check_effect
 
 
@@ -102,10 +103,10 @@ def export(
     check_effect(ctx, "max_drop", further, "a precision beside fp32", "add --precision fp32,int8, or leave it out")
     if layout == "triton":
         folder = entry.export_triton(run, out, **formats)
-        models = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_dir()))
+        models = ", ".join(sorted(config.parent.name for config in folder.glob("*/config.pbtxt")))
         click.echo(f"{folder}: a model repository of {models}", err=True)
-        click.echo(f"next: tritonserver --model-repository={folder.resolve()}", err=True)
+        click.echo(f"next: tritonserver --model-repository={typed(folder.resolve())}", err=True)
         return
     folder = entry.open_run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
-    click.echo(f"next: aepipe infer sample {folder} -o samples.png", err=True)
+    click.echo(f"next: aepipe infer sample {typed(folder)} -o samples.png", err=True)

@@ -33,7 +33,7 @@ class Count(click.ParamType):
         return number
 
 
-def typed(ctx: click.Context, name: str) -> bool:
+def was_given(ctx: click.Context, name: str) -> bool:
     """Whether the user gave this option, on the command line or in a file of --config, and be it with its default value."""
     source = click.core.ParameterSource
     return ctx.get_parameter_source(name) in (source.COMMANDLINE, source.DEFAULT_MAP)
@@ -41,7 +41,7 @@ def typed(ctx: click.Context, name: str) -> bool:
 
 def check_effect(ctx: click.Context, name: str, has_effect: object, belongs: str, way_out: str) -> None:
     """Refuse an option that was given and has no effect: its user expects one. `belongs` says to what the option belongs."""
-    if typed(ctx, name) and not has_effect:
+    if was_given(ctx, name) and not has_effect:
         option = next(each.opts[0] for each in ctx.command.params if each.name == name)
         raise BadInput(f"{option} belongs to {belongs}", way_out)
 

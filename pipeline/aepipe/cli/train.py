@@ -12,7 +12,8 @@ from aepipe.space import KINDS
 from aepipe.workshop import entry
 from aepipe.workshop.training.team import together
 
-from .options import ImageSize, check_effect, data_options, read_config, typed
+from .commands import typed
+from .options import ImageSize, check_effect, data_options, read_config, was_given
 
 
 @click.command(
@@ -94,9 +95,9 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
 
 
 def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None:
-    given = [name for name in options if typed(ctx, name)]
+    given = [name for name in options if was_given(ctx, name)]
     fixed = [f"--{name.replace('_', '-')}" for name in given if name not in ("epochs", "device")]
-    if fixed or typed(ctx, "data"):
+    if fixed or was_given(ctx, "data"):
         text = ", ".join(fixed or ["--data"])
         raise BadInput(f"a resumed run keeps its own options, {text} cannot change", "only --epochs and --device can")
     try:
@@ -108,7 +109,7 @@ def _resume(ctx: click.Context, directory: str, options: dict[str, Any]) -> None
 
 
 def _interrupted(interrupt: KeyboardInterrupt, directory: str | Path | None) -> None:
-    again = f"continue where it stood: aepipe train --resume {directory}"
+    again = f"continue where it stood: aepipe train --resume {typed(directory)}"
     hint = "nothing was written yet" if directory is None else again
     raise AepipeError("training was interrupted", hint, exit_code=getattr(interrupt, "exit_code", 130)) from None
 
@@ -120,7 +121,7 @@ def _finished(run: Any) -> None:
     noun = KINDS[len(run.shape) - 1]
     summary = f"{metrics['split']} MSE {metrics['mse']:.5g}, {quality} ({metrics['count']} {noun}s)"
     click.echo(f"{run.directory}: {summary}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", err=True)
-    click.echo(f"next: aepipe export {run.directory}", err=True)
+    click.echo(f"next: aepipe export {typed(run.directory)}", err=True)
 
 
 @click.command("fit-density", epilog="Example: aepipe fit-density runs/mnist-d8 pca:components=4")
@@ -130,4 +131,4 @@ def fit_density(run: str, spec: str) -> None:
     """Fit one more density to the codes of a trained RUN."""
     label = entry.open_run(run).fit_density(spec)
     click.echo(f"density {label!r} is part of {run}", err=True)
-    click.echo(f"next: aepipe export {run}", err=True)
+    click.echo(f"next: aepipe export {typed(run)}", err=True)

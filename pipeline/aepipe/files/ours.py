@@ -21,6 +21,7 @@ from .records import as_record, read_json
 from .staged import MOVING, Staged, is_leftover, remove_leftovers, remove_tree, sync, writing
 
 LIST = ".aepipe.json"  # names what aepipe wrote into a folder that has no manifest
+MARKS = {"manifest.json": ("bundle", "pair"), "run.json": ("run", "densities_wanted"), LIST: ("folder", "files")}
 
 
 @dataclass
@@ -115,6 +116,19 @@ class OwnFolder:
             (place / each).parent.mkdir(parents=True, exist_ok=True)
             (new / each).replace(place / each)
         remove_files(place, ours - made)
+
+
+def whole_around(path: Path) -> tuple[str, Path] | None:
+    """What aepipe wrote as a whole around this path, a bundle or a run for instance, and where; None if there is nothing."""
+    for folder in path.parents:
+        for mark, (what, key) in MARKS.items():
+            try:
+                entries = read_json(folder / mark)
+            except (OSError, ValueError):
+                continue
+            if isinstance(entries, dict) and key in entries:
+                return what, folder
+    return None
 
 
 def _is_own_mark(path: Path) -> bool:

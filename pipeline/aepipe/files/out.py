@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from aepipe.errors import BadInput, closest
 
+from .ours import whole_around
 from .partial import is_free, is_mark
 from .staged import _nearest, _temporary, is_dead, is_leftover
 
+LOOK = "check the path and its permissions"
 _KINDS = {
     "png": ".png",
     "npy": ".npy",
@@ -43,19 +48,41 @@ def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
             closest(ending, [_KINDS[name] for name in allowed]),
         )
     if text != "-":
-        _check_place(text, folder=kind == "folder")
+        check_writable(text, folder=kind == "folder")
     return kind
 
 
-def as_path(text: str | os.PathLike[str]) -> Path:
-    """A path as the user wrote it, with `~` as the home folder. Raises BadInput where nobody knows that home."""
+def as_path(text: Any) -> Path:
+    """A path as the user wrote it: text, bytes or an os.PathLike, with `~` as the home folder.
+
+    Raises BadInput for anything else, for a home that nobody knows, and for a path at which the system cannot even look:
+    one that is too long, or below a folder that is closed.
+    """
     try:
-        return Path(text).expanduser()
+        path = Path(os.fsdecode(text)).expanduser()
+    except TypeError:
+        raise BadInput(f"{text!r} is no path", "give a text, or a pathlib.Path") from None
     except RuntimeError as error:
         raise BadInput(f"{os.fspath(text)!r} cannot be found: {error}", "write the whole path") from None
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode) and not os.access(path, os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise BadInput(f"{_short(path)} cannot be looked at: {error.strerror}", LOOK) from None
+    except ValueError as error:  # a zero byte, or half of a surrogate pair
+        raise BadInput(f"{str(path)!r} cannot be the name of a file: {error}", "choose another name") from None
+    return path
 
 
-def _check_place(text: str, folder: bool) -> None:
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def check_writable(text: str, folder: bool) -> None:
+    """Raise BadInput for a place that cannot take a file, or a folder, and for a file of what aepipe wrote as a whole."""
     try:
         target = as_path(text).resolve()
         if folder and target.exists() and not target.is_dir():
@@ -68,6 +95,9 @@ def _check_place(text: str, folder: bool) -> None:
             raise BadInput(
                 f"The output {text} is no file but a device or a pipe", "choose another name, or - for stdout"
             )
+        if not folder and target.exists() and (around := whole_around(target)):
+            message = f"The output {text} is a file that exists in the {around[0]} {around[1]}, where none is replaced"
+            raise BadInput(message, "choose another place")
         home = _nearest(target if folder else target.parent)
         if not home.is_dir():
             raise BadInput(f"The output {text} cannot be created, because {home} is a file", "choose another folder")
@@ -99,24 +129,35 @@ def check_apart(out: str | os.PathLike[str], *inputs: str | os.PathLike[str] | N
     place = as_path(out).resolve()
     for given in inputs:
         for path in _paths_of(given):
-            if path == place:
+            if _is_same(path, place):
                 raise BadInput(f"The output {out} is the input itself", "choose another name")
-            if path.is_dir() and path in place.parents:
+            if path.is_dir() and any(_is_same(path, each) for each in place.parents):
                 raise BadInput(
                     f"The output {out} lies in the input {given}, and would be read as a part of it",
                     "choose another place",
                 )
-            if place in path.parents and place.is_dir():
+            if place.is_dir() and any(_is_same(place, each) for each in path.parents):
                 raise BadInput(f"The output {out} holds the input {given}", "choose another place")
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two paths are one file or folder, which may have two names: of another case, or by a mount."""
+    try:
+        return path == other or path.samefile(other)
+    except OSError:  # one of them is not there
+        return False
+
+
 def _paths_of(given: str | os.PathLike[str] | None) -> list[Path]:
-    """What exists under that name, with or without a slice behind it."""
+    """What exists under that name, with or without the array of an archive and a slice behind it."""
     if not given:
         return []
     text = os.fspath(given)
+    names = [text]
+    while "[" in names[-1]:
+        names.append(names[-1].rpartition("[")[0])
     found = []
-    for each in dict.fromkeys((text, text.rpartition("[")[0])):
+    for each in names:
         try:
             if each and Path(each).expanduser().exists():
                 found.append(Path(each).expanduser().resolve())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import operator
 import os
 import re
 from dataclasses import replace
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aepipe.arguments import is_one_of, whole
 from aepipe.errors import AepipeError, BadInput, closest, foreign
 from aepipe.files.numpy_files import reading
+from aepipe.files.out import as_path
 from aepipe.plugins.specs import NAME, parse_spec, split_slice
 from aepipe.space import AXES, KINDS, Raw, Sides, fits, listed
 
@@ -84,10 +85,10 @@ def open_images(
     Values are bytes, or floats in 0..1. Others become those by `range` (LO..HI, dtype, auto, or none for unbounded data), or
     by `raw`, the model's. Raises BadInput for whatever cannot be used.
     """
-    if split not in SPLITS:
+    if not is_one_of(split, SPLITS):
         raise BadInput(f"there is no split {split!r}", "the splits are train and test")
     if limit is not None:
-        limit = _positive(limit, "the limit", "a limit is 1 or more")
+        limit = whole("the limit", limit, 1)
     wish = _wish(image_size, channels) if shape is None or len(shape) != 3 else (shape[0], shape[1], shape[2])
     asked = Asked(split, shape, wish, limit=limit, axes=layout)
     if isinstance(what, str):
@@ -95,7 +96,7 @@ def open_images(
         asked = asked._replace(part=part, member=member)
         source = _open_path(found, what, asked) if isinstance(found, Path) else _open_dataset(found, what, asked)
     elif isinstance(what, os.PathLike):
-        source = _open_path(_expanded(os.fsdecode(what)), os.fsdecode(what), asked)
+        source = _open_path(as_path(what), os.fsdecode(what), asked)
     else:
         source = _open_object(what, asked)
     if not len(source):
@@ -143,32 +144,17 @@ def _check_wish(source: Source, wish: Wish) -> None:
 def _wish(image_size: Any, channels: Any) -> Wish:
     """Channels, height and width that were asked for, as Python's own numbers."""
     hint = "the size is 1 or more, or height and width; channels are 1 or 3"
-    if channels is not None and _positive(channels, "the number of channels", hint) not in (1, 3):
+    if channels is not None and whole("the number of channels", channels, 1, hint) not in (1, 3):
         raise BadInput(f"images with {channels} channels cannot be made", hint)
     sides = (None, None) if image_size is None else np.atleast_1d(np.asarray(image_size, dtype=object)).tolist()
     if len(sides) not in (1, 2):
         raise BadInput(f"images of size {image_size} cannot be made", hint)
-    height, width = (None if side is None else _positive(side, "the image size", hint) for side in (sides * 2)[:2])
+    height, width = (None if side is None else whole("the image size", side, 1, hint) for side in (sides * 2)[:2])
     if height and width and height * width > max_pixels():
         raise BadInput(
             f"images of {width:,}x{height:,} pixels are too large", "allow more: AEPIPE_MAX_PIXELS=1000000000"
         )
-    return None if channels is None else operator.index(channels), height, width
-
-
-def whole_number(value: Any, what: str) -> int:
-    """A whole number of Python, NumPy or torch as Python's own; raises BadInput for anything else."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise BadInput(f"{what} is {value!r}, not a whole number", "give a whole number") from None
-
-
-def _positive(value: Any, what: str, hint: str) -> int:
-    number = whole_number(value, what)
-    if number < 1:
-        raise BadInput(f"{what} is {value}", hint)
-    return number
+    return None if channels is None else int(channels), height, width
 
 
 def plain(value: Any) -> Any:
@@ -213,24 +199,17 @@ def _classify(text: str) -> tuple[Path | str, str | None, slice | None]:
         spec, part = split_slice(text)
         return spec, None, part
     if text and _exists(text):  # brackets that are part of a file's name are no slice
-        return _expanded(text), None, None
+        return as_path(text), None, None
     rest, part = split_slice(text)
     member = None if rest and _exists(rest) else MEMBER.search(rest)
     if member:
         rest = rest[: member.start()]
     separated = any(separator in rest for separator in ("/", os.sep, os.altsep) if separator)
     if separated or re.match(r"[A-Za-z]:[^=]*$", rest) or rest.startswith((".", "~")) or (rest and _exists(rest)):
-        return _expanded(rest), member and member[1], part
+        return as_path(rest), member and member[1], part
     raise BadInput(
         f"{_short(text)!r} is neither a data set nor a path", closest(rest.partition(":")[0], sorted(datasets))
     )
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no home folder
-        raise BadInput(f"there is no home folder for {text!r}", "write the path without ~") from None
 
 
 def _short(text: str) -> str:
@@ -249,7 +228,7 @@ def _open_object(what: Any, asked: Asked) -> Source:
     if objects.is_images(what):
         return _cut(Source("array", _of_shape(what, asked, "the array"), taken=Taken("object", "of an object")), asked)
     if objects.is_paths(what):
-        paths = [str(_expanded(os.fspath(each))) for each in what]
+        paths = [str(as_path(each)) for each in what]
         return _open_files(Path(), paths, "array", asked, Taken("image files", "in a list of files"))
     if objects.is_pictures(what):
         return _open_pictures(list(what) if isinstance(what, list | tuple) else [what], asked)

@@ -68,7 +68,7 @@ def channels_and_size(path: Path) -> ImageShape:
 def rough_header(path: Path) -> ImageShape:
     """The same from a file's first bytes alone, in a moment; H and W may be exchanged."""
     with _open_file(path) as file, _naming(str(path)):
-        return _tolerant(file, lambda readable: _shape_of(_opened(readable, str(path))))
+        return _tolerant(file, lambda readable: shape_of(_opened(readable, str(path))))
 
 
 def decode(file: IO[bytes], name: str, shape: ImageShape, resize: bool = True) -> np.ndarray:
@@ -98,14 +98,15 @@ def header(file: IO[bytes], name: str) -> ImageShape:
         image = _opened(readable, name)
         if _orientation(image) >= 5:
             image.load()  # Pillow turns some formats when it loads them, and exchanges their sides before or then
-        channels, height, width = _shape_of(image)
+        channels, height, width = shape_of(image)
         return (channels, width, height) if _orientation(image) >= 5 else (channels, height, width)
 
     with _naming(name):
         return _tolerant(file, look)
 
 
-def _shape_of(image: Image.Image) -> ImageShape:
+def shape_of(image: Image.Image) -> ImageShape:
+    """(C, H, W) of an image as it stands: C is 1 for grey modes, else 3."""
     return (1 if image.mode in GREY_MODES else 3), image.height, image.width
 
 
@@ -127,7 +128,9 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
 
 
 def check_image(image: Image.Image, name: str) -> None:
-    """Raise BadInput for an image of too many pixels, of more than 8 bits a channel, or of several pages."""
+    """Raise BadInput for an image of no pixels or of too many, of more than 8 bits a channel, or of several pages."""
+    if not image.width * image.height:
+        raise BadInput(f"{name} has {image.width}x{image.height} pixels, which is none", SKIP)
     most = max_pixels()
     if image.width * image.height > most:
         message = f"{name} is too large: {image.width:,}x{image.height:,} are more than {most:,} pixels"
@@ -198,11 +201,27 @@ def _decoded(file: IO[bytes], name: str, shape: ImageShape | None) -> Image.Imag
     image = _opened(file, name)
     if shape is not None:
         image.draft(None, (2 * max(shape[1:]),) * 2)
+    return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """An opened image, loaded and turned by its EXIF orientation."""
     image.load()
-    if image.info or image.format != "PNG":  # a PNG file without any metadata is upright
-        method = TURNED.get(_orientation(image))
-        image = image if method is None else image.transpose(method)
-    return image
+    if image.format == "PNG" and not image.info:  # a PNG file without any metadata is upright
+        return image
+    method = TURNED.get(_orientation(image))
+    return image if method is None else image.transpose(method)
+
+
+def as_opened(image: Image.Image, name: str) -> Image.Image:
+    """An image that somebody opened with Pillow, checked and turned upright, as if its file were given.
+
+    One that was made of another, by `ImageOps.exif_transpose` for instance, has no format any more and stays as it is. Raises
+    BadInput also for one that is closed, truncated or damaged.
+    """
+    with _naming(name):
+        check_image(image, name)
+        return image if image.format is None else _upright(image)
 
 
 def _orientation(image: Image.Image) -> int:

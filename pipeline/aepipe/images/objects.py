@@ -14,7 +14,7 @@ from aepipe.errors import AepipeError, BadInput
 from aepipe.space import Sides
 
 from .arrays import as_array, layout_of
-from .decoding import check_image, decode, finish, header, quiet
+from .decoding import as_opened, decode, finish, header, quiet, shape_of
 from .image_files import Wish, decode_all
 
 TAKEN = (
@@ -80,8 +80,7 @@ class Pictures:
         item = self.items[index]
         if isinstance(item, bytes):
             return header(io.BytesIO(item), f"picture {index}")
-        check_image(item, f"picture {index}")
-        return (1 if item.mode in ("1", "L", "LA", "La") else 3), item.height, item.width
+        return shape_of(as_opened(item, f"picture {index}"))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """uint8 [n,C,H,W]; raises BadInput that names the first picture that cannot be used."""
@@ -91,8 +90,7 @@ class Pictures:
         item, name = self.items[index], f"picture {index}"
         if isinstance(item, bytes):
             return decode(io.BytesIO(item), name, self.shape, self.resize)
-        check_image(item, name)
-        return finish(item, name, self.shape, self.resize)
+        return finish(as_opened(item, name), name, self.shape, self.resize)
 
 
 def of_dataset(what: Any) -> Any:
@@ -130,10 +128,9 @@ class DatasetImages:
         if isinstance(item, tuple | list) and item:
             item = item[0]
         if isinstance(item, Image.Image):
+            item = as_opened(item, name)
             wanted = self.wanted if self.wanted and len(self.wanted) == 3 else (None, None, None)
-            own = (1 if item.mode in ("1", "L", "LA", "La") else 3), item.height, item.width
-            channels, height, width = (side or each for side, each in zip(wanted, own, strict=True))
-            check_image(item, name)
+            channels, height, width = (side or each for side, each in zip(wanted, shape_of(item), strict=True))
             return finish(item, name, (channels, height, width))
         if not is_array(item) and not hasattr(item, "detach"):
             raise BadInput(f"{name} is no image but {type(item).__name__}", "items are images, or (image, label)")

@@ -199,7 +199,7 @@ def choose(kind: str, what: str | Spec | Mapping[str, Any]) -> Choice:
         spec = Spec(what["name"], dict(what["options"]), what.get("label"))
         component = _recorded(kind, what)
     else:
-        spec = parse_spec(what, labels=kind == "density") if isinstance(what, str) else what
+        spec = what if isinstance(what, Spec) else parse_spec(what, labels=kind == "density")
         component = registry().find(kind, spec.name)
     options = convert_options(component.factory, str(component), spec.options)
     return Choice(component, options, spec.label or spec.name)

@@ -35,6 +35,8 @@ class Spec:
 
 def parse_spec(text: str, *, labels: bool = False, slices: bool = False) -> Spec:
     """Parse `[LABEL=]NAME[:key=value,…][SLICE]`; raises BadInput that shows the text."""
+    if not isinstance(text, str):
+        raise BadInput(f"{text!r} is no spec", "name a component as text: NAME or NAME:key=value,key=value")
     rest, label, cut = text.strip(), None, None
     if slices:
         rest, cut = split_slice(rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aepipe._types import Array
+from aepipe.arguments import is_one_of
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, closest
 
@@ -21,7 +22,7 @@ def path_density(bundle: Bundle, path: str, density: str | None) -> str | None:
     None if the path needs no density. Raises BadInput for an unknown path, for a density without an inverse, and for a
     density that the path does not take.
     """
-    if path not in PATHS:
+    if not is_one_of(path, PATHS):
         raise BadInput(f"there is no path {path!r} between codes", closest(path, list(PATHS)))
     if path != "density":
         if density is not None:

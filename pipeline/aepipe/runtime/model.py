@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array
+from aepipe.arguments import whole
 from aepipe.bundle.manifest import Role, ends_of
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, foreign
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts
-from aepipe.images.data import open_images, whole_number
+from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
-from aepipe.space import Raw, Sides, Size, Space
+from aepipe.space import Raw, Sides, Size, Space, fits
 
 from . import providers
 from .interpolation import arc, line, path_density
@@ -61,18 +62,18 @@ class Model:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: Bundle | str | Path,
         provider: Provider | str,
         *,
         precision: str = "fp32",
         threads: int | None = None,
         batch_size: int = BATCH,
     ):
-        if batch_size < 1 or (threads is not None and threads < 1):
-            raise BadInput("batch size and threads must be at least 1", f"the default batch size is {BATCH}")
-        self.bundle, self.threads, self.batch_size = bundle, threads, batch_size
-        self.precision = bundle.require_precision(precision)
-        self.provider = providers.provider(provider) if isinstance(provider, str) else provider
+        self.batch_size = whole("the batch size", batch_size, 1, f"the default is {BATCH}")
+        self.threads = None if threads is None else whole("the number of threads", threads, 1)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        self.precision = self.bundle.require_precision(precision)
+        self.provider = providers.provider(provider)
         self._wanted = provider
         self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
 
@@ -136,13 +137,13 @@ class Model:
         `path` is linear (straight lines between codes), slerp (arcs about the mean of the bundle's codes) or density (arcs
         in the noise of `density`, by default the last one that has an inverse). Raises BadInput for any other.
         """
-        if steps < 2:
-            raise BadInput(f"an interpolation needs at least 2 steps, not {steps}", "the default is 12")
+        steps = whole("the number of steps", steps, 2, "the default is 12, and both ends are steps")
         through = path_density(self.bundle, path, density)
         start, end = self.encode(a), self.encode(b)
         if len(start) != len(end):
             raise BadInput(f"{len(start)} images cannot be interpolated with {len(end)}", "give as many ends as starts")
-        codes = between(self, start, end, steps, path, through)
+        with np.errstate(under="ignore"):
+            codes = between(self, start, end, steps, path, through)
         made = self.decode(codes.reshape(-1, *codes.shape[2:]))
         return made.reshape(len(start), steps, *made.shape[1:])
 
@@ -152,9 +153,14 @@ class Model:
             [self.run("noise", part, density) for part in in_parts(self.check_codes(codes), self.batch_size)]
         )
 
-    def from_noise(self, noise: Array, density: str) -> Array:
-        """The codes [N, latent] that a density makes of noise [N, k] float32."""
-        return _joined([self.run("sample", part, density) for part in in_parts(noise, self.batch_size)])
+    def from_noise(self, noise: Any, density: str) -> Array:
+        """The codes [N, latent] that a density makes of noise [N, k]."""
+        name = self.bundle.density_name(density)
+        features = self.bundle.noise_features(name)
+        checked = self._check_rows(
+            noise, (features,), "numbers of noise", f"[N, {features}] standard normal numbers are needed"
+        )
+        return _joined([self.run("sample", part, name) for part in in_parts(checked, self.batch_size)])
 
     def sample(self, count: int = 64, density: str | None = None, seed: int = 0) -> Array:
         """New samples [count, C, *sides] from a density on the codes (default: the first of the bundle).
@@ -165,11 +171,7 @@ class Model:
 
     def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
         """Codes drawn from a density, in batches."""
-        count, seed = whole_number(count, "the count"), whole_number(seed, "the seed")
-        if count < 1:
-            raise BadInput(f"{count} samples cannot be drawn", "the count must be at least 1")
-        if seed < 0:
-            raise BadInput(f"the seed {seed} is negative", "use 0 or more")
+        count, seed = whole("the count", count, 1), whole("the seed", seed, 0)
         name = self.bundle.density_name(density)
         features = self.bundle.noise_features(name)
         rng = np.random.default_rng(seed)
@@ -202,7 +204,8 @@ class Model:
 
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
-        error = np.square(self._restored(images, codes) - images).reshape(len(images), -1).mean(1)
+        with np.errstate(under="ignore"):
+            error = np.square(self._restored(images, codes) - images).reshape(len(images), -1).mean(1)
         if density is None:
             return {"error": error}
         known = self.bundle.find("log_prob", density).inputs["latent"].shape[1:]
@@ -244,19 +247,22 @@ class Model:
 
     def check_codes(self, codes: Any) -> Array:
         """Codes as float32 [N, *latent.shape]; raises BadInput for another shape, another type, NaN or no codes at all."""
-        needed = f"{self.latent.batch} numbers are needed"
-        array = as_array(codes, "what is given as codes", needed)
-        if array.dtype.kind not in "fiu" or not self.latent.fits(array.shape[1:]):
-            message = f"codes of shape {list(array.shape)} and type {array.dtype} do not fit this bundle"
-            raise BadInput(message, f"{needed}, as 'aepipe infer encode' writes them")
+        needed = f"{self.latent.batch} numbers are needed, as 'aepipe infer encode' writes them"
+        return self._check_rows(codes, self.latent.shape, "codes", needed)
+
+    def _check_rows(self, values: Any, shape: Sides, what: str, needed: str) -> Array:
+        array = as_array(values, f"what is given as {what}", needed)
+        if array.dtype.kind not in "fiu" or not fits(shape, array.shape[1:]):
+            message = f"{what} of shape {list(array.shape)} and type {array.dtype} do not fit this bundle"
+            raise BadInput(message, needed)
         if not len(array):
-            raise BadInput("there are no codes", "the array has zero rows")
+            raise BadInput(f"there are no {what}", "the array has zero rows")
         if not np.isfinite(array).all():
-            raise BadInput("the codes hold NaN or infinity", "check what made them")
-        with np.errstate(over="ignore"):
+            raise BadInput(f"the {what} hold NaN or infinity", "check what made them")
+        with np.errstate(all="ignore"):
             array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
-            raise BadInput("the codes hold numbers beyond float32", "check what made them")
+            raise BadInput(f"the {what} hold numbers beyond float32", "check what made them")
         return array
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:

@@ -245,11 +245,16 @@ def _say_once(text: str) -> None:
         say(text)
 
 
-def provider(what: str) -> Provider:
-    """A provider by spec string: one that a plugin registers, or any other that the installed ONNX Runtime has.
+def provider(what: str | Provider) -> Provider:
+    """A provider by spec string: one that a plugin registers, or any other that the installed ONNX Runtime has. A provider that
+    is one already stays as it is.
 
     A name may be written as ONNX Runtime writes it, CUDAExecutionProvider, and in capital letters; gpu means cuda.
     """
+    if not isinstance(what, str):
+        if callable(getattr(what, "open", None)):
+            return what
+        raise BadInput(f"{what!r} is no provider", "give its name as text, such as cpu, or an object with open()")
     name, colon, options = what.strip().partition(":")
     usual = short_name(name)
     if usual == "gpu" and usual not in plugins.registry().components("provider"):

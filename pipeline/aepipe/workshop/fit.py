@@ -14,6 +14,7 @@ import torch
 
 from aepipe import plugins
 from aepipe._version import __version__
+from aepipe.arguments import code_size, sides, whole
 from aepipe.errors import AepipeError, BadInput, closest
 from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
@@ -24,7 +25,6 @@ from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.space import Size
 from aepipe.workshop.run import Run
-from aepipe.workshop.training.arguments import code_size, sides, whole
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, settled_code
@@ -81,9 +81,7 @@ def fit(
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
-    chosen = choose_densities(
-        DENSITIES if densities is None else [densities] if isinstance(densities, str) else densities
-    )
+    chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code else ():
         choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
     source = open_images(images, split=split, limit=limit, **asked)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
+from aepipe.arguments import real, sides, whole
 from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
@@ -20,7 +21,6 @@ from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
 from aepipe.progress import say
 from aepipe.space import Size
-from aepipe.workshop.training.arguments import real, sides, whole
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
@@ -85,7 +85,7 @@ def export_modules(
     if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
         hint = "give those that the modules were trained with"
         raise BadInput(f"mean {mean} and standard deviation {std} cannot standardise images", hint)
-    chosen = choose_densities([densities] if isinstance(densities, str) else densities)
+    chosen = choose_densities(densities)
     limit = None if limit is None else whole("the limit", limit, 1)
     channels = None if channels is None else whole("the number of channels", channels, 1)
     asked = {"image_size": sides(image_size), "channels": channels, "layout": layout, "range": range}

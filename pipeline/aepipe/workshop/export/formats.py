@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aepipe.arguments import is_one_of, real
 from aepipe.bundle.manifest import IOS, PRECISIONS
 from aepipe.errors import BadInput, closest
-from aepipe.workshop.training.arguments import real
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Formats:
     private: bool = False
 
     def __post_init__(self) -> None:
-        if self.lower not in ("auto", "none"):
+        if not is_one_of(self.lower, ("auto", "none")):
             raise BadInput(f"lower cannot be {self.lower!r}", "known: auto, none")
         self.precision = _listed("precision", self.precision, PRECISIONS)
         if self.calibrate is not None and not self.further:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from aepipe.arguments import words
 from aepipe.bundle.reader import Bundle, bundle_folder, is_bundle
 from aepipe.errors import BadInput, closest
 from aepipe.files.records import Text, as_record
@@ -85,12 +86,12 @@ def graphs_there(out: Path) -> set[str]:
 
 
 def chosen_densities(
-    known: Sequence[str], wanted: str | Sequence[str] | None, without: str | Sequence[str]
+    known: Sequence[str], wanted: str | Sequence[str] | None, without: str | Sequence[str] | None
 ) -> list[str]:
     """The labels of a run's densities that a bundle gets, in the order of `wanted`; raises BadInput for unknown ones."""
-    wanted = known if wanted is None else [wanted] if isinstance(wanted, str) else wanted
-    without = [without] if isinstance(without, str) else list(without)
+    wanted = list(known) if wanted is None else words("densities", wanted)
+    without = words("without", () if without is None else without)
     for label in [*wanted, *without]:
         if label not in known:
-            raise BadInput(f"the run has no density {label!r}", closest(str(label), list(known)))
+            raise BadInput(f"the run has no density {label!r}", closest(label, list(known)))
     return [label for label in dict.fromkeys(wanted) if label not in without]

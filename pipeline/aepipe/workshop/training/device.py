@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from aepipe.arguments import is_one_of
 from aepipe.errors import BadInput
 
 from . import team as teams
@@ -15,7 +16,7 @@ from .model import Autoencoder
 
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA if torch has it, else the CPU. Raises BadInput if a named device is unknown or not there."""
-    if name not in ("auto", "cpu", "cuda"):
+    if not is_one_of(name, ("auto", "cpu", "cuda")):
         raise BadInput(f"device {name!r} is unknown", "known: auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise BadInput("torch finds no CUDA device", "use --device cpu, or install a CUDA build of torch and a driver")

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from aepipe.arguments import is_one_of, real, whole
 from aepipe.errors import BadInput
 
-from .arguments import real, whole
 from .device import has_fast_bf16
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Recipe:
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise BadInput(f"the learning rate must be a positive number, not {self.lr}", "the default is 0.001")
         for name, known in (("schedule", ("constant", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
-            if getattr(self, name) not in known:
+            if not is_one_of(getattr(self, name), known):
                 raise BadInput(f"{name} {getattr(self, name)!r} is unknown", f"known: {', '.join(known)}")
             object.__setattr__(self, name, str(getattr(self, name)))
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from aepipe import plugins
 from aepipe._types import Shape
+from aepipe.arguments import words
 from aepipe.errors import BadInput, foreign
 from aepipe.files.locks import locked
 from aepipe.files.numpy_files import read_arrays
@@ -146,7 +147,7 @@ class RunFolder:
     """What training wrote to a folder; raises BadInput when there is no run or it cannot be read."""
 
     def __init__(self, directory: str | Path):
-        self.directory = as_path(directory)
+        self.directory = directory = as_path(directory)
         path = self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
@@ -280,9 +281,9 @@ class RunFolder:
         return f"Run({str(self.directory)!r})"
 
 
-def choose_densities(specs: Iterable[str]) -> list[plugins.Choice]:
-    """Densities by spec string; raises BadInput for two of the same label."""
-    choices = [plugins.choose("density", spec) for spec in specs]
+def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
+    """Densities by spec string, one or several; raises BadInput for two of the same label."""
+    choices = [plugins.choose("density", spec) for spec in words("densities", specs)]
     for label, count in Counter(choice.label for choice in choices).items():
         if count > 1:
             raise BadInput(f"{count} densities are called {label!r}", f"give each a label of its own: mine={label}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 from typing import Any
 
 from aepipe.errors import BadInput
@@ -10,7 +11,7 @@ from aepipe.space import Size
 
 
 def whole(name: str, value: Any, least: int, hint: str = "choose a larger number") -> int:
-    """A whole number of at least `least`; raises BadInput."""
+    """A whole number of at least `least`, also as an array or a tensor of one number; raises BadInput."""
     try:
         number = operator.index(value)
     except (TypeError, ValueError, RuntimeError):
@@ -36,7 +37,8 @@ def sides(size: Any) -> int | tuple[int, int] | None:
     """The size that images shall have: None, one number for square ones, or height and width; raises BadInput."""
     if size is None:
         return None
-    if hasattr(size, "__len__") and not isinstance(size, str) and len(size) == 2:
+    several = isinstance(size, list | tuple) or len(getattr(size, "shape", ())) == 1
+    if several and len(size) == 2:
         height, width = (whole("a side of the images", side, 1) for side in size)
         return height, width
     return whole("the size of the images", size, 1)
@@ -57,3 +59,21 @@ def code_size(given: Any) -> Size | None:
     if not 1 <= len(parts) <= 4:
         raise BadInput(f"{given!r} is no size of a code", hint)
     return Size(*(whole("the latent size", part, 1, "the default is 8") for part in parts))
+
+
+def is_one_of(value: Any, known: Collection[str]) -> bool:
+    """Whether a value is one of these words, whatever it is: an array for instance is neither equal to a word nor not."""
+    return isinstance(value, str) and value in known
+
+
+def words(name: str, value: Any) -> list[Any]:
+    """One text, or several in a list or in any other order, as a list; raises BadInput for what is neither."""
+    if isinstance(value, str):
+        return [value]
+    try:
+        found = list(value)
+    except TypeError:
+        found = [None]
+    if not all(isinstance(each, str) for each in found):
+        raise BadInput(f"{name} cannot be {value!r}", "give a text, or a list of texts")
+    return found
