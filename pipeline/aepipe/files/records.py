@@ -15,6 +15,8 @@ import msgspec
 
 from aepipe.errors import BadInput
 
+from .regular import read_regular
+
 T = TypeVar("T")
 
 # What a terminal would act on, or would show in another order than it stands: control and bidirectional characters.
@@ -24,9 +26,9 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="A whole num
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file in UTF-8. Raises OSError, and ValueError for what is not JSON."""
+    """The content of a JSON file in UTF-8. Raises OSError, ValueError for what is not JSON, and BadInput for a pipe or a device."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole)
+        return json.loads(read_regular(path).decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -76,7 +78,8 @@ def read_entries(kind: type[T], path: Path, what: str, newest: int, hint: str) -
             raise BadInput(f"{what} has format {found}, this aepipe reads up to {newest}", "upgrade aepipe")
         return as_record(kind, entries), entries
     except OSError as error:
-        raise BadInput(f"{what} cannot be read: {error.strerror or error}", hint) from None
+        way_out = "check its permissions" if isinstance(error, PermissionError) else hint
+        raise BadInput(f"{what} cannot be read: {error.strerror or error}", way_out) from None
     except ValueError as error:
         raise BadInput(f"{what} is broken: {error}", hint) from None
 
