@@ -55,6 +55,11 @@ def normal(count: int, seed: int) -> dict[str, np.ndarray]:
     return {"error": np.exp(common).astype(np.float32), "log_density": (own - common).astype(np.float32)}
 
 
+def test_a_calibration_does_not_say_where_the_images_lie(calibrated: Path, given: SimpleNamespace) -> None:
+    text = calibrated.read_text()
+    assert given.usual.name in text and str(given.home) not in text
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.3])
 def test_the_alarm_rate_of_normal_images_is_the_nominal_one(rate: float, model) -> None:
     scale = anomaly.calibration(model, "gaussian", normal(20_000, 0), rate, "made up")

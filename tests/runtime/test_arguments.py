@@ -57,7 +57,7 @@ CALLS = {
     "load": lambda model, value: aepipe.load(value, "cpu"),
     "load provider": lambda model, value: aepipe.load(model.bundle.directory, value),
     "load precision": lambda model, value: aepipe.load(model.bundle.directory, "cpu", precision=value),
-    "load threads": lambda model, value: aepipe.load(model.bundle.directory, "cpu", threads=value),
+    "load threads": lambda model, value: aepipe.load(model.bundle.directory, "cpu", threads=value).sample(1),
     "load batch_size": lambda model, value: aepipe.load(model.bundle.directory, "cpu", batch_size=value).sample(2),
     "Model": lambda model, value: aepipe.Model(value, "cpu"),
     "Run": lambda model, value: aepipe.Run(value),
@@ -112,3 +112,8 @@ def test_numpys_settings_of_the_caller_change_nothing(kept_bundle: Path) -> None
     with np.errstate(all="raise"):
         for call, result in zip(calls, expected, strict=True):
             assert np.array_equal(call(), result)
+
+
+def test_no_graph_gets_more_threads_than_a_system_has(kept_bundle: Path) -> None:
+    with pytest.raises(BadInput, match="more than 1024"):
+        aepipe.load(kept_bundle, "cpu", threads=100_000).sample(1)

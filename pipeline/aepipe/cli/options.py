@@ -120,9 +120,10 @@ def read_config(ctx: click.Context, param: click.Parameter, path: str | None) ->
     from pathlib import Path
 
     from aepipe.errors import closest
+    from aepipe.files.regular import read_regular
 
     try:
-        entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_regular(Path(path)).decode("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path} cannot be read as TOML: {error}", "write lines such as epochs = 25") from None
     known = {long.lstrip("-"): each for each in ctx.command.params for long in each.opts if long.startswith("--")}

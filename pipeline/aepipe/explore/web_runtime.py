@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aepipe.errors import AepipeError, BadInput
 from aepipe.files.cache import cache_folder, fetch, keep, make_folder, sha256_of
+from aepipe.files.regular import read_regular
 from aepipe.progress import say
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -68,7 +69,7 @@ def _given(folder: Path) -> dict[str, bytes]:
 def _read(folder: Path) -> dict[str, bytes] | None:
     """The files of a folder; None unless all are there with the right content."""
     try:
-        files = {name: (folder / name).read_bytes() for name in SHA256}
+        files = {name: read_regular(folder / name) for name in SHA256}
     except OSError:
         return None
     return files if all(sha256_of(files[name]) == SHA256[name] for name in SHA256) else None

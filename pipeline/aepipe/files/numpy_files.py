@@ -10,6 +10,8 @@ import numpy as np
 
 from aepipe.errors import BadInput
 
+from .regular import FILE, check_regular
+
 
 @contextmanager
 def reading(what: str, hint: str) -> Iterator[None]:
@@ -21,6 +23,8 @@ def reading(what: str, hint: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
+    except PermissionError as error:
+        raise BadInput(f"{what}: {error.strerror}", "check its permissions") from None
     except Exception as error:
         why = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split()) or type(error).__name__
         if "allow_pickle" in why or "pickled" in why or "Python objects" in why:
@@ -30,5 +34,7 @@ def reading(what: str, hint: str) -> Iterator[None]:
 
 def read_arrays(path: Path, hint: str) -> dict[str, np.ndarray]:
     """All arrays of an .npz file by name; raises BadInput that ends in `hint`."""
-    with reading(f"{path} cannot be read", hint), np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    with reading(f"{path} cannot be read", hint):
+        check_regular(path, FILE)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)

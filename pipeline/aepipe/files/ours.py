@@ -124,7 +124,7 @@ def whole_around(path: Path) -> tuple[str, Path] | None:
         for mark, (what, key) in MARKS.items():
             try:
                 entries = read_json(folder / mark)
-            except (OSError, ValueError):
+            except (OSError, ValueError, BadInput):
                 continue
             if isinstance(entries, dict) and key in entries:
                 return what, folder

@@ -16,6 +16,8 @@ import msgspec
 
 from aepipe.errors import BadInput
 
+from .regular import read_regular
+
 T = TypeVar("T")
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -26,9 +28,9 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1, description="A whole num
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file in UTF-8. Raises OSError, and ValueError for what is not JSON."""
+    """The content of a JSON file in UTF-8. Raises OSError, ValueError for what is not JSON, and BadInput for a pipe or a device."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_int=_whole)
+        return json.loads(read_regular(path).decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -84,7 +86,8 @@ def read_entries(
         entries = upgrade(entries)
         return as_record(kind, entries), entries
     except OSError as error:
-        raise BadInput(f"{what} cannot be read: {error.strerror or error}", hint) from None
+        way_out = "check its permissions" if isinstance(error, PermissionError) else hint
+        raise BadInput(f"{what} cannot be read: {error.strerror or error}", way_out) from None
     except ValueError as error:
         raise BadInput(f"{what} is broken: {error}", hint) from None
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from aepipe.errors import BadInput
 from aepipe.files.numpy_files import reading
+from aepipe.files.regular import check_regular
 
 from .archives import Loaded, Wanted, first_rows, load_archive
-from .regular import check_regular
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 

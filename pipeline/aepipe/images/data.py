@@ -15,6 +15,7 @@ from aepipe.arguments import is_one_of, whole
 from aepipe.errors import AepipeError, BadInput, closest, foreign
 from aepipe.files.numpy_files import reading
 from aepipe.files.out import as_path
+from aepipe.files.regular import check_regular
 from aepipe.plugins.specs import NAME, parse_spec, split_slice
 from aepipe.space import AXES, KINDS, Raw, Sides, fits, listed
 
@@ -26,7 +27,6 @@ from .decoding import max_pixels
 from .folders import find_images, has_splits
 from .image_files import Wish, open_files
 from .ranges import raw_of
-from .regular import check_regular
 from .source import Source
 from .splits import SPLITS
 from .taken import Taken

@@ -16,8 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from aepipe._types import ImageShape
 from aepipe.errors import BadInput
-
-from .regular import check_regular
+from aepipe.files.regular import check_regular
 
 # A format that is not here is never tried, whatever a file holds: Pillow would start Ghostscript for an EPS file.
 FORMATS = {

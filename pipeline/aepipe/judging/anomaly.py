@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Calibration:
     pair: Text  # the key of that name in the bundle's manifest
     density: Text
     precision: Text
-    data: str  # the normal images, by the name that the user gave
+    data: str  # the normal images, of a path its last component alone: the file goes to other machines
     count: Count  # the number of normal images
     false_alarm: Annotated[float, Meta(gt=0, lt=1)]
     threshold: float  # an image alarms if T is larger
@@ -100,7 +100,7 @@ def calibration(model: Model, density: str, scores: Scores, false_alarm: float, 
         pair=model.bundle.pair,
         density=density,
         precision=model.precision,
-        data=data,
+        data=PurePath(data).name,
         count=count,
         false_alarm=false_alarm,
         threshold=threshold,

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BadInput
 from aepipe.process import limited_cores
+
+MOST_THREADS = 1024  # of one graph
 
 
 def open_graph(
@@ -26,6 +28,10 @@ def open_graph(
     `beside` is external data by file name. A provider whose `open` has no parameter `content`, and any graph with external data, is
     given the path of a private copy. Without `threads` the limits of the process hold, where it has any.
     """
+    if threads is not None and threads > MOST_THREADS:  # the system may have no threads left then, for any process
+        raise BadInput(
+            f"{threads} threads are more than {MOST_THREADS}", "leave out --threads: there is one for each core"
+        )
     threads = threads or limited_cores()
     if not beside and _takes_content(provider):
         return provider.open(path, threads=threads, batch=batch, content=content)

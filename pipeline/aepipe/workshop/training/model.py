@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, foreign
+from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing
 from aepipe.space import Size
 
@@ -164,13 +165,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load
 
     try:
-        content = path.read_bytes()  # safetensors opens no path that is not UTF-8
+        content = read_regular(path)  # safetensors opens no path that is not UTF-8
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return tensors, json.loads(header["__metadata__"]["aepipe"])
     except FileNotFoundError:
         raise BadInput(f"{path} is missing", "train the run again, or resume it") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} cannot be read: {' '.join(str(error).split())[:300]}", "it is damaged; train the run again"
         ) from None

@@ -33,6 +33,7 @@ from aepipe.files.locks import locked
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
 from aepipe.files.records import Count, as_record, read_entries, to_json
+from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
@@ -210,7 +211,7 @@ class RunFolder:
         """The rows of metrics.jsonl."""
         path = self.directory / "metrics.jsonl"
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            lines = read_regular(path).decode("utf-8").splitlines() if path.exists() else []
             return [_row(line) for line in lines]
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None

@@ -17,6 +17,15 @@ KINDS = {
 }
 
 
+FILE = "give a file"
+
+
+def read_regular(path: Path) -> bytes:
+    """All that a file holds; raises BadInput for what is no regular file, and OSError."""
+    check_regular(path, FILE)
+    return path.read_bytes()
+
+
 def check_regular(path: Path, hint: str) -> os.stat_result:
     """Raise BadInput for what is no regular file, links followed, without opening it; OSError where there is nothing."""
     found = path.stat()
