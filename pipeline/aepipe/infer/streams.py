@@ -98,13 +98,12 @@ class Input:
             for index, image in self.read_whole(what, job):
                 yield Batch(np.array([index]), as_float(image[None]))
             return
-        parts = None if self.reading.shard is None and not job.there else job.todo
-        options: dict[str, Any] = {"parts": parts, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
+        options: dict[str, Any] = {"parts": job.todo, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
         with progress(what, job.left) as advance:
             for batch in batches(self.source, self.model.batch_size, **options):
                 yield batch
                 advance(len(batch.indices))
-        _say_bad(job)
+        self._end(job)
 
     def read_whole(self, what: str, job: Job) -> Iterator[tuple[int, Array]]:
         """The images that this run is to compute one by one, each [C, H, W] at its own size, with their indices."""
@@ -117,7 +116,12 @@ class Input:
                         raise
                     job.skip(index, error)
                 advance(1)
-        _say_bad(job)
+        self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Say which images were left out; raises BadInput if it was every one."""
+        if job.bad:
+            say(f"skipped {len(job.bad)} bad images: {_runs(list(job.bad))}")
         if job.bad and len(job.bad) == len(self.part) and self.reading.shard is None:
             raise BadInput(f"none of the {len(job.bad)} images in {self.source.name} can be read", "see above why")
 
@@ -215,11 +219,6 @@ def table(given: Input, out: Out, what: str, columns: list[str], compute: Callab
             writer.write({"index": batch.indices, **named, **compute(batch)})
             count += len(batch.indices)
     done(out, count)
-
-
-def _say_bad(job: Job) -> None:
-    if job.bad:
-        say(f"skipped {len(job.bad)} bad images: {_runs(list(job.bad))}")
 
 
 def _runs(indices: list[int]) -> str:

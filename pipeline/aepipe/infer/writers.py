@@ -23,7 +23,7 @@ import numpy as np
 
 from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import png_name, png_names
-from aepipe.files.partial import Partial
+from aepipe.files.partial import Partial, check_free
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
 from aepipe.process import cores
@@ -120,7 +120,7 @@ class FolderWriter:
 
     `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
     would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). With `partial` the files are collected there,
-    and may be continued. Raises BadInput for a name that leaves the folder and for another number of channels.
+    and may be continued. Raises BadInput for a folder that is not empty, for a name that leaves it and for another number of channels.
     """
 
     def __init__(
@@ -135,6 +135,8 @@ class FolderWriter:
     def __enter__(self) -> FolderWriter:
         self._staged = self._partial or Staged(self.path, folder=True)
         with writing(self.path):
+            if not self._partial:
+                check_free(self._staged.path)
             self._staged.temporary.mkdir(exist_ok=True)
         self._workers = min(4, cores())
         self._pool = ThreadPoolExecutor(self._workers)
