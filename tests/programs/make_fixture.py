@@ -1,4 +1,4 @@
-"""Write what every later aepipe must load: python -m tests.programs.make_fixture bundle|run FOLDER
+"""Write what every later aepipe must load: python -m tests.programs.make_fixture bundle|maps|signals|run FOLDER
 
 See the README.md of tests/fixtures/format-1 and of tests/fixtures/run-1.
 """
@@ -14,12 +14,14 @@ from typing import Any
 import aepipe
 import numpy as np
 import onnxruntime
+from aepipe.bundle.manifest import Manifest
+from aepipe.bundle.reader import Bundle
 from PIL import Image
 from sklearn.datasets import load_digits
 
-README = """# A bundle of format 1, kept
+README = """# A bundle of format {format}, kept
 
-`bundle/` was written by aepipe {version} with `python -m tests.programs.make_fixture bundle {folder}` (its preview was then
+`bundle/` was written by aepipe {version} with `python -m tests.programs.make_fixture {kind} {folder}` (its preview was then
 saved in fewer colours), and `expected.npz` holds inputs of every task and what that aepipe made of them, on the CPU.
 tests/bundle/test_compatibility.py runs them through the code of today. Never make it again: it stands for the bundles that
 people have. A new format, or new kinds of graphs, get a folder of their own beside it.
@@ -54,9 +56,57 @@ def make_bundle(folder: Path) -> None:
             out=Path(scratch) / "run",
         )
         bundle = run.export(folder / "bundle", precision="fp32,int8", io="uint8", max_drop=0.1)  # all that there are
+    shrink(bundle)
+    note(folder, bundle, README, "bundle")
+
+
+def make_maps(folder: Path) -> None:
+    """12-bit images of any size through a code that is a map."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(100, 4000, (200, 4, 4)).repeat(2, 1).repeat(2, 2).astype(np.uint16)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = aepipe.fit(
+            blocks,
+            range="0..4095",
+            encoder="resnet-map:channels=4,blocks=1,down=2",
+            decoder="resnet-map:channels=4,blocks=1",
+            latent_dim=2,
+            epochs=3,
+            batch_size=20,
+            lr=5e-3,
+            out=Path(scratch) / "run",
+        )
+        shrink(run.export(folder / "bundle", io="uint8"))
+    note(folder, folder / "bundle", README, "maps")
+
+
+def make_signals(folder: Path) -> None:
+    """Pulses of two channels in units of their own."""
+    rng = np.random.default_rng(0)
+    time, centre = np.linspace(0, 1, 48), rng.uniform(0.2, 0.8, (300, 2, 1))
+    pulses = rng.uniform(-50, 50, (300, 2, 1)) * np.exp(-(((time - centre) / 0.1) ** 2))
+    with tempfile.TemporaryDirectory() as scratch:
+        run = aepipe.fit(
+            pulses.astype(np.float32),
+            layout="NCL",
+            range="none",
+            encoder="conv:channels=8",
+            decoder="deconv:channels=8",
+            latent_dim=4,
+            epochs=5,
+            batch_size=20,
+            lr=5e-3,
+            out=Path(scratch) / "run",
+        )
+        shrink(run.export(folder / "bundle", io="uint8"))
+    note(folder, folder / "bundle", README, "signals")
+
+
+def shrink(bundle: Path) -> None:
+    """Save the preview in fewer colours, which nothing checks."""
     with Image.open(bundle / "preview.png") as preview:
         preview.quantize(32).save(bundle / "preview.png", optimize=True)
-    note(folder, bundle, README)
+    Manifest.write(Bundle(bundle).manifest.hashed(bundle), bundle)
 
 
 def make_run(folder: Path) -> None:
@@ -74,14 +124,15 @@ def make_run(folder: Path) -> None:
     )
     (folder / "run" / "curve.png").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        note(folder, run.export(Path(scratch) / "bundle"), RUN_README)
+        note(folder, run.export(Path(scratch) / "bundle"), RUN_README, "run")
 
 
-def note(folder: Path, bundle: Path, readme: str) -> None:
+def note(folder: Path, bundle: Path, readme: str, kind: str) -> None:
     """Write what the bundle makes of some inputs, and what lies there."""
     given = inputs(bundle)
     np.savez_compressed(folder / "expected.npz", **given, **outputs(bundle, given))
-    text = readme.format(version=aepipe.__version__, folder=folder.as_posix())
+    form = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["format"]
+    text = readme.format(version=aepipe.__version__, folder=folder.as_posix(), format=form, kind=kind)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -95,9 +146,19 @@ def inputs(bundle: Path) -> Arrays:
             found[f"given noise {name}"] = rng.standard_normal((2, size), dtype=np.float32)
     for graph in others(bundle):
         for name, tensor in graph["inputs"].items():
-            values = rng.random((2, *tensor["shape"][1:]), dtype=np.float32)
+            values = rng.random((2, *sizes_of(tensor["shape"][1:])), dtype=np.float32)
             found[f"given {graph['file']} {name}"] = np.uint8(255 * values) if tensor["dtype"] == "uint8" else values
     return found
+
+
+def sizes_of(shape: list[int | str]) -> list[int]:
+    """The sizes of an example: sides that are open, such as 4*h, are two and three steps long."""
+    steps = {"d": 2, "h": 2, "w": 3}
+    open_sides = [str(size).partition("*")[::2] for size in shape]
+    return [
+        size if isinstance(size, int) else (int(step) * steps[name] if name else steps[step])
+        for size, (step, name) in zip(shape, open_sides, strict=True)
+    ]
 
 
 def outputs(bundle: Path, given: Arrays) -> Arrays:
@@ -138,7 +199,7 @@ def others(bundle: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    makers = {"bundle": make_bundle, "run": make_run}
+    makers = {"bundle": make_bundle, "maps": make_maps, "signals": make_signals, "run": make_run}
     if len(sys.argv) != 3 or sys.argv[1] not in makers:
         sys.exit(__doc__)
     folder = Path(sys.argv[2])

@@ -307,6 +307,15 @@ def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def _require_known(model: Model, shape: tuple[int, ...], path: str, density: str | None) -> None:
+    """Raise BadInput for codes of another size than those that a path runs among, where sides are open."""
+    noise = model.bundle.find("noise", density).inputs["latent"] if density is not None else None
+    known = model.bundle.codes()[0].shape[1:] if noise is None else noise.shape[1:]
+    if tuple(known) != shape:
+        message = f"the {path} path runs among codes of {list(known)}, and these images have codes of {list(shape)}"
+        raise BadInput(message, "take --path linear, or images of the training size")
+
+
 def padded(samples: Array, multiple: int) -> Array:
     """Samples [N, C, *sides] whose sides are the next multiples: continued at their ends by reflection, without repeating the
     edge."""
@@ -327,6 +336,8 @@ def between(model: Model, start: Array, end: Array, steps: int, path: str, densi
     is the same in all directions, lengths carry the probability: the arc stays where samples lie, while the straight line
     cuts through the centre, where none do (White, Sampling generative networks, 2016).
     """
+    if path != "linear":
+        _require_known(model, start.shape[1:], path, density)
     a, b = (each.reshape(len(each), -1) for each in (start, end))
     if path == "linear":
         found = line(a, b, steps)
