@@ -84,7 +84,7 @@ def test_array_of_no_rows(tmp_path, ending):
 
 
 def test_array_rows_of_another_shape_abort(tmp_path):
-    with pytest.raises(ValueError, match="cannot follow"), ArrayWriter(tmp_path / "a.npy") as writer:
+    with pytest.raises(BadInput, match="do not make one array"), ArrayWriter(tmp_path / "a.npy") as writer:
         writer.write(np.zeros((2, 3), np.float32))
         writer.write(np.zeros((2, 4), np.float32))
     assert listing(tmp_path) == []

@@ -120,7 +120,7 @@ class FolderWriter:
 
     `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
     would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). With `partial` the files are collected there,
-    and may be continued. Raises BadInput for a folder that is not empty, for a name that leaves it and for another number of channels.
+    and may be continued. Raises BadInput for a folder that is not empty, a name that leaves it and another number of channels.
     """
 
     def __init__(
