@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,9 +16,9 @@ from aepipe.bundle.manifest import Role
 from aepipe.errors import BadInput
 from aepipe.files.partial import Partial
 from aepipe.images.batches import Batch, batches
-from aepipe.images.data import open_images
+from aepipe.images.data import check_asked, open_images
 from aepipe.images.pixels import as_float
-from aepipe.images.ranges import as_raw
+from aepipe.images.ranges import as_raw, clipped
 from aepipe.images.source import Source
 from aepipe.progress import progress, say
 from aepipe.runtime.model import Model
@@ -52,19 +52,22 @@ class Reading:
         A provider that was named is started first, before any download. `auto`, which always finds one and says which, is
         started last, so that the error of a bad input stands alone. Raises BadInput and ProviderUnavailable.
         """
+        return self.open_all([what], model, *graphs, whole=whole)[0]
+
+    def open_all(self, inputs: Sequence[str], model: Model, *graphs: Role, whole: bool = False) -> list[Input]:
+        """The same for the inputs of one task; how they are read must mean something to one of them."""
         if not isinstance(model.provider, FirstAvailable):
             model.start(*graphs)
-        shape = None if whole else model.shape
-        asked: dict[str, Any] = {
-            "layout": self.layout,
-            "raw": replace(model.raw, clip=True) if model.raw and self.clip else model.raw,
-        }
-        source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit, **asked)
+        asked: dict[str, Any] = {"shape": None if whole else model.shape, "raw": clipped(model.raw, self.clip)}
+        asked |= {"split": self.split or "test", "limit": self.limit, "layout": self.layout}
+        sources = [open_images(each, **asked) for each in inputs]
+        check_asked(self.split, self.layout, *sources)
         model.start(*graphs)
-        say(source.describe(whole=whole or (not model.space.fixed and source.own_sizes)))
-        if note := source.read_otherwise(model.bundle.trained):
-            say(note)
-        return Input(source, model, self)
+        for source in sources:
+            say(source.describe(whole=whole or (not model.space.fixed and source.own_sizes)))
+            if note := source.read_otherwise(model.bundle.trained):
+                say(note)
+        return [Input(source, model, self) for source in sources]
 
 
 class Input:

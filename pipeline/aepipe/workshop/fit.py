@@ -18,7 +18,7 @@ from aepipe.errors import BadInput, closest
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
-from aepipe.images.data import open_images, plain
+from aepipe.images.data import check_asked, open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.space import Size
@@ -49,7 +49,7 @@ def fit(
     corrupt: str | None = None,
     densities: str | Sequence[str] | None = None,
     out: str | Path | None = None,
-    split: str = "train",
+    split: str | None = None,
     limit: int | None = None,
     image_size: Any = None,
     channels: int | None = None,
@@ -86,7 +86,8 @@ def fit(
     )
     for choice in chosen if wanted_code else ():
         choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
-    source = open_images(images, split=split, limit=limit, **asked)
+    source = open_images(images, split=split or "train", limit=limit, **asked)
+    check_asked(split, layout, source)
     if show:
         say(source.describe())
     with torch.random.fork_rng():
@@ -98,7 +99,7 @@ def fit(
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
-    facts = {"spec": source.name, "split": split, "limit": plain(limit)}
+    facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
     config = {
