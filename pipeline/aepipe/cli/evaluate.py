@@ -114,7 +114,7 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
     shape = model.space.sized("judging samples", "leave out --density")
     judge = Judge(_judge_file(options["judge"], model, test), shape, model.provider, threads=options["threads"])
     model.bundle.density_name(options["density"])
-    train = _training_images(data, model)
+    train = _training_images(data, model, test, options)
     wanted = options["count"] or COUNT
     given = min(len(each) for each in (test, train) if each is not None)
     if given < wanted:
@@ -129,14 +129,14 @@ def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -
     """How well the class `normal` is told from the others."""
     from aepipe.judging.one_class import one_class
 
-    return one_class(model, test, _training_images(data, model), options["normal"], options["density"])
+    return one_class(model, test, _training_images(data, model, test, options), options["normal"], options["density"])
 
 
-def _training_images(data: str, model: Model) -> Source | None:
-    """The training split, or None if the data have no splits."""
+def _training_images(data: str, model: Model, test: Source, options: dict[str, Any]) -> Source | None:
+    """The training split, read as the test images are, or None if the data have no splits."""
     from aepipe.images.data import open_images, open_test_split
 
-    asked: dict[str, Any] = {"shape": model.shape, "raw": model.raw}
+    asked: dict[str, Any] = {"shape": model.shape, "raw": test.raw, "layout": options["layout"]}
     splits = open_test_split(data, **asked) is not None
     return open_images(data, split="train", **asked) if splits else None
 
