@@ -17,6 +17,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -133,10 +134,10 @@ class FolderWriter:
         self.name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
 
     def __enter__(self) -> FolderWriter:
-        self._staged = self._partial or Staged(self.path, folder=True)
         with writing(self.path):
-            if not self._partial:
-                check_free(self._staged.path)
+            if self._partial is None:
+                check_free(Path(self.path).expanduser().resolve())
+            self._staged = self._partial or Staged(self.path, folder=True)
             self._staged.temporary.mkdir(exist_ok=True)
         self._workers = min(4, cores())
         self._pool = ThreadPoolExecutor(self._workers)
