@@ -64,12 +64,13 @@ def fit(
 
     `images` is a data string, a path or an array, a list of paths or of Pillow images, an open file, or a data set of torch
     whose items are images or (image, label). `layout` says how the axes of an array stand (NCL, NHWC, NDHW, …) where that
-    is not plain. Values are uint8, or floats in 0..1, unless `range` says what they are: "LO..HI" or a pair of numbers,
-    "dtype", "auto", or "none" for unbounded data. `latent_dim` is a number, or the shape of a code that is a map:
-    "4x16x16" or (4, 16, 16), or "image" for one as large as the sample. `densities` are gaussian and pca by default, and
-    none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, patience, precision,
-    device, seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken).
-    Under torchrun every process calls it, and they train together. Raises BadInput for unusable images or options,
+    is not plain. `split` is "train" by default, and refused where the data have no splits. Values are uint8, or floats in
+    0..1, unless `range` says what they are: "LO..HI" or a pair of numbers, "dtype", "auto", or "none" for unbounded data.
+    `latent_dim` is a number, or the shape of a code that is a map: "4x16x16" or (4, 16, 16), or "image" for one as large as
+    the sample. `densities` are gaussian and pca by default, and none where the code is as large as the sample. `recipe`
+    takes epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out`
+    (default runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train
+    together. Raises BadInput for unusable images or options,
     AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
