@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aepipe.files.partial import PREFIX, Partial, is_whole
+from aepipe.files.staged import _temporary
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -198,6 +199,46 @@ def test_two_never_make_the_same(restore, tmp_path: Path) -> None:
     with Partial(tmp_path / "out", {"task": "another"}):
         assert "is being written by process" in restore(code=2)
     restore("--skip-bad")
+
+
+@pytest.mark.parametrize("moves", [1, 20])
+def test_what_a_job_was_moving_never_mixes(
+    moves: int, restore, call, photos, kept_bundle, tmp_path: Path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    move = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if Path(target).parent == out and len(list(out.glob("*.png"))) == moves:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", interrupted)
+        restore("--skip-bad", code=130)
+    before = contents(out)
+    assert len(list(out.glob("*.png"))) == moves
+    for more in (["--seed", 1], ["--limit", 30], ["--batch-size", 5]):
+        assert "run the job again that was stopped" in restore("--skip-bad", *more, code=2)
+    done = call("infer", "interpolate", kept_bundle, photos, "-o", f"{out}/", "--skip-bad", "--provider", "cpu")
+    assert done.code == 2 and "run the job again that was stopped" in done.err
+    assert contents(out) == before
+    assert "continues: 38 of 40" in restore("--skip-bad")
+    restore("--skip-bad", out="whole")
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_what_others_left_in_a_folder_is_cleared(restore, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / "out").mkdir()
+    mine = _temporary(tmp_path / "out")
+    mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")).mkdir()
+    restore("--skip-bad")
+    restore("--skip-bad", out="whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_folder_that_holds_something_else_is_refused(restore, stopped, tmp_path: Path) -> None:

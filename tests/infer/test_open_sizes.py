@@ -11,6 +11,7 @@ from aepipe.infer.tiles import restore_windows
 from PIL import Image
 
 from tests.helpers.bundles import manifest_of
+from tests.helpers.folders import contents
 
 pytestmark = pytest.mark.trains
 SMALL = "resnet-map:channels=4,blocks=1"
@@ -94,6 +95,20 @@ def test_a_folder_of_mixed_sizes_keeps_them(open_bundle: Path, photos: Path, cal
     assert outcome.code == 0 and len((tmp_path / "scores.csv").read_text().splitlines()) == 4
     outcome = call("eval", open_bundle, "--data", photos, "--json")
     assert outcome.code == 0 and '"count": 3' in outcome.out
+
+
+@pytest.mark.parametrize("how", [[], ["--tile"], ["--shard", "1/1"]])
+def test_a_job_on_mixed_sizes_continues(how: list[str], open_bundle: Path, photos: Path, call, tmp_path: Path) -> None:
+    for k in range(5):
+        (photos / f"a{k}.png").write_bytes((photos / "a.png").read_bytes())
+    (photos / "bb.png").write_bytes(b"no image")
+    words = ["infer", "denoise", open_bundle, photos, "--corrupt", "gaussian:sigma=0.1", "--provider", "cpu", *how]
+    stopped = call(*words, "-o", f"{tmp_path}/out/")
+    assert stopped.code == 2 and "bb.png" in stopped.err and "the same command continues" in stopped.err
+    done = call(*words, "-o", f"{tmp_path}/out/", "--skip-bad")
+    assert done.code == 0 and "of 9 images are there" in done.err and "index 7" in done.err, done.err
+    assert call(*words, "-o", f"{tmp_path}/whole/", "--skip-bad").code == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole") and len(contents(tmp_path / "out")) == 8
 
 
 def test_what_needs_one_size_says_so(open_bundle: Path, photos: Path, call, tmp_path: Path) -> None:

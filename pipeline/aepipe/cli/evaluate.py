@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,8 @@ def evaluate(
     "train" (real images) and "reconstructions" show what could be reached. Compare figures only if judge and count are equal.
     """
     from aepipe.images.corruption import corruption
-    from aepipe.images.data import open_images
+    from aepipe.images.data import check_asked, open_images
+    from aepipe.images.ranges import clipped
     from aepipe.judging.metrics import evaluate as measure
     from aepipe.progress import progress, say
     from aepipe.runtime.model import BATCH
@@ -71,7 +71,7 @@ def evaluate(
     if extra := [f"--{name}" for name in ("judge", "count") if options[name] and not options["density"]]:
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
     reconstruct, subject, opened = _reconstruction(model, options)
-    raw = replace(subject.raw, clip=True) if subject.raw and options["clip"] else subject.raw
+    raw = clipped(subject.raw, options["clip"])
     unbounded = raw is not None and raw.range is None
     spoil = corruption(corrupt, bounded=not unbounded) if corrupt else None
     judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
@@ -79,6 +79,7 @@ def evaluate(
     check_effect(ctx, "seed", spoil or judged, drawn, "add --corrupt SPEC or --density NAME, or leave it out")
     asked = {"limit": options["limit"], "layout": options["layout"], "raw": raw}
     source = open_images(data, split=options["split"] or "test", shape=subject.shape, **asked)
+    check_asked(options["split"], options["layout"], source)
     own_sizes = opened is not None and not opened.space.fixed and source.own_sizes
     say(source.describe(whole=own_sizes))
     if note := opened and source.read_otherwise(opened.bundle.trained):
@@ -113,7 +114,7 @@ def _judging(model: Model, test: Source, data: str, options: dict[str, Any]) -> 
     shape = model.space.sized("judging samples", "leave out --density")
     judge = Judge(_judge_file(options["judge"], model, test), shape, model.provider, threads=options["threads"])
     model.bundle.density_name(options["density"])
-    train = _training_images(data, model)
+    train = _training_images(data, model, test, options)
     wanted = options["count"] or COUNT
     given = min(len(each) for each in (test, train) if each is not None)
     if given < wanted:
@@ -128,14 +129,14 @@ def _detecting(model: Model, test: Source, data: str, options: dict[str, Any]) -
     """How well the class `normal` is told from the others."""
     from aepipe.judging.one_class import one_class
 
-    return one_class(model, test, _training_images(data, model), options["normal"], options["density"])
+    return one_class(model, test, _training_images(data, model, test, options), options["normal"], options["density"])
 
 
-def _training_images(data: str, model: Model) -> Source | None:
-    """The training split, or None if the data have no splits."""
+def _training_images(data: str, model: Model, test: Source, options: dict[str, Any]) -> Source | None:
+    """The training split, read as the test images are, or None if the data have no splits."""
     from aepipe.images.data import open_images, open_test_split
 
-    asked: dict[str, Any] = {"shape": model.shape, "raw": model.raw}
+    asked: dict[str, Any] = {"shape": model.shape, "raw": test.raw, "layout": options["layout"]}
     splits = open_test_split(data, **asked) is not None
     return open_images(data, split="train", **asked) if splits else None
 

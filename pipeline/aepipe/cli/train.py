@@ -83,7 +83,6 @@ def train(ctx: click.Context, data: str | None, resume: str | None, **options: A
         raise BadInput("nothing to train on", "give --data, for instance: aepipe train --data digits")
     arguments = {name: value for name, value in options.items() if value is not None}
     arguments["densities"] = options["densities"] or None
-    arguments["split"] = options["split"] or "train"
     if options["channels"]:
         arguments["channels"] = int(options["channels"])
     try:

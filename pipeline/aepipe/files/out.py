@@ -13,7 +13,7 @@ from typing import Any
 from aepipe.errors import BadInput, closest
 
 from .ours import whole_around
-from .partial import is_free, is_mark
+from .partial import is_free, is_moving
 from .staged import _nearest, _temporary, is_dead, is_leftover
 
 LOOK = "check the path and its permissions"
@@ -115,7 +115,7 @@ def _check_empty(folder: Path, text: str) -> None:
     found = list(folder.iterdir())
     if any(is_leftover(path) and not is_dead(path) for path in found):
         raise BadInput(f"Another run writes to the folder {text}", "wait for it, or choose another folder")
-    if not all(is_leftover(path) or is_mark(path) for path in found) and not is_free(folder):
+    if not (is_free(folder) or is_moving(folder)):
         raise BadInput(f"The output folder {text} is not empty", "choose another folder or remove it")
 
 

@@ -23,7 +23,7 @@ from aepipe.errors import BadInput
 from aepipe.progress import say
 
 from .locks import locked
-from .staged import writing
+from .staged import is_leftover, remove_leftovers, writing
 
 PREFIX = ".aepipe-job-"
 COMPLETE = "complete"  # a file that is there from the moment on at which files move to OUT
@@ -52,8 +52,8 @@ class Partial:
         with ExitStack() as stack:
             lock = self.folder.parent / f"{_name(self.out, self.part)}.lock"
             stack.enter_context(locked(lock, f"the folder {self.out}"))
-            if not (self.complete or self.part or is_free(self.out)):
-                raise BadInput(f"The output folder {self.out} is not empty", "choose another folder or remove it")
+            if not (self.complete or self.part):
+                check_free(self.out)
             if not self.begun:
                 self._say_others()
             with writing(self.out):
@@ -101,6 +101,7 @@ class Partial:
             for file in files:
                 (self.out / file).parent.mkdir(parents=True, exist_ok=True)
                 (self.temporary / file).replace(self.out / file)
+            remove_leftovers(self.out)
         self._committed = True
 
     def discard(self) -> None:
@@ -115,14 +116,20 @@ class Partial:
 
 
 def is_free(out: Path) -> bool:
-    """Whether nothing lies in OUT but what jobs that were stopped have left there, or files that one was moving there."""
-    found = list(out.iterdir()) if out.is_dir() else []
-    return all(map(is_mark, found)) or any((each / COMPLETE).exists() for each in _of(out, ""))
+    """Whether nothing lies in OUT but what processes that were stopped have left there, or write there."""
+    return not out.is_dir() or all(each.name.startswith(PREFIX) or is_leftover(each) for each in out.iterdir())
 
 
-def is_mark(path: Path) -> bool:
-    """Whether this is the hidden folder of a job, or its lock."""
-    return path.name.startswith(PREFIX)
+def check_free(out: Path) -> None:
+    """Raise BadInput where OUT holds files, be they only those of a job that was stopped while it moved them there."""
+    if not is_free(out):
+        again = "run the job again that was stopped while it moved its files there, or " if is_moving(out) else ""
+        raise BadInput(f"The output folder {out} is not empty", f"{again}choose another folder or remove it")
+
+
+def is_moving(out: Path) -> bool:
+    """Whether a job was stopped while it moved its files to OUT: it may go on, but no other may write there."""
+    return any((each / COMPLETE).exists() for each in _of(out, ""))
 
 
 def is_whole(path: Path) -> bool:

@@ -141,6 +141,15 @@ def _check_wish(source: Source, wish: Wish) -> None:
         raise BadInput(message, "leave out --image-size and --channels")
 
 
+def check_asked(split: str | None, layout: str | None, *sources: Source) -> None:
+    """Raise BadInput where the user has named a split, or how axes stand, and none of the sources has such."""
+    names = " and ".join(source.name for source in sources)
+    if split is not None and not any(source.taken.split for source in sources):
+        raise BadInput(f"--split belongs to data with splits, not to {names}", "leave out --split: all is read")
+    if layout is not None and not any(source.taken.layout for source in sources):
+        raise BadInput(f"--layout belongs to arrays, not to {names}", "leave out --layout")
+
+
 def _wish(image_size: Any, channels: Any) -> Wish:
     """Channels, height and width that were asked for, as Python's own numbers."""
     hint = "the size is 1 or more, or height and width; channels are 1 or 3"
@@ -235,7 +244,7 @@ def _open_object(what: Any, asked: Asked) -> Source:
     if not objects.is_array(what) and (dataset := objects.of_dataset(what)) is not None:
         images = objects.DatasetImages(dataset, asked.shape, asked.axes)
         source = Source("array", images, labels=objects.dataset_labels(dataset))
-        source.taken = Taken("data set", "of a data set in Python")
+        source.taken = Taken("data set", "of a data set in Python", layout=asked.axes or "")
         return _cut(source, asked)
     if objects.is_array(what) or isinstance(what, list | tuple):
         return _cut(_of_array(what, "array", "the array", asked), asked)

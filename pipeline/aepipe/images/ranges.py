@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,15 @@ def raw_of(given: Any, dtype: np.dtype, look: Callable[[], Array], name: str) ->
     if given == "auto":
         return Raw(dtype=dtype.name, range=_robust(look(), name), clip=True)
     return Raw(dtype=dtype.name, range=_ends(given))
+
+
+def clipped(raw: Raw | None, clip: bool) -> Raw | None:
+    """`raw`, by which with `clip` values outside its range become the nearer end; raises BadInput where it has no range."""
+    if not clip:
+        return raw
+    if raw is None or raw.range is None:
+        raise BadInput("--clip belongs to a model of raw values in a range", "leave out --clip")
+    return replace(raw, clip=True)
 
 
 def _ends(given: Any) -> tuple[float, float]:

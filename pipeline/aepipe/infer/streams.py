@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,9 +16,9 @@ from aepipe.bundle.manifest import Role
 from aepipe.errors import BadInput
 from aepipe.files.partial import Partial
 from aepipe.images.batches import Batch, batches
-from aepipe.images.data import open_images
+from aepipe.images.data import check_asked, open_images
 from aepipe.images.pixels import as_float
-from aepipe.images.ranges import as_raw
+from aepipe.images.ranges import as_raw, clipped
 from aepipe.images.source import Source
 from aepipe.progress import progress, say
 from aepipe.runtime.model import Model
@@ -52,19 +52,22 @@ class Reading:
         A provider that was named is started first, before any download. `auto`, which always finds one and says which, is
         started last, so that the error of a bad input stands alone. Raises BadInput and ProviderUnavailable.
         """
+        return self.open_all([what], model, *graphs, whole=whole)[0]
+
+    def open_all(self, inputs: Sequence[str], model: Model, *graphs: Role, whole: bool = False) -> list[Input]:
+        """The same for the inputs of one task; how they are read must mean something to one of them."""
         if not isinstance(model.provider, FirstAvailable):
             model.start(*graphs)
-        shape = None if whole else model.shape
-        asked: dict[str, Any] = {
-            "layout": self.layout,
-            "raw": replace(model.raw, clip=True) if model.raw and self.clip else model.raw,
-        }
-        source = open_images(what, split=self.split or "test", shape=shape, limit=self.limit, **asked)
+        asked: dict[str, Any] = {"shape": None if whole else model.shape, "raw": clipped(model.raw, self.clip)}
+        asked |= {"split": self.split or "test", "limit": self.limit, "layout": self.layout}
+        sources = [open_images(each, **asked) for each in inputs]
+        check_asked(self.split, self.layout, *sources)
         model.start(*graphs)
-        say(source.describe(whole=whole or (not model.space.fixed and source.own_sizes)))
-        if note := source.read_otherwise(model.bundle.trained):
-            say(note)
-        return Input(source, model, self)
+        for source in sources:
+            say(source.describe(whole=whole or (not model.space.fixed and source.own_sizes)))
+            if note := source.read_otherwise(model.bundle.trained):
+                say(note)
+        return [Input(source, model, self) for source in sources]
 
 
 class Input:
@@ -98,13 +101,12 @@ class Input:
             for index, image in self.read_whole(what, job):
                 yield Batch(np.array([index]), as_float(image[None]))
             return
-        parts = None if self.reading.shard is None and not job.there else job.todo
-        options: dict[str, Any] = {"parts": parts, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
+        options: dict[str, Any] = {"parts": job.todo, "skip_bad": self.reading.skip_bad, "on_bad": job.skip}
         with progress(what, job.left) as advance:
             for batch in batches(self.source, self.model.batch_size, **options):
                 yield batch
                 advance(len(batch.indices))
-        _say_bad(job)
+        self._end(job)
 
     def read_whole(self, what: str, job: Job) -> Iterator[tuple[int, Array]]:
         """The images that this run is to compute one by one, each [C, H, W] at its own size, with their indices."""
@@ -117,7 +119,12 @@ class Input:
                         raise
                     job.skip(index, error)
                 advance(1)
-        _say_bad(job)
+        self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Say which images were left out; raises BadInput if it was every one."""
+        if job.bad:
+            say(f"skipped {len(job.bad)} bad images: {_runs(list(job.bad))}")
         if job.bad and len(job.bad) == len(self.part) and self.reading.shard is None:
             raise BadInput(f"none of the {len(job.bad)} images in {self.source.name} can be read", "see above why")
 
@@ -215,11 +222,6 @@ def table(given: Input, out: Out, what: str, columns: list[str], compute: Callab
             writer.write({"index": batch.indices, **named, **compute(batch)})
             count += len(batch.indices)
     done(out, count)
-
-
-def _say_bad(job: Job) -> None:
-    if job.bad:
-        say(f"skipped {len(job.bad)} bad images: {_runs(list(job.bad))}")
 
 
 def _runs(indices: list[int]) -> str:

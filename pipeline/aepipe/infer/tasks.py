@@ -153,8 +153,8 @@ def interpolate(
     to = _place(model, out, reading)
     check_apart(out, input, input2)
     through = path_density(model.bundle, path, density)
-    first = reading.open(input, model, "encoder", "decoder")
-    second = reading.open(input2, model, "encoder", "decoder") if input2 else None
+    first, *more = reading.open_all([input, input2] if input2 else [input], model, "encoder", "decoder")
+    second = more[0] if more else None
     a, b = _ends(first, second, pairs)
     codes = between(model, model.encode_batch(a), model.encode_batch(b), steps, path, through)
     parts = in_parts(codes.reshape(-1, *codes.shape[2:]), model.batch_size)

@@ -17,13 +17,14 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import png_name, png_names
-from aepipe.files.partial import Partial
+from aepipe.files.partial import Partial, check_free
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
 from aepipe.process import cores
@@ -120,7 +121,7 @@ class FolderWriter:
 
     `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
     would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). With `partial` the files are collected there,
-    and may be continued. Raises BadInput for a name that leaves the folder and for another number of channels.
+    and may be continued. Raises BadInput for a folder that is not empty, a name that leaves it and another number of channels.
     """
 
     def __init__(
@@ -133,8 +134,10 @@ class FolderWriter:
         self.name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
 
     def __enter__(self) -> FolderWriter:
-        self._staged = self._partial or Staged(self.path, folder=True)
         with writing(self.path):
+            if self._partial is None:
+                check_free(Path(self.path).expanduser().resolve())
+            self._staged = self._partial or Staged(self.path, folder=True)
             self._staged.temporary.mkdir(exist_ok=True)
         self._workers = min(4, cores())
         self._pool = ThreadPoolExecutor(self._workers)

@@ -20,7 +20,7 @@ from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
-from aepipe.images.data import open_images, plain
+from aepipe.images.data import check_asked, open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.space import Size
@@ -49,7 +49,7 @@ def fit(
     corrupt: str | None = None,
     densities: str | Sequence[str] | None = None,
     out: str | Path | None = None,
-    split: str = "train",
+    split: str | None = None,
     limit: int | None = None,
     image_size: Any = None,
     channels: int | None = None,
@@ -64,12 +64,13 @@ def fit(
 
     `images` is a data string, a path or an array, a list of paths or of Pillow images, an open file, or a data set of torch
     whose items are images or (image, label). `layout` says how the axes of an array stand (NCL, NHWC, NDHW, …) where that
-    is not plain. Values are uint8, or floats in 0..1, unless `range` says what they are: "LO..HI" or a pair of numbers,
-    "dtype", "auto", or "none" for unbounded data. `latent_dim` is a number, or the shape of a code that is a map:
-    "4x16x16" or (4, 16, 16), or "image" for one as large as the sample. `densities` are gaussian and pca by default, and
-    none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, patience, precision,
-    device, seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken).
-    Under torchrun every process calls it, and they train together. Raises BadInput for unusable images or options,
+    is not plain. `split` is "train" by default, and refused where the data have no splits. Values are uint8, or floats in
+    0..1, unless `range` says what they are: "LO..HI" or a pair of numbers, "dtype", "auto", or "none" for unbounded data.
+    `latent_dim` is a number, or the shape of a code that is a map: "4x16x16" or (4, 16, 16), or "image" for one as large as
+    the sample. `densities` are gaussian and pca by default, and none where the code is as large as the sample. `recipe`
+    takes epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out`
+    (default runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train
+    together. Raises BadInput for unusable images or options,
     AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
@@ -84,7 +85,8 @@ def fit(
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code else ():
         choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
-    source = open_images(images, split=split, limit=limit, **asked)
+    source = open_images(images, split=split or "train", limit=limit, **asked)
+    check_asked(split, layout, source)
     if show:
         say(source.describe())
     with torch.random.fork_rng():
@@ -96,7 +98,7 @@ def fit(
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent, 0.0, 1.0)
     data = _collect(source, settings, components, skip_bad, show)
-    facts = {"spec": source.name, "split": split, "limit": plain(limit)}
+    facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
     config = {

@@ -227,6 +227,8 @@ def test_a_bundle_gets_the_densities_that_are_chosen(small_run: Path, tmp_path, 
     assert densities("--density", "pca", "--density", "gaussian") == ["pca", "gaussian"]
     assert densities("--without", "pca") == ["gaussian"]
     assert densities("--without", "pca", "--without", "gaussian") == []
+    both = ("export", small_run, "-o", tmp_path / "none", "--density", "pca", "--without", "gaussian")
+    assert "--density does not name it" in refused(capsys, *both)
     for option in ("--density", "--without"):
         said = refused(capsys, "export", small_run, "-o", tmp_path / "none", option, "gausian")
         assert "no density 'gausian'" in said and "did you mean 'gaussian'?" in said

@@ -16,7 +16,7 @@ from aepipe.arguments import real, sides, whole
 from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
-from aepipe.images.data import open_images
+from aepipe.images.data import check_asked, open_images
 from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
 from aepipe.progress import say
@@ -61,7 +61,7 @@ def export_modules(
     mean: float = 0.0,
     std: float = 1.0,
     densities: str | Sequence[str] = ("gaussian",),
-    split: str = "train",
+    split: str | None = None,
     limit: int | None = None,
     image_size: Any = None,
     channels: int | None = None,
@@ -89,7 +89,8 @@ def export_modules(
     limit = None if limit is None else whole("the limit", limit, 1)
     channels = None if channels is None else whole("the number of channels", channels, 1)
     asked = {"image_size": sides(image_size), "channels": channels, "layout": layout, "range": range}
-    source = open_images(images, split=split, limit=limit, **asked)
+    source = open_images(images, split=split or "train", limit=limit, **asked)
+    check_asked(split, layout, source)
     bounded = source.raw is None or source.raw.range is not None
     with guests(encoder, decoder, show=show) as (own_encoder, own_decoder):
         model = Autoencoder(own_encoder, plugins.create("objective", "mse", 1), own_decoder, mean, std, bounded=bounded)

@@ -94,4 +94,7 @@ def chosen_densities(
     for label in [*wanted, *without]:
         if label not in known:
             raise BadInput(f"the run has no density {label!r}", closest(label, list(known)))
+    if idle := [label for label in without if label not in wanted]:
+        message = f"--without {idle[0]} belongs to a density that is exported, and --density does not name it"
+        raise BadInput(message, "leave out --without")
     return [label for label in dict.fromkeys(wanted) if label not in without]
