@@ -19,6 +19,7 @@ from aepipe.images.pixels import as_float
 # A panel is drawn _FINE times as large and then reduced, so that its lines are smooth. The colours can be told apart by
 # everybody (Okabe and Ito, 2008).
 _WIDTH, _HEIGHT, _FINE = 176, 96, 3
+_STROKE = 5  # of the large panel; a level line so thick fills one row of the small one, and shows its colour there
 _EDGE = 5  # pixels between the ends of the scale and the edge of a panel
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _GRID, _ZERO, _STEM = "#ececec", "#bdbdbd", "#9cc3de"
@@ -160,7 +161,10 @@ def _plot(sample: Array, ticks: list[tuple[float, str]], zero: float, dots: bool
         if dots:
             _draw_dots(draw, points, ground, COLOURS[channel])
         else:
-            draw.line(points, fill=COLOURS[channel], width=round(1.3 * _FINE), joint="curve")
+            joint = (
+                "curve" if len(points) < _WIDTH else None
+            )  # of denser points nobody sees the joints, which take long
+            draw.line(points, fill=COLOURS[channel], width=_STROKE, joint=joint)
     return np.asarray(image.resize((_WIDTH, _HEIGHT), Image.Resampling.BOX)).transpose(2, 0, 1)
 
 
