@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 from aepipe import figures
 from aepipe.errors import AepipeError, BadInput
-from PIL import Image
+from aepipe.figures.panels import COLOURS, panels
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image, ImageColor
 
 MARGIN, GAP = 20, 4
 
@@ -184,3 +191,122 @@ def test_curve_marks_the_best_epoch_and_refuses_nothing(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="neither"):
         figures.curve([{"epoch": 1}], tmp_path / "none.png", title="T")
     assert not (tmp_path / "none.png").exists()
+
+
+def colours(image: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(pixel) for pixel in image.reshape(-1, image.shape[-1]).tolist()}
+
+
+def height_of(panel: np.ndarray, colour: str) -> np.ndarray:
+    """The row of a panel [3, H, W] that comes nearest to the colour, in each column that the line passes."""
+    apart = np.abs(panel.transpose(1, 2, 0).astype(int) - ImageColor.getrgb(colour)).sum(-1)
+    return apart.argmin(0)[10:-10]
+
+
+FINITE = st.floats(-(2.0**100), 2.0**100, width=32)
+SAMPLES = array_shapes(min_dims=2, max_dims=5, max_side=4).flatmap(lambda s: arrays(np.float32, s, elements=FINITE))
+
+
+@settings(deadline=None, max_examples=60)
+@given(SAMPLES)
+@example(np.full((1, 1), 1e30, np.float32))
+@example(np.full((2, 2, 9), -3.0, np.float32))
+@example(np.full((1, 1, 1), 1e-44, np.float32))
+@example(np.array([[1e-44], [-1e-44]], np.float32))
+def test_samples_of_every_rank_and_range_are_drawn_and_uncut(values: np.ndarray) -> None:
+    for figure in (
+        figures.sheet(values, title="T", bounded=False),
+        figures.rows([("original", values), ("made", values / 2)], title="T", bounded=False),
+        figures.strips(values[None], title="T", bounded=False),
+    ):
+        assert_uncut(figure)
+
+
+@settings(deadline=None, max_examples=30)
+@given(SAMPLES, st.sampled_from([np.nan, np.inf, -np.inf]), st.booleans(), st.data())
+def test_what_is_no_number_is_not_drawn(values: np.ndarray, wrong: float, bounded: bool, data: Any) -> None:
+    values.flat[data.draw(st.integers(0, values.size - 1))] = wrong
+    with pytest.raises(BadInput, match="NaN or infinity"):
+        figures.sheet(values, title="T", bounded=bounded)
+    with pytest.raises(BadInput, match="NaN or infinity"):
+        figures.rows([("good", np.zeros_like(values)), ("bad", values)], title="T", bounded=bounded)
+
+
+@settings(deadline=None, max_examples=60)
+@given(arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(2, 30)), elements=FINITE))
+def test_the_numbers_of_the_axis_stand_where_these_values_are(values: np.ndarray) -> None:
+    shown = panels([values], bounded=False)
+    numbers = [float(text) for _, text in shown.ticks]
+    shares = [share for share, _ in shown.ticks]
+    assert 2 <= len(numbers) <= 6 and all(0 < share < 1 for share in shares)
+    if len(numbers) > 2:  # evenly spaced, and the larger number stands higher
+        np.testing.assert_allclose(np.diff(shares), np.diff(shares)[0], atol=1e-3)
+        assert all(a <= b for a, b in pairwise(numbers)) and all(a > b for a, b in pairwise(shares))
+
+
+def test_a_line_goes_through_its_values() -> None:
+    ramp = np.linspace(-10, 30, 200, dtype=np.float32).reshape(1, 1, -1)
+    shown = panels([ramp, np.full_like(ramp, 20)], bounded=False)
+    at = {text: share * 96 for share, text in shown.ticks}
+    assert list(at) == ["0", "20"]
+    rising, flat = (height_of(group[0], COLOURS[0]) for group in shown.groups)
+    np.testing.assert_allclose(flat, at["20"], atol=1)
+    tenth = (at["0"] - at["20"]) / 2  # 10 units; the columns that are seen show -8 to 28
+    np.testing.assert_allclose(rising[[0, -1]], [at["0"] + 0.8 * tenth, at["20"] - 0.8 * tenth], atol=1.5)
+    np.testing.assert_allclose(rising[len(rising) // 2], at["20"] + tenth, atol=1.5)
+
+
+@pytest.mark.parametrize("length", [300, 20_000])
+def test_no_peak_is_lost_however_long_the_signal_is(length: int) -> None:
+    signal = np.zeros((2, 1, length), np.float32)
+    signal[0, 0, length // 3] = 1
+    peak, flat = panels([signal], bounded=True).groups[0]
+    blue = (peak[2].astype(int) - peak[0] > 60).any(1)
+    assert blue[7:80].all() and not (flat[2].astype(int) - flat[0] > 60).any(1)[:80].any()
+
+
+def test_every_channel_has_a_line_of_its_own_and_a_name() -> None:
+    levels = np.linspace(0.1, 0.9, 9, dtype=np.float32)
+    signal = np.broadcast_to(levels[None, :, None], (1, 9, 50))
+    for channels in (2, 7, 9):
+        figure = np.asarray(figures.sheet(signal[:, :channels], title="T"))
+        shown = panels([signal[:, :channels]], bounded=True)
+        drawn = min(channels, len(COLOURS))
+        assert [name for name, _ in shown.legend] == [f"channel {k}" for k in range(drawn)]
+        assert ("the first 7 of 9 channels" in shown.note) == (channels == 9)
+        for colour in COLOURS[:drawn]:
+            assert ImageColor.getrgb(colour) in colours(figure)
+        rows = [int(np.median(height_of(shown.groups[0][0], colour))) for colour in COLOURS[: min(drawn, 6)]]
+        assert rows == sorted(rows, reverse=True)
+    assert panels([signal[:, :1]], bounded=True).legend == []
+
+
+def test_bytes_and_floats_look_alike() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (2, 2, 4, 5, 6), dtype=np.uint8)
+    for whole in (values, values[..., 0, 0], values[..., 0, 0, 0]):
+        floats = whole.astype(np.float32) / 255
+        assert figures.sheet(whole, title="T") == figures.sheet(floats, title="T")
+
+
+def test_volumes_are_seen_from_three_sides() -> None:
+    volume = np.random.default_rng(0).random((1, 1, 24, 32, 40), dtype=np.float32) ** 9
+    figure = figures.sheet(volume, title="T")
+    views = [volume[0].max(1), volume[0].max(3).swapaxes(1, 2), volume[0].max(2)]
+    front, side, top = (find(figure, enlarged(view, 3)) for view in views)
+    assert len(front) == len(side) == len(top) == 1
+    assert side[0][0] == front[0][0] and side[0][1] == front[0][1] + 40 * 3 + 2
+    assert top[0][1] == front[0][1] and top[0][0] == front[0][0] + 32 * 3 + 2
+
+
+@pytest.mark.parametrize("shape", [(50, 1, 8, 8), (50, 1, 3, 4, 5)])
+def test_black_and_white_of_unbounded_values_leave_out_the_outliers(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).uniform(-5, 5, shape).astype(np.float32)
+    values.flat[0] = 1e6
+    shown = panels([values], bounded=False)
+    assert "black is " in shown.note and 0 < float(shown.note.rsplit(" ", 1)[1]) < 5.01
+    assert shown.groups[0].min() >= 0 and shown.groups[0].max() <= 1 and shown.groups[0].std() > 0.1
+
+
+def test_the_subtitle_says_which_channels_an_image_shows() -> None:
+    said = [panels([images(1, channels)], bounded=True).note for channels in (1, 2, 3, 5)]
+    assert said == ["", "channel 0 of 2", "", "channels 0, 1 and 2 of 5 as red, green and blue"]

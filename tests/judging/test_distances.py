@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from aepipe.errors import BadInput
 from aepipe.judging.distances import auroc, frechet, kernel_distance, neighbours
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def normal(count: int, size: int, seed: int = 0) -> np.ndarray:
@@ -100,9 +102,21 @@ def test_auroc() -> None:
         auroc(scores, np.ones(50))
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(0, 99))
+def test_samples_of_any_rank_are_points(sides: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(9, *sides)), rng.normal(size=(8, *sides))
+    for measure in (frechet, kernel_distance, neighbours):
+        assert measure(a, b) == measure(a.reshape(9, -1), b.reshape(8, -1))
+
+
 def test_sets_that_cannot_be_compared() -> None:
     for a, b in [(normal(9, 3), normal(9, 4)), (normal(9, 3), normal(3, 3)), (normal(9, 3), np.full((9, 3), np.nan))]:
         with pytest.raises(BadInput):
             neighbours(a, b)
     with pytest.raises(BadInput, match="cannot be compared"):
         frechet(normal(1, 3), normal(9, 3))
+    for a, b in [((9, 2, 3), (9, 6)), ((9, 2, 3), (9, 3, 2)), ((9,), (9,)), ((9, 0), (9, 0))]:
+        with pytest.raises(BadInput, match="cannot be compared"):
+            neighbours(np.zeros(a), np.zeros(b))

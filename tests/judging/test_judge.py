@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from aepipe.bundle.manifest import sha256
+from aepipe.errors import BadInput
 from aepipe.images.data import open_images
 from aepipe.judging.judge import SHIPPED, Judge, shipped
 from aepipe.runtime.providers import provider
@@ -20,7 +21,7 @@ from tests.helpers.commands import python
 FIGURES = {"frechet", "kernel", "precision", "recall", "two_sample"}
 
 
-def opened(path: Path, shape: tuple[int, int, int] = (1, 28, 28)) -> Judge:
+def opened(path: Path, shape: tuple[int, ...] = (1, 28, 28)) -> Judge:
     return Judge(path, shape, provider("cpu"), threads=1)
 
 
@@ -33,6 +34,13 @@ def test_the_shipped_judge_is_the_released_one() -> None:
     found = opened(path)(np.zeros((3, 1, 28, 28), np.float32))
     assert found.shape == (3, 64) and found.dtype == np.float32
     assert SHIPPED["mnist"] in (path.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("shape", [(28,), (1, 784), (1, 28, 28, 28)])
+def test_a_judge_says_that_it_needs_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(BadInput, match="compares images") as refused:
+        opened(shipped("mnist"), shape)
+    assert refused.value.hint
 
 
 def test_the_shipped_judge_knows_mnist(data_folder: Path) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from aepipe.errors import AepipeError
 from aepipe.images.corruption import spoiled
 from aepipe.images.data import open_images
-from aepipe.judging.metrics import evaluate, psnr, ssim
+from aepipe.judging.metrics import Spread, evaluate, normalised, psnr, snr, ssim
 from aepipe.plugins.lookup import create
+from aepipe.space import Raw
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 
 def slow_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -71,6 +77,77 @@ def test_corruption_belongs_to_the_image_not_to_its_batch() -> None:
     assert other["mse"] != found[0]["mse"]
     whole = spoiled(corrupt, images, np.arange(9), 1)
     np.testing.assert_array_equal(spoiled(corrupt, images[[7, 2]], np.array([7, 2]), 1), whole[[7, 2]])
+
+
+MODERATE = st.floats(-1000, 1000, width=16)
+SAMPLES = array_shapes(min_dims=2, max_dims=5, max_side=4).flatmap(lambda s: arrays(np.float32, s, elements=MODERATE))
+
+
+def unbounded(values: np.ndarray, reconstruct: Any = lambda batch: batch, **asked: Any) -> dict[str, Any]:
+    source = open_images(values, layout=["NC", "NCL", "NCHW", "NCDHW"][values.ndim - 2], raw=Raw(dtype="float32"))
+    return evaluate(reconstruct, source, unbounded=True, **asked)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SAMPLES, st.integers(1, 5))
+def test_unbounded_samples_of_every_rank_have_their_snr(values: np.ndarray, batch_size: int) -> None:
+    found = unbounded(values, lambda batch: batch * np.float32(0.5) + 1, batch_size=batch_size)
+    error = float(np.square(values.astype(float) / 2 - 1).mean())
+    assert set(found) == {"mse", "nmse", "snr", "count"} and found["count"] == len(values)
+    assert found["mse"] == pytest.approx(error, rel=1e-5)
+    variance = float(values.astype(float).var())
+    if variance > 1e-9 and error:
+        assert found["nmse"] == pytest.approx(error / variance, rel=1e-5)
+        assert found["snr"] == pytest.approx(10 * math.log10(variance / error), abs=1e-3)
+    exact = unbounded(values, batch_size=batch_size)
+    assert (exact["mse"], exact["nmse"], exact["snr"]) == (0, 0, math.inf)
+
+
+@settings(deadline=None, max_examples=60)
+@given(arrays(np.float32, st.integers(1, 60), elements=MODERATE), st.lists(st.integers(0, 60), max_size=6))
+def test_variance_does_not_depend_on_the_parts(values: np.ndarray, cuts: list[int]) -> None:
+    spread = Spread()
+    for part in np.split(values, sorted(cuts)):  # some of them empty
+        spread.add(part)
+    assert spread.variance == pytest.approx(values.astype(float).var(), rel=1e-9, abs=1e-9)
+
+
+def test_normalised_error_and_snr_of_extremes() -> None:
+    assert (normalised(0, 0), normalised(1, 0), normalised(2, 8)) == (0, math.inf, 0.25)
+    assert (snr(0), snr(1), snr(0.001), snr(math.inf)) == (math.inf, 0, pytest.approx(30), -math.inf)
+    values = np.random.default_rng(0).normal(1000, 3, (50, 2, 8)).astype(np.float32)
+    by_the_mean = unbounded(values, lambda batch: np.full_like(batch, values.astype(float).mean()))
+    assert by_the_mean["snr"] == pytest.approx(0, abs=1e-3), "an offset of the data is no signal"
+    assert unbounded(np.full((3, 4), 7, np.float32), lambda batch: batch + 1)["snr"] == -math.inf
+
+
+def test_restored_samples_are_judged_beside_the_spoiled_ones() -> None:
+    values = np.random.default_rng(0).normal(0, 3, (50, 1, 64)).astype(np.float32)
+    spoil = lambda batch, rng: batch + rng.normal(0, 0.3, batch.shape).astype(np.float32)  # noqa: E731
+    found = unbounded(values, lambda batch: batch, corrupt=spoil)
+    assert found["nmse_input"] == found["nmse"] == pytest.approx(0.01, rel=0.1)
+    assert found["snr_input"] == found["snr"] == pytest.approx(20, abs=0.5)
+    better = unbounded(values, lambda batch: batch / np.float32(1.01), corrupt=spoil)
+    assert better["snr"] > better["snr_input"]
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 2, 9), (4, 1, 5, 5), (4, 1, 3, 4, 5)])
+def test_only_images_have_ssim_and_wrong_reconstructions_are_refused(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).random(shape, dtype=np.float32)
+    source = open_images(values, layout=["NC", "NCL", "NCHW", "NCDHW"][len(shape) - 2])
+    found = evaluate(lambda batch: batch, source)
+    assert set(found) == {"mse", "psnr", "count"} | ({"ssim"} if len(shape) == 4 else set())
+
+    def spoiled_third(batch: np.ndarray) -> np.ndarray:
+        batch = batch.copy()
+        batch[0].flat[0] = np.nan
+        return batch
+
+    with pytest.raises(AepipeError, match="index 3 contains NaN") as refused:
+        evaluate(lambda batch: spoiled_third(batch) if len(batch) == 1 else batch, source, batch_size=3)
+    assert refused.value.hint
+    with pytest.raises(AepipeError, match="were reconstructed as"):
+        evaluate(lambda batch: batch[:, :1, ...].repeat(shape[1] + 1, 1), source)
 
 
 @pytest.mark.parametrize("more", [[], ["--corrupt", "gaussian:sigma=0.4", "--seed", "3"]])

@@ -127,6 +127,8 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, str]:
         rows["normalised mean squared error"] = f"{metrics['nmse']:.5f}"
     if "ssim" in metrics:
         rows["SSIM"] = f"{metrics['ssim']:.4f}"
+    if "snr_input" in metrics:
+        rows["SNR of the spoiled input"] = f"{metrics['snr_input']:.2f} dB"
     if "mse_input" in metrics:
         rows["mean squared error of the spoiled input"] = f"{metrics['mse_input']:.5f}"
     return rows

@@ -23,7 +23,7 @@ from aepipe.images.pixels import picture
 from aepipe.images.source import Source, file_state
 from aepipe.images.taken import printable
 from aepipe.judging import anomaly
-from aepipe.judging.metrics import psnr, psnr_between
+from aepipe.judging.metrics import normalised, psnr_between, snr
 from aepipe.progress import progress, say
 from aepipe.runtime.interpolation import PATHS, path_density
 from aepipe.runtime.model import Model, between
@@ -65,10 +65,10 @@ def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: b
     if given.source.single_file:
         figures.save(picture(restored[0]), to.path)
     else:
-        mse = float(np.square(clean - restored).mean())
-        subtitle = f"{_what(given, model)} · MSE {mse:.5f} · PSNR {psnr(mse):.2f} dB"
-        rows = [("original", clean), ("reconstruction", restored)]
-        figures.save(figures.rows(rows, title=f"Reconstruction by {model.bundle.name}", subtitle=subtitle), to.path)
+        mse = float(np.square(clean - restored, dtype=np.float64).mean())
+        subtitle = f"{_what(given, model)} · MSE {mse:.5g} · {_quality(model, restored, clean)}"
+        rows, title = [("original", clean), ("reconstruction", restored)], f"Reconstruction by {model.bundle.name}"
+        figures.save(figures.rows(rows, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     done(to, len(restored), note=note)
 
 
@@ -117,11 +117,19 @@ def denoise(
         title, subtitle = f"Restoration by {model.bundle.name}", _what(given, model)
         rows = [("input", clean), ("restored", pair[:, 1])]
         if spoil is not None:
-            damage, rest = (psnr_between(pair[:, k], clean) for k in (0, 1))
+            damage, rest = (_quality(model, pair[:, k], clean) for k in (0, 1))
             rows = [("clean", clean), ("spoiled", pair[:, 0]), ("restored", pair[:, 1])]
-            subtitle += f" · {corrupt} · PSNR {damage:.2f} dB spoiled, {rest:.2f} dB restored"
+            subtitle += f" · {corrupt} · {damage} spoiled, {rest} restored"
         figures.save(figures.rows(rows, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     done(to, len(clean), note=note)
+
+
+def _quality(model: Model, samples: Array, clean: Array) -> str:
+    """How near samples come to clean ones: PSNR, or SNR of unbounded values."""
+    if model.bounded:
+        return f"PSNR {psnr_between(samples, clean):.2f} dB"
+    mse = float(np.square(samples - clean, dtype=np.float64).mean())
+    return f"SNR {snr(normalised(mse, float(clean.astype(np.float64).var()))):.2f} dB"
 
 
 def _settled(corrupt: str | None) -> dict[str, Any] | None:
@@ -267,7 +275,9 @@ def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
         total, part = len(array), part if reading.limit is not None else part[:SHEET]
         array, note = array[: len(part)], first_of(len(part), total)
         title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
-        figures.save(figures.sheet(model.decode(array), title=title, subtitle=subtitle), to.path)
+        parts = in_parts(model.check_codes(array), model.batch_size)
+        images = np.concatenate([model.decode_batch(each) for each in parts])
+        figures.save(figures.sheet(images, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     else:
         job = _job(model, to, "decoding", part, {}, file_state(Path(codes)))
         read = in_parts(array[part.start : part.stop], model.batch_size)

@@ -7,6 +7,8 @@ alarm is set by the ranks of T itself, as in conformal prediction (Vovk, Gammerm
 
 Both tests are one-sided: an image that is simpler than the normal ones, such as a blank one, has a small error and a
 common code, and does not alarm.
+
+Nothing here depends on the kind of the samples: rows, signals and volumes are judged as images are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Five measures of how far apart two sets of points are, in float64 with NumPy alone. A point is the features of an image.
+"""Five measures of how far apart two sets of points are, in float64 with NumPy alone. A point is the features of a
+sample of any kind, or the sample itself.
 
 None of them sees everything. The Fréchet distance sees only means and covariances; the kernel distance sees moments up to the
 third, but no single points. Precision does not see what is missing, and recall does not see what is bad. Copies of the real
-points look perfect to all but the two-sample test. Points are [N, F] and [M, F]; the comparison is fairest if N = M.
+points look perfect to all but the two-sample test. Points are [N, F] and [M, F], or arrays with further
+axes, which are flattened; the comparison is fairest if N = M.
 """
 
 from __future__ import annotations
@@ -130,11 +132,12 @@ def auroc(scores: Array, labels: Array) -> float:
 
 
 def _pair(a: Array, b: Array, least: int = 2) -> tuple[Array, Array]:
-    """Both sets in float64; raises BadInput where they cannot be compared."""
+    """Both sets as points in float64; raises BadInput where they cannot be compared."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
+    if a.ndim < 2 or a.shape[1:] != b.shape[1:] or 0 in a.shape or min(len(a), len(b)) < least:
         message = f"sets of shape {list(a.shape)} and {list(b.shape)} cannot be compared"
         raise BadInput(message, f"[N, F] and [M, F] are needed, with {least} points or more each")
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise BadInput("the features hold NaN or infinity", "use another judge")
     return a, b

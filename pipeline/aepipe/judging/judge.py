@@ -31,10 +31,11 @@ class Judge:
     """An opened judge.
 
     The graph has one input, float32 images [N, C, H, W] in 0..1, and an output `features` [N, F], or one output of any
-    name. Raises BadInput if the file is no such graph, or if it takes images of another shape than `shape` (C, H, W).
+    name. Raises BadInput if the file is no such graph, or if it takes images of another shape than `shape` (C, H, W);
+    samples of other kinds have no judge.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], provider: Provider, *, threads: int | None = None):
+    def __init__(self, path: Path, shape: tuple[int, ...], provider: Provider, *, threads: int | None = None):
         if not path.is_file():
             raise BadInput(f"there is no judge {str(path)!r}", TRAIN_ONE)
         try:
@@ -73,7 +74,9 @@ class Judge:
         return {"file": self.path.name, "sha256": self._digest, **self.note}
 
 
-def _check_input(path: Path, inputs: list[OnnxTensor], shape: tuple[int, int, int]) -> None:
+def _check_input(path: Path, inputs: list[OnnxTensor], shape: tuple[int, ...]) -> None:
+    if len(shape) != 3:
+        raise BadInput(f"the judge {path} compares images, and the bundle's samples are of shape {list(shape)}")
     if len(inputs) != 1 or inputs[0].dtype != "float32" or inputs[0].sizes is None or len(inputs[0].sizes) != 4:
         raise BadInput(f"{path} is no judge: it does not take images [N, C, H, W] and nothing else")
     count, *sizes = inputs[0].sizes

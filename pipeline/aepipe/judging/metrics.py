@@ -9,18 +9,33 @@ from typing import Any
 import numpy as np
 
 from aepipe._types import Array, Corrupt
+from aepipe.errors import AepipeError
 from aepipe.images.batches import batches, one_by_one
 from aepipe.images.corruption import spoiled
 from aepipe.images.source import Source
 
 
 def psnr(mse: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean squared error; infinite for 0."""
+    """Peak signal-to-noise ratio in dB of a mean squared error of values in 0..1; infinite for 0.
+
+    It has no meaning for unbounded values, which have no peak: see `snr`.
+    """
     return math.inf if mse == 0 else -10 * math.log10(mse)
 
 
+def normalised(mse: float, variance: float) -> float:
+    """A mean squared error by the variance of the originals: 1 for a reconstruction by their mean, infinite if they have none."""
+    if mse == 0:
+        return 0.0
+    return mse / variance if variance else math.inf
+
+
 def snr(nmse: float) -> float:
-    """Signal-to-noise ratio in dB of a normalised mean squared error: the variance of the signal by that of the error."""
+    """Signal-to-noise ratio in dB of a normalised mean squared error; infinite for 0, and 0 for a reconstruction by the mean.
+
+    It is 10 log10 of the power of the originals by that of the error (Le Roux, Wisdom, Erdogan and Hershey, ICASSP 2019). The
+    power is taken about the mean of the originals, so that adding a constant to the data changes nothing.
+    """
     return psnr(nmse)
 
 
@@ -30,7 +45,8 @@ def psnr_between(images: Array, clean: Array) -> float:
 
 
 def ssim(a: Array, b: Array) -> Array:
-    """Structural similarity [N] of images [N, C, H, W] in 0..1, averaged over channels and valid positions.
+    """Structural similarity [N] of images [N, C, H, W] in 0..1, averaged over channels and valid positions. It is defined for
+    images alone, not for rows, signals and volumes.
 
     The window is a Gaussian of 11 pixels and standard deviation 1.5 (Wang, Bovik, Sheikh and Simoncelli, 2004). For images
     smaller than the window, the largest odd window that fits is used.
@@ -70,6 +86,8 @@ class Spread:
         self._count, self._mean, self._squares = 0, 0.0, 0.0
 
     def add(self, values: Array) -> None:
+        if not values.size:
+            return
         values = values.astype(np.float64)
         mean, count = float(values.mean()), self._count + values.size
         apart = mean - self._mean
@@ -97,15 +115,17 @@ def evaluate(
 
     Of `unbounded` values, which have no peak, it returns nmse, the error by the variance of all values of the source, and snr,
     the same in dB, in the places of psnr and ssim. `corrupt` spoils the samples first, and mse_input is the error of the spoiled
-    ones. The target is always the clean sample. With `own_sizes` images of files keep theirs. `reading` goes to
-    `aepipe.images.batches.batches` (skip_bad, on_bad).
+    ones; of unbounded values there are nmse_input and snr_input as well. The target is always the clean sample. Every value of
+    every sample weighs alike. With `own_sizes` images of files keep theirs. `reading` goes to
+    `aepipe.images.batches.batches` (skip_bad, on_bad). Raises AepipeError for a reconstruction of another shape than its samples,
+    or with NaN or infinity.
     """
     total = similarity = total_before = 0.0
     count, values, spread = 0, 0, Spread()
     given = one_by_one(source, **reading) if own_sizes else batches(source, batch_size, **reading)
     for indices, clean in given:
         images = spoiled(corrupt, clean, indices, seed) if corrupt else clean
-        output = reconstruct(images)
+        output = _checked(reconstruct(images), clean, indices)
         total += float(np.square(output - clean, dtype=np.float64).sum())
         total_before += float(np.square(images - clean, dtype=np.float64).sum())
         if unbounded:
@@ -117,11 +137,26 @@ def evaluate(
     mse = total / values
     result: dict[str, Any] = {"mse": mse}
     if unbounded:
-        nmse = mse / spread.variance if spread.variance else math.inf
+        nmse = normalised(mse, spread.variance)
         result |= {"nmse": nmse, "snr": snr(nmse)}
     else:
         result |= {"psnr": psnr(mse), **({"ssim": similarity / count} if len(source.shape) == 3 else {})}
     result["count"] = count
     if corrupt:
         result["mse_input"] = total_before / values
+        if unbounded:
+            before = normalised(result["mse_input"], spread.variance)
+            result |= {"nmse_input": before, "snr_input": snr(before)}
     return result
+
+
+def _checked(output: Array, clean: Array, indices: Array) -> Array:
+    if output.shape != clean.shape:
+        message = f"samples of shape {list(clean.shape)} were reconstructed as {list(output.shape)}"
+        raise AepipeError(message, "encoder and decoder do not belong together")
+    finite = np.isfinite(output).reshape(len(output), -1).all(1)
+    if not finite.all():
+        index = indices[int(np.flatnonzero(~finite)[0])]
+        message = f"the reconstruction of index {index} contains NaN or infinity"
+        raise AepipeError(message, "look at that sample; if it is like the others, train again with a smaller --lr")
+    return output

@@ -1,4 +1,7 @@
-"""Judges the samples of a bundle: their distances to test images, beside the distances of other sets for comparison."""
+"""Judges the samples of a bundle: their distances to test images, beside the distances of other sets for comparison.
+
+Only bundles of images can be judged, because the judge is a network that takes images.
+"""
 
 from __future__ import annotations
 

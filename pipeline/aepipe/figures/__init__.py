@@ -1,10 +1,13 @@
 """Figures as a paper would show them: rows of images, sheets, interpolation strips, the training curve.
 
 Images are float32 in 0..1 or uint8. Images with 1 or 3 channels are drawn whole; of 2 channels only the first is drawn, of
-more than 3 only the first three. Small images are enlarged by a whole number without smoothing, large ones are reduced.
+more than 3 only the first three, which the subtitle says. Small images are enlarged by a whole number without smoothing, large
+ones are reduced.
 
-Signals and rows are drawn as lines, one colour for each channel, volumes as the largest values seen along each of their three
-axes. All samples of a figure have one scale, which the subtitle states.
+Signals are drawn as lines, one colour for each channel, rows as dots or, if they are long, as lines, volumes as their largest
+values along each of the three axes. All samples of a figure have one scale, so that an original and its reconstruction can be
+compared: numbers beside the panels of signals and rows tell it, and the subtitle says what is black and white in unbounded
+images and volumes, where the 0.5 % of the values at either end are left out.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aepipe.errors import AepipeError, BadInput
 from aepipe.files.staged import replacing
 from aepipe.images.pixels import picture
 
-from .errors import AepipeError, BadInput
+from .panels import Panels, panels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,14 +34,10 @@ if TYPE_CHECKING:
 # than _LARGE. A row of cells is at most about _SHEET wide.
 _SMALL, _LARGE, _SHEET = 96, 256, 4096
 _MARGIN, _GAP, _APART = 20, 4, 16  # space around a figure, between two cells, and between two groups of cells
-_TITLE, _SUBTITLE, _LABEL = 22, 15, 14  # text sizes
+_TITLE, _SUBTITLE, _LABEL, _NUMBER = 22, 15, 14, 11  # text sizes
 _INK, _GREY, _HAIRLINE = (26, 26, 26), (85, 85, 85), (214, 214, 214)
 # A title may make a figure _TEXT_WIDTH wide before it wraps; the label of a row wraps at _LABEL_WIDTH.
 _TEXT_WIDTH, _LABEL_WIDTH = 640, 180
-# A signal is drawn in so many pixels, first _FINE times as large, so that its line is smooth. The colours can be told apart by
-# everybody (Okabe and Ito, 2008).
-_PANEL, _FINE = (176, 96), 3
-_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 # Pillow's font may lack these characters, which are then spelled in ASCII.
 _SPELLED = {"×": "x", "–": "-", "—": "-", "−": "-", "→": "->", "²": "^2", "³": "^3", "≤": "<=", "≥": ">=", "≈": "~",
             "µ": "u", "ß": "ss", "½": "1/2"}  # fmt: skip
@@ -54,46 +54,50 @@ def rows(
     """One labelled row for each pair (label, samples [N, C, *sides]), such as originals above reconstructions; all N are equal.
 
     The samples after the first `columns` (12 images, 6 of other kinds) stand in further blocks below. `bounded` values lie in
-    0..1. Raises BadInput if there are no samples.
+    0..1. Raises BadInput if there are no samples, or one holds NaN or infinity.
     """
-    columns = columns or (12 if named[0][1].ndim == 4 else 6)
     count = _count(named[0][1])
-    drawn, note = _drawn([samples for _, samples in named], bounded)
-    named = [(label, panels) for (label, _), panels in zip(named, drawn, strict=True)]
-    subtitle = f"{subtitle}{note}"
-    if any(len(images) != count for _, images in named):
+    if any(len(samples) != count for _, samples in named):
         raise ValueError("rows of different numbers of images")
-    columns = min(columns, count)
-    width, height = _cell_size(named[0][1].shape[-2:], columns)
+    columns = min(count, columns or (12 if named[0][1].ndim == 4 else 6))
+    shown = panels([samples for _, samples in named], bounded)
+    width, height = _cell_size(shown.groups[0].shape[-2:], columns)
     labels = [_wrap(label, _LABEL, _LABEL_WIDTH) for label, _ in named]
     left = max(_width(lines, _LABEL) for lines in labels)
-    left += _APART if left else 0
+    left += (_APART if left else 0) + _gutter(shown)
     pitch = max(height, *(_height(lines, _LABEL) for lines in labels)) + _GAP
     block = pitch * len(named) - _GAP + _APART
     body = _blank(left + columns * (width + _GAP) - _GAP, math.ceil(count / columns) * block - _APART)
     for start in range(0, count, columns):
-        for row, (_, images) in enumerate(named):
+        for row, images in enumerate(shown.groups):
             top = start // columns * block + row * pitch
             _write(body, (0, top + (height - _height(labels[row], _LABEL)) / 2), labels[row], _LABEL)
+            _number(body, shown, (left, top), height)
             for column, image in enumerate(images[start : start + columns]):
                 _place(body, image, (left + column * (width + _GAP), top), (width, height))
-    return _framed(body, title, subtitle)
+    return _framed(body, title, subtitle, shown)
 
 
 def sheet(
     images: np.ndarray, *, title: str, subtitle: str = "", columns: int | None = None, bounded: bool = True
 ) -> Image:
-    """A grid of samples [N, C, *sides] with `columns`, by default about as wide as high. Raises BadInput if there are none."""
+    """A grid of samples [N, C, *sides] with `columns`, by default about as wide as high. `bounded` values lie in 0..1.
+
+    Raises BadInput if there are no samples, or one holds NaN or infinity.
+    """
     count = _count(images)
-    (images,), note = _drawn([images], bounded)
-    subtitle = f"{subtitle}{note}"
+    shown = panels([images], bounded)
+    (images,) = shown.groups
     columns = min(count, columns or math.ceil(math.sqrt(count * images.shape[-2] / images.shape[-1])))
     width, height = _cell_size(images.shape[-2:], columns)
-    body = _blank(columns * (width + _GAP) - _GAP, math.ceil(count / columns) * (height + _GAP) - _GAP)
+    left = _gutter(shown)
+    body = _blank(left + columns * (width + _GAP) - _GAP, math.ceil(count / columns) * (height + _GAP) - _GAP)
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
-        _place(body, image, (column * (width + _GAP), row * (height + _GAP)), (width, height))
-    return _framed(body, title, subtitle)
+        if column == 0:
+            _number(body, shown, (left, row * (height + _GAP)), height)
+        _place(body, image, (left + column * (width + _GAP), row * (height + _GAP)), (width, height))
+    return _framed(body, title, subtitle, shown)
 
 
 def strips(
@@ -106,26 +110,29 @@ def strips(
 ) -> Image:
     """One row for each interpolation in [pairs, steps, C, *sides], with a gap beside each end; labels stand under the columns.
 
-    Raises BadInput if there are no samples.
+    `bounded` values lie in 0..1. Raises BadInput if there are no samples, or one holds NaN or infinity.
     """
     pairs, steps = _count(images), images.shape[1]
-    (flat,), note = _drawn([images.reshape(-1, *images.shape[2:])], bounded)
-    images, subtitle = flat.reshape(pairs, steps, *flat.shape[1:]), f"{subtitle}{note}"
+    shown = panels([images.reshape(-1, *images.shape[2:])], bounded)
+    images = shown.groups[0].reshape(pairs, steps, *shown.groups[0].shape[1:])
     width, height = _cell_size(images.shape[-2:], steps)
     labels = [_wrap(label, _LABEL, width) for label in column_labels or []]
     if labels and len(labels) != steps:
         raise ValueError(f"{len(labels)} labels for {steps} columns")
     legend = max((_height(lines, _LABEL) for lines in labels), default=-2 * _GAP)
-    pitch, row_pitch = width + _GAP, height + 2 * _GAP
-    lefts = [step * pitch + (_APART if step else 0) + (_APART if 1 < step == steps - 1 else 0) for step in range(steps)]
+    pitch, row_pitch, left = width + _GAP, height + 2 * _GAP, _gutter(shown)
+    apart = [(_APART if step else 0) + (_APART if 1 < step == steps - 1 else 0) for step in range(steps)]
+    lefts = [left + step * pitch + apart[step] for step in range(steps)]
     body = _blank(lefts[-1] + width, pairs * row_pitch + legend)
     for pair, step in np.ndindex(pairs, steps):
+        if step == 0:
+            _number(body, shown, (left, pair * row_pitch), height)
         _place(body, images[pair, step], (lefts[step], pair * row_pitch), (width, height))
     for lines, left in zip(labels, lefts, strict=False):
         for number, line in enumerate(lines):
             at = (left + (width - _width([line], _LABEL)) / 2, pairs * row_pitch + number * _line(_LABEL))
             _write(body, at, [line], _LABEL, _GREY)
-    return _framed(body, title, subtitle)
+    return _framed(body, title, subtitle, shown)
 
 
 def save(image: Image, path: str | os.PathLike[str]) -> None:
@@ -156,73 +163,13 @@ def curve(metrics: list[dict[str, Any]], path: str | os.PathLike[str], *, title:
     figure = Figure(figsize=(4.6 * len(panels), 3.6), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for number, (key, points) in enumerate(panels.items()):
-        _panel(figure.add_subplot(1, len(panels), number + 1), points, names[key], best=key == "validation_mse")
+        _curve_panel(figure.add_subplot(1, len(panels), number + 1), points, names[key], best=key == "validation_mse")
     canvas.draw()
     body = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
     save(_framed(body, title, subtitle), path)
 
 
-def _drawn(arrays: list[np.ndarray], bounded: bool) -> tuple[list[np.ndarray], str]:
-    """Samples [N, C, *sides] as images that show them, and what the subtitle has to say of their scale."""
-    sides = arrays[0].ndim - 2
-    if sides == 2 and bounded:
-        return arrays, ""
-    low, high = (0.0, 1.0) if bounded else _scale(arrays, robust=sides > 1)
-    unit = [((each.astype(np.float64) - low) / (high - low)).astype(np.float32) for each in arrays]
-    note = f" · from {low:.4g} to {high:.4g}"
-    if sides == 2:
-        return unit, note
-    if sides == 3:
-        return [_projected(np.clip(each, 0, 1)) for each in unit], f"{note}, the largest along each axis"
-    zero = -low / (high - low)
-    lines = [each if sides else each[:, None] for each in unit]
-    return [np.stack([_lines(sample, zero) for sample in each]) for each in lines], note
-
-
-def _scale(arrays: list[np.ndarray], robust: bool) -> tuple[float, float]:
-    """The lowest and the highest value that are shown."""
-    ends = [0.5, 99.5] if robust else [0, 100]
-    low, high = (float(each) for each in np.percentile(np.concatenate([each.ravel() for each in arrays]), ends))
-    return (low, high) if low < high else (low - 1, high + 1)
-
-
-def _projected(volumes: np.ndarray) -> np.ndarray:
-    """Volumes [N, C, D, H, W] seen from three sides, as images [N, C, H + 1 + D, W + 1 + D], as in a technical drawing."""
-    count, channels, depth, height, width = volumes.shape
-    page = np.ones((count, channels, height + 1 + depth, width + 1 + depth), np.float32)
-    page[:, :, :height, :width] = volumes.max(2)
-    page[:, :, :height, width + 1 :] = volumes.max(4).swapaxes(2, 3)
-    page[:, :, height + 1 :, :width] = volumes.max(3)
-    return page
-
-
-def _lines(signal: np.ndarray, zero: float) -> np.ndarray:
-    """A signal [C, L], of which 0 and 1 are the ends of the scale, as an image uint8 [3, H, W]: one line for each channel.
-
-    A thin line marks the value `zero`. Between two neighbours that fall on one column the line goes through all values.
-    """
-    from PIL import Image, ImageDraw
-
-    width, height = (_FINE * each for each in _PANEL)
-    image = Image.new("RGB", (width, height), "white")
-    draw, inside = ImageDraw.Draw(image), height - 6 * _FINE
-
-    def level(value: Any) -> Any:
-        return 3 * _FINE + (1 - np.clip(value, -0.02, 1.02)) * inside
-
-    if 0 < zero < 1:
-        draw.line([(0, level(zero)), (width, level(zero))], fill=_HAIRLINE, width=_FINE)
-    across = np.linspace(_FINE, width - _FINE, signal.shape[1]) if signal.shape[1] > 1 else np.array([width / 2])
-    for channel, values in reversed(list(enumerate(signal[: len(_COLOURS)]))):
-        points = list(zip(across.tolist(), level(values).tolist(), strict=True))
-        draw.line(
-            points * (2 if len(points) == 1 else 1), fill=_COLOURS[channel], width=round(1.3 * _FINE), joint="curve"
-        )
-    small = image.resize(_PANEL, Image.Resampling.BOX)
-    return np.asarray(small).transpose(2, 0, 1)
-
-
-def _panel(axes: Any, points: list[tuple[int, float]], name: str, best: bool) -> None:
+def _curve_panel(axes: Any, points: list[tuple[int, float]], name: str, best: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     epochs, values = zip(*points, strict=True)
@@ -278,8 +225,43 @@ def _blank(width: int, height: int) -> Image:
     return Image.new("RGB", (width + 2, height + 2), "white")
 
 
-def _framed(body: Image, title: str, subtitle: str) -> Image:
-    """The body under its title and subtitle, with margins."""
+def _gutter(shown: Panels) -> int:
+    """The width that the numbers of the vertical axis need in front of a row of panels."""
+    return _width([text for _, text in shown.ticks], _NUMBER) + 6 if shown.ticks else 0
+
+
+def _number(body: Image, shown: Panels, at: tuple[int, int], height: int) -> None:
+    """The numbers of the vertical axis, left of the panel with its top left corner at `at`; as many as there is room for."""
+    every = max(1, math.ceil(len(shown.ticks) * _line(_NUMBER) / height))
+    for share, text in shown.ticks[::every]:
+        place = (at[0] - 5 - _width([text], _NUMBER), at[1] + 1 + share * height - 0.58 * _line(_NUMBER))
+        _write(body, place, [text], _NUMBER, _GREY)
+
+
+def _keyed(body: Image, legend: list[tuple[str, str]]) -> Image:
+    """The body under a legend: a short line in the colour of each channel, and its name."""
+    from PIL import ImageDraw
+
+    if not legend:
+        return body
+    entry = max(_width([name], _LABEL) for name, _ in legend) + 24 + _APART
+    across = max(1, body.width // entry)
+    top = math.ceil(len(legend) / across) * _line(_LABEL) + 8
+    whole = _blank(max(body.width, entry) - 2, top + body.height - 2)
+    for index, (name, colour) in enumerate(legend):
+        left, line = index % across * entry, index // across * _line(_LABEL)
+        middle = line + _line(_LABEL) // 2
+        ImageDraw.Draw(whole).line([(left, middle), (left + 17, middle)], fill=colour, width=2)
+        _write(whole, (left + 24, line), [name], _LABEL, _GREY)
+    whole.paste(body, (0, top))
+    return whole
+
+
+def _framed(body: Image, title: str, subtitle: str, shown: Panels | None = None) -> Image:
+    """The body under its title, its subtitle and what a reader must know of its panels, with margins."""
+    if shown:
+        subtitle = " · ".join(filter(None, (subtitle, shown.note)))
+        body = _keyed(body, shown.legend)
     widest = max(_width(text.splitlines(), size) for text, size in ((title, _TITLE), (subtitle, _SUBTITLE)))
     width = max(body.width, min(widest, _TEXT_WIDTH))
     head, sub = _wrap(title, _TITLE, width), _wrap(subtitle, _SUBTITLE, width)
