@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.places import HOSTS
+from tests.helpers.places import HOSTS, KEPT
 
 if not HOSTS.is_dir():
     pytest.skip("the hosts are not in this copy", allow_module_level=True)
@@ -101,8 +102,19 @@ def test_it_refuses_what_it_would_misread(host, kept_bundle, examples, tmp_path)
     newer = tmp_path / "newer"
     shutil.copytree(kept_bundle, newer)
     manifest = json.loads((newer / "manifest.json").read_text())
-    (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 3}))
     assert "format" in refused(host, newer, "decode", codes, tmp_path)
+
+
+@pytest.mark.parametrize("kept", [each for each in KEPT if each.name != "format-1"], ids=lambda path: path.name)
+def test_the_python_host_checks_itself(kept, tmp_path):
+    command = [sys.executable, HOSTS / "python/host.py"]
+    done = subprocess.run([*command, kept / "bundle", "check"], capture_output=True, text=True)
+    stages = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and stages[:4] == ["prepared", "latent", "reconstruction", "error"], done.stderr
+    wrong = shutil.copytree(kept / "bundle", tmp_path / "wrong")
+    np.save(wrong / "vectors/latent.npy", 1 + np.load(wrong / "vectors/latent.npy"))
+    assert subprocess.run([*command, wrong, "check"], capture_output=True).returncode == 1
 
 
 def test_the_table_says_what_was_tried_and_why_not(kept_bundle, capsys, monkeypatch, tmp_path):

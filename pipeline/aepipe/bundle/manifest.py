@@ -21,7 +21,7 @@ from aepipe.space import KINDS, Kind, Raw, Size, Space
 FORMAT = 2  # the newest that is read; what format 1 can say is written in it
 MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests run bundles on it
 
-MANIFEST, CODES, CARD, PREVIEW = "manifest.json", "codes.npz", "README.md", "preview.png"
+MANIFEST, CODES, CARD, PREVIEW, VECTORS = "manifest.json", "codes.npz", "README.md", "preview.png", "vectors"
 
 Role = Literal["encoder", "decoder", "sample", "log_prob", "noise", "reconstruct", "interpolate", "generate"]
 Precision = Literal["fp32", "int8", "fp16"]
@@ -246,6 +246,9 @@ class Manifest:
             description="SHA-256 (hex) of each file beside the graphs, by its path; external data of graphs among them."
         ),
     ] = None
+    vectors: Annotated[
+        Text | None, Meta(description="The folder of test vectors: an input and what comes of it, stage by stage.")
+    ] = None
     precisions: Annotated[
         dict[str, Any] | None,
         Meta(description="What each precision beside fp32 costs: {mse, fp32, rise, fp32_layers}."),
@@ -276,19 +279,26 @@ class Manifest:
 
     def hashed(self, folder: Path) -> Manifest:
         """The same with the digests of what lies in `folder` beside the graphs."""
-        beside = [name for name in (CODES, CARD, PREVIEW, *(self.files or {})) if (folder / name).is_file()]
+        vectors = [f"{VECTORS}/{each.name}" for each in sorted((folder / VECTORS).glob("*.*"))] if self.vectors else []
+        named = [CODES, CARD, PREVIEW, *vectors, *(self.files or {})]
+        beside = [name for name in dict.fromkeys(named) if (folder / name).is_file()]
         return replace(self, files={name: sha256(folder / name) for name in beside})
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into `folder`, in the lowest format that can say it."""
         (folder / MANIFEST).write_text(to_json(self.entries()), encoding="utf-8")
 
+    @property
+    def needs_format_2(self) -> bool:
+        """Whether format 1 cannot say it."""
+        said = self.data.range, self.data.raw, self.data.multiple
+        plain = self.data.kind == "image" and self.space.fixed and said == ((0, 1), None, 1)
+        return not plain or self.code.spatial or not self.densities
+
     def entries(self) -> dict[str, Any]:
         """What manifest.json holds."""
         entries = as_entries(self)
-        said = self.data.range, self.data.raw, self.data.prepare, self.data.multiple
-        plain = self.data.kind == "image" and self.space.fixed and said == ((0, 1), None, None, 1)
-        if not plain or self.code.spatial or not self.densities:
+        if self.needs_format_2:
             return {**entries, "format": 2}
         first = {
             "image": {"shape": entries["data"]["shape"], "range": entries["data"]["range"]},

@@ -15,7 +15,7 @@ from aepipe import figures
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
@@ -41,7 +41,10 @@ from .parity import check_learned
 from .places import bundle_name, check_place, chosen_densities, data_name, graphs_there
 from .reach import reach_of
 from .to_onnx import export_graphs, jobs, weights_digest
+from .vectors import write_vectors
 
+# How a file of pixels becomes the input: docs/preparation.md.
+PREPARED = {"orientation": "exif", "alpha": "white", "grey": "ITU-R 601-2", "filter": "bicubic"}
 KEPT = 5000  # training codes that a bundle carries
 RANGES, JUDGED = 512, 2000  # images that --calibrate gives
 
@@ -160,6 +163,9 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         manifest, precisions = _with_precisions(manifest, folder, formats, images, show)
     if formats.uint8:
         manifest = _with_tasks(manifest, contents, folder, formats, show)
+    if manifest.needs_format_2:
+        write_vectors(folder)
+        manifest = replace(manifest, vectors=VECTORS)
     if not formats.private:
         _preview(contents, found.outputs, folder / PREVIEW)
     write_card(folder, manifest)
@@ -265,8 +271,10 @@ def sizes_of(model: Autoencoder, shape: Shape, code: Size, raw: Raw | None) -> d
     multiple = model.multiple if len(shape) > 1 and code.spatial else None
     open_shape = (shape[0], *(None,) * (len(shape) - 1)) if multiple else shape
     bounded = raw is None or raw.range is not None
+    kind = Space.of(shape).kind
     data = Data(
-        kind=Space.of(shape).kind,
+        kind=kind,
+        prepare={**PREPARED, "fit": "whole" if multiple else "cover"} if kind == "image" else None,
         shape=open_shape,
         multiple=multiple or 1,
         reach=reach_of(model, shape[0], multiple) if multiple and len(shape) == 3 else None,
