@@ -132,8 +132,8 @@ def main(home: Path, bundle: str, name: str) -> dict[str, int]:
             if code == 0:
                 break
             check(code in STOPPED, said)
-            given = any(not name.startswith(".") for name in os.listdir(out)) if out.exists() else False
-            if given and not any(folder.rglob(f"{PREFIX}*/{COMPLETE}")):
+            there = out.exists() and any(not name.startswith(".") for name in os.listdir(out))
+            if there and not any(folder.rglob(f"{PREFIX}*/{COMPLETE}")):
                 for lock in folder.rglob(
                     f"{PREFIX}*.lock"
                 ):  # it was stopped after its work, and nothing is left to continue
