@@ -132,7 +132,7 @@ def main(home: Path, bundle: str, name: str) -> dict[str, int]:
             if code == 0:
                 break
             check(code in STOPPED, said)
-            there = out.exists() and any(not name.startswith(".") for name in os.listdir(out))
+            there = out.exists() and any(not each.name.startswith(".") for each in out.iterdir())
             if there and not any(folder.rglob(f"{PREFIX}*/{COMPLETE}")):
                 for lock in folder.rglob(
                     f"{PREFIX}*.lock"
