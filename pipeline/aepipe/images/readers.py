@@ -19,7 +19,7 @@ from .decoding import SKIP
 from .objects import is_images
 
 PACKAGES = {
-    "aepipe-science": (".tif", ".tiff", ".h5", ".hdf5", ".zarr", ".wav"),
+    "aepipe-science": (".tif", ".tiff", ".h5", ".hdf5", ".wav"),
 }  # those that are known to read what aepipe itself does not, by ending
 
 

@@ -58,7 +58,10 @@ class TiffSamples:
         import tifffile
 
         self.path, self._lock = path, threading.Lock()
-        self._file = tifffile.TiffFile(path)
+        try:
+            self._file = tifffile.TiffFile(path)
+        except (tifffile.TiffFileError, OSError, ValueError) as error:
+            raise BadInput(f"{path} is no TIFF file that can be read: {error}", "repair or remove the file") from None
         try:
             self._open(pages)
         except BaseException:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from aepipe_science import tiff
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 TYPES = [np.dtype(name) for name in ("uint8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")]
@@ -54,6 +54,7 @@ def sample_of(array: np.ndarray, axes: str, pages: str) -> np.ndarray:
     how=st.sampled_from(["plain", "big-endian", "tiled", "zlib", "ome"]),
 )
 def test_whatever_tifffile_writes_is_read_as_the_same_numbers(tmp_path_factory, dtype, axes, sizes, pages, how):
+    assume(how != "ome" or dtype != np.float16)  # which OME does not have
     size = dict(zip("TZC", sizes, strict=True)) | {"S": 3, "Y": 20, "X": 17}
     array = numbers(tuple(size[axis] for axis in axes), dtype)
     path = tmp_path_factory.mktemp("tiff") / "a.tif"
