@@ -6,8 +6,6 @@ import io
 import operator
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -23,7 +21,7 @@ from . import objects
 from .archives import Loaded, Wanted
 from .array_files import load_array_file, load_arrays
 from .arrays import Images, array_images, as_array
-from .decoding import max_pixels
+from .decoding import ENDINGS, max_pixels
 from .folders import find_images, has_splits
 from .image_files import Wish, is_plain, open_files
 from .ranges import raw_of
@@ -347,18 +345,18 @@ def _open_path(path: Path, name: str, asked: Asked) -> Source:
         return _open_folder(listing.root, listing.paths, name, asked, taken)
     if not path.exists():
         raise BadInput(f"there is no file or folder {_short(str(path))!r}", ACCEPTED)
-    if not path.is_dir():
-        check_regular(path, ACCEPTED)
-        loaded = load_array_file(path, asked.split, asked.member, asked.rows)
-        if loaded is not None:
-            return _of_loaded(loaded, name, asked, str(path), path)
     reader = reader_of(path, asked.member)
     if reader is not None and (asked.member is not None or not is_plain(path)):
         return _open_read(reader, path, name, asked)
+    check_regular(path, ACCEPTED)
+    if missing(path) and path.suffix.lower() not in ENDINGS:
+        raise unknown(path, ACCEPTED)
+    loaded = load_array_file(path, asked.split, asked.member, asked.rows)
+    if loaded is not None:
+        return _of_loaded(loaded, name, asked, str(path), path)
     if asked.member is not None:
         raise BadInput(f"{path} holds no arrays with names", missing(path) or f"leave out [{asked.member}]")
-    with _saying_what_reads(path):
-        source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
+    source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
     source.single_file = True
     return source
 
@@ -371,8 +369,7 @@ def _open_folder(root: Path, paths: list[str], name: str, asked: Asked, taken: T
     if reader is None or own is None:
         if asked.member is not None:
             raise BadInput(f"no reader takes the files of {root}", f"leave out [{asked.member}]")
-        with _saying_what_reads(root / (own or chosen[0] if chosen else "")):
-            return _open_files(root, paths, name, asked, taken)
+        return _open_files(root, paths, name, asked, taken)
     other = [path for path in chosen if PurePath(path).suffix.lower() not in endings_of(reader.component)]
     if other:
         message = f"{root} holds {own}, which is read {reader}, and {other[0]}, which it does not read"
@@ -417,17 +414,6 @@ def _check_fits(shape: tuple[int, ...], asked: Asked, name: str) -> None:
     if asked.shape is not None and not fits(asked.shape, shape):
         message = f"{name} has samples of shape {list(shape)}, the model takes {listed(asked.shape)}"
         raise BadInput(message, "give samples of the model's shape")
-
-
-@contextmanager
-def _saying_what_reads(path: Path) -> Iterator[None]:
-    """A block that reads plain images: its error also says which package reads what aepipe does not."""
-    try:
-        yield
-    except BadInput as error:
-        if not (install := missing(path)):
-            raise
-        raise BadInput(error.message, f"{error.hint}; a package reads such files: {install}") from None
 
 
 def _is_dir(path: Path) -> bool:

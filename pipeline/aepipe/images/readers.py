@@ -18,6 +18,7 @@ from aepipe.plugins.specs import convert_options, options_of, parse_spec
 from .decoding import SKIP
 from .objects import is_images
 
+OWN = {".npy", ".npz", ".gz"}  # arrays, which stay with aepipe
 PACKAGES = {
     "aepipe-science": (".tif", ".tiff", ".h5", ".hdf5", ".wav"),
 }  # those that are known to read what aepipe itself does not, by ending
@@ -49,10 +50,11 @@ def _readers() -> list[Component]:
 
 def endings_of(component: Component) -> tuple[str, ...]:
     """The endings of the files that a reader takes, in lower case."""
-    return tuple(getattr(component.factory, "endings", ()))
+    return tuple(ending for ending in getattr(component.factory, "endings", ()) if ending not in OWN)
 
 
 def known_endings() -> set[str]:
+    """The endings of the files that readers take."""
     return {ending for component in _readers() for ending in endings_of(component)}
 
 

@@ -28,7 +28,7 @@ def test_an_array_is_found_by_name_or_split_or_alone(tmp_path):
     read = data.load("train")
     assert np.array_equal(read[np.array([2, 0, 2])], arrays["train/images"][[2, 0, 2]])
     assert hdf5(str(path), member="test/images").load("train").shape == (2, 4, 4)
-    with pytest.raises(aepipe.BadInput, match="no array 'x'.*train/images"):
+    with pytest.raises(aepipe.BadInput, match=r"no array 'x'.*train/images"):
         hdf5(str(path), member="x").load("train")
 
 
