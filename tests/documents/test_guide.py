@@ -65,7 +65,7 @@ def trained(env, cli, tmp_path_factory):
 def test_all_blocks_load_and_their_factories_work(env, cli):
     found = json.loads(cli("plugins", "--json", env=env).stdout)
     blocks = [plugin for plugin in found if plugin["version"] == "1.0"]  # others may be installed here
-    assert len(blocks) == len(BLOCKS) == 9
+    assert len(blocks) == len(BLOCKS) == 10
     assert not [plugin["errors"] + plugin["notes"] for plugin in blocks if plugin["errors"] or plugin["notes"]]
 
 
@@ -80,6 +80,17 @@ def test_what_the_guide_trains_is_what_it_says(trained):
     assert log == [f"{row['epoch']} {row['validation_mse']}" for row in rows]
     manifest = json.loads((trained / "bundle" / "manifest.json").read_text())
     assert manifest["densities"] == ["cold"] and manifest["trained"]["task"] == "denoise"
+
+
+def test_the_reader(trained, cli, env):
+    rows = np.random.default_rng(0).normal(size=(40, 6))
+    np.savetxt(trained / "spectra.dat", rows)
+    pca = ("--encoder", "pca", "--decoder", "pca", "--latent-dim", 2, "--range", "none")
+    done = cli("train", "--data", "spectra.dat[columns=5]", *pca, "-o", "spectra", cwd=trained, env=env)
+    assert done.returncode == 0 and "40 5-number rows" in done.stderr, done.stderr
+    (trained / "text.dat").write_text("no numbers")
+    done = cli("train", "--data", "text.dat", *pca, "-o", "text", cwd=trained, env=env)
+    assert done.returncode == 2 and "no table of numbers" in done.stderr
 
 
 def test_the_command(trained, cli, env):

@@ -21,6 +21,7 @@ for _module in (
     "corruptions",
     "datasets",
     "providers",
+    "readers",
 ):
     import_module(f"tests.testing.planted.{_module}")
 

@@ -28,7 +28,7 @@ _KINDS = {
 
 
 def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
-    """What OUT asks for by its ending: "png", "npy", "npz", "csv" or "folder" (no ending, or a trailing slash).
+    """What OUT asks for by its ending: "png", "npy", "npz", "csv", another one, or "folder" (no ending, or a trailing slash).
 
     "-" is "csv" on stdout. Raises BadInput for a kind that is not in `allowed` and for a place that cannot take it;
     leaves nothing behind, so that it can be called before any computing.
@@ -45,7 +45,7 @@ def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
         what = {"-": "stdout"}.get(text, "a folder" if kind == "folder" else ending)
         raise BadInput(
             f"The output {text!r} cannot be used: this command does not write {what}",
-            closest(ending, [_KINDS[name] for name in allowed]),
+            closest(ending, [_KINDS.get(name, f".{name}") for name in allowed]),
         )
     if text != "-":
         check_writable(text, folder=kind == "folder")
@@ -166,18 +166,18 @@ def _paths_of(given: str | os.PathLike[str] | None) -> list[Path]:
     return found
 
 
-def png_name(name: str, keep: bool = False) -> str:
-    """The relative path of the PNG for an input: "a/b.jpg" gives a/b.png, with `keep` a/b.jpg.png."""
+def result_name(name: str, ending: str = ".png", keep: bool = False) -> str:
+    """The relative path of the result for an input: "a/b.jpg" gives a/b.png, with `keep` a/b.jpg.png."""
     path = PurePath(name)
     if path.is_absolute() or path.drive or ".." in path.parts or not path.name or "\0" in name:
         raise BadInput(f"The name {name!r} leads out of the output folder", "give a relative path without '..'")
-    return str(path.with_name(path.name + ".png") if keep else path.with_name(path.stem + ".png"))
+    return str(path.with_name((path.name if keep else path.stem) + ending))
 
 
-def png_names(names: Sequence[str]) -> list[str]:
-    """png_name of each, all different: names that would collide keep their ending. Raises BadInput."""
-    chosen = [png_name(name) for name in names]
-    full = [png_name(name, keep=True) for name in names]
+def result_names(names: Sequence[str], ending: str = ".png") -> list[str]:
+    """result_name of each, all different: names that would collide keep their ending. Raises BadInput."""
+    chosen = [result_name(name, ending) for name in names]
+    full = [result_name(name, ending, keep=True) for name in names]
     while True:  # a full name may meet the short name of a third ("x.jpg.gif"), which then gives way as well
         seen = Counter(chosen)
         clashes = [index for index, name in enumerate(chosen) if seen[name] > 1 and name != full[index]]

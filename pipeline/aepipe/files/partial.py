@@ -133,7 +133,10 @@ def is_moving(out: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a PNG from its first byte to its last, by the checksum of every chunk."""
+    """Whether a file is a PNG from its first byte to its last, by the checksum of every chunk; one of another form, which got its
+    name when it was complete, is whole if it is there."""
+    if path.suffix != ".png":
+        return path.is_file()
     try:
         content = path.read_bytes()
     except OSError:

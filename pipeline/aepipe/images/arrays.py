@@ -126,7 +126,7 @@ class ArrayImages:
         self.mapping = _read_only_mapping(array)
 
     def __len__(self) -> int:
-        return len(self.array)
+        return int(self.array.shape[0])
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """A fresh array [n, C, *sides] of the array's own numbers, in the machine's order of bytes."""
@@ -154,13 +154,14 @@ def _read_only_mapping(array: Any) -> mmap.mmap | None:
 
 
 def array_images(
-    array: Any, shape: Sides | None = None, name: str = "the array", axes: str | None = None
+    array: Any, shape: Sides | None = None, name: str = "the array", axes: str | None = None, *, lazy: bool = False
 ) -> ArrayImages:
     """An array as samples [N, C, *sides]. `shape` is what they must have, where that is known; `axes` is the array's layout.
+    A `lazy` array lies in a file, and is only ever sliced and indexed.
 
     Raises BadInput for what holds no numbers, or has no such layout.
     """
-    return ArrayImages(as_array(array, name), shape, name, axes)
+    return ArrayImages(array if lazy else as_array(array, name), shape, name, axes)
 
 
 def as_array(array: Any, name: str, hint: str = LAYOUTS) -> np.ndarray:

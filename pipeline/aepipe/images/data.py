@@ -6,7 +6,7 @@ import io
 import os
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +23,12 @@ from . import objects
 from .archives import Loaded, Wanted
 from .array_files import load_array_file, load_arrays
 from .arrays import Images, array_images, as_array
-from .decoding import max_pixels
+from .decoding import ENDINGS, max_pixels
 from .folders import find_images, has_splits
-from .image_files import Wish, open_files
+from .image_files import Wish, is_plain, open_files
 from .ranges import raw_of
+from .reader_files import FittedImages, ReadFiles, target_of
+from .readers import Reader, endings_of, known_endings, missing, reader_of, unknown
 from .source import Source
 from .splits import SPLITS
 from .taken import Taken
@@ -184,7 +186,12 @@ def open_test_split(text: str, shape: Sides, raw: Raw | None = None, layout: str
     found, member, _ = _classify(text)
     if isinstance(found, str) or (found.is_dir() and has_splits(found)):
         return open_images(text, shape=shape, raw=raw)
-    if member is not None or not found.is_file() or not _has_both_splits(found):
+    if member is None and not found.is_dir() and _has_both_splits(found):
+        return open_images(text, shape=shape, raw=raw, layout=layout)
+    if (reader := reader_of(found, member)) is None or is_plain(found):
+        return None
+    kept = reader.read(found, "test")
+    if kept is None or not kept.splits:
         return None
     return open_images(text, shape=shape, raw=raw, layout=layout)
 
@@ -316,23 +323,85 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
 
 
 def _open_path(path: Path, name: str, asked: Asked) -> Source:
-    if _is_dir(path) and asked.member is None:
-        listing = find_images(path, asked.split)
+    if _is_dir(path) and path.suffix.lower() not in known_endings():
+        if asked.member is not None and "=" not in asked.member:
+            raise BadInput(f"{path} is a folder, which holds no arrays with names", f"leave out [{asked.member}]")
+        listing = find_images(path, asked.split, known_endings())
         taken = Taken("folder", "in a folder", left_out=listing.left_out())
         if listing.split is not None:
             taken.split, taken.origin = asked.split, f"in its folder {listing.split}/"
-        return _open_files(listing.root, listing.paths, name, asked, taken)
+        return _open_folder(listing.root, listing.paths, name, asked, taken)
     if not path.exists():
         raise BadInput(f"there is no file or folder {_short(str(path))!r}", ACCEPTED)
+    reader = reader_of(path, asked.member)
+    if reader is not None and (asked.member is not None or not is_plain(path)):
+        return _open_read(reader, path, name, asked)
     check_regular(path, ACCEPTED)
+    if missing(path) and path.suffix.lower() not in ENDINGS:
+        raise unknown(path, ACCEPTED)
     loaded = load_array_file(path, asked.split, asked.member, asked.rows)
     if loaded is not None:
         return _of_loaded(loaded, name, asked, str(path), path)
     if asked.member is not None:
-        raise BadInput(f"{path} holds no arrays with names", f"leave out [{asked.member}]")
+        raise BadInput(f"{path} holds no arrays with names", missing(path) or f"leave out [{asked.member}]")
     source = _open_files(path.parent, [path.name], name, asked, Taken("image file", "in a file"))
     source.single_file = True
     return source
+
+
+def _open_folder(root: Path, paths: list[str], name: str, asked: Asked, taken: Taken) -> Source:
+    """The files of a folder: plain images, or files of one reader."""
+    chosen = asked.of(paths)
+    own = next((path for path in chosen if asked.member is not None or not is_plain(root / path)), None)
+    reader = None if own is None else reader_of(root / own, asked.member)
+    if reader is None or own is None:
+        if asked.member is not None:
+            raise BadInput(f"no reader takes the files of {root}", f"leave out [{asked.member}]")
+        return _open_files(root, paths, name, asked, taken)
+    other = [path for path in chosen if PurePath(path).suffix.lower() not in endings_of(reader.component)]
+    if other:
+        message = f"{root} holds {own}, which is read {reader}, and {other[0]}, which it does not read"
+        raise BadInput(message, "keep files of one form in a folder")
+    taken.whole, taken.origin = len(paths), f"{taken.origin}, {reader}"
+    return _open_read_files(reader, root, chosen, name, asked, taken)
+
+
+def _open_read_files(reader: Reader, root: Path, paths: list[str], name: str, asked: Asked, taken: Taken) -> Source:
+    images = ReadFiles(root, paths, reader, asked.wish, asked.split)
+    _check_fits(images.shape, asked, name)
+    taken.converted = images.resize and len(images.shape) == 3
+    return Source(name, images, paths, taken=taken, writing=reader.writing)
+
+
+def _open_read(reader: Reader, path: Path, name: str, asked: Asked) -> Source:
+    """What a reader finds in a file."""
+    kept = reader.read(path, asked.split)
+    if kept is None:
+        raise unknown(path, ACCEPTED)
+    taken = Taken("file", f"of a file, {reader}", asked.split if kept.splits else None)
+    images: Images
+    if kept.is_array:
+        images = array_images(kept.samples, asked.shape, str(path), asked.axes, lazy=True)
+        taken.layout = f"{images.layout.axes} {list(images.array.shape)}"
+    elif len(kept.samples) == 1 and kept.labels is None and path.is_file():
+        taken.whole = 1
+        source = _open_read_files(reader, path.parent, asked.of([path.name]), name, asked, taken)
+        source.single_file = True
+        return source
+    else:
+        images = kept.samples
+        shape = target_of(tuple(images.shape), asked.wish, str(path))
+        _check_fits(shape, asked, name)
+        if shape != tuple(images.shape):
+            images, taken.converted = FittedImages(images, shape), True
+    source = Source(name, images, taken=taken, file=path, labels=kept.labels, writing=reader.writing)
+    return _cut(source, asked)
+
+
+def _check_fits(shape: tuple[int, ...], asked: Asked, name: str) -> None:
+    if asked.shape is not None and not fits(asked.shape, shape):
+        message = f"{name} has samples of shape {list(shape)}, the model takes {listed(asked.shape)}"
+        raise BadInput(message, "give samples of the model's shape")
 
 
 def _is_dir(path: Path) -> bool:

@@ -136,9 +136,16 @@ def check_image(image: Image.Image, name: str) -> None:
         raise BadInput(message, "reduce it, or allow more: AEPIPE_MAX_PIXELS=1000000000")
     if _has_more_than_8_bits(image):
         message = f"{name} has more than 8 bits a channel, and what these mean is not known"
-        raise BadInput(message, "convert it to 8 bits, or give a .npy of floats in 0..1")
+        raise BadInput(message, f"convert it to 8 bits, or give a .npy of floats in 0..1{_or_raw(name)}")
     if _has_pages(image):
-        raise BadInput(f"{name} holds several pages or frames, not one image", "split it into one file a page")
+        raise BadInput(
+            f"{name} holds several pages or frames, not one image", f"split it into one file a page{_or_raw(name)}"
+        )
+
+
+def _or_raw(name: str) -> str:
+    """What else is to be done about a file that a reader would take."""
+    return "; or read it as it is: pip install aepipe-science" if name.lower().endswith((".tif", ".tiff")) else ""
 
 
 def max_pixels() -> int:

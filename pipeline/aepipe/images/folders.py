@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -26,6 +27,7 @@ class Listing:
     split: str | None = None  # the folder that holds the split, where there are splits
     others: list[str] = field(default_factory=list)  # the folders of other splits
     endings: Counter[str] = field(default_factory=Counter)
+    strangers: list[str] = field(default_factory=list)  # the files with other endings
     hidden_files: int = 0
     hidden_folders: int = 0
     links: int = 0  # to folders
@@ -48,8 +50,9 @@ class Listing:
         return found
 
 
-def find_images(folder: Path, split: str) -> Listing:
-    """The image files below a folder; of `split`, wherever a folder has splits.
+def find_images(folder: Path, split: str, more: Set[str] = frozenset()) -> Listing:
+    """The image files below a folder; of `split`, wherever a folder has splits. Files with one of the endings `more` count where
+    there are no others.
 
     Hidden files and folders are left out. Links to files are followed, links to folders are not: what lies in the folder
     is found without them, and what lies elsewhere was not given. Raises BadInput where there are no images.
@@ -58,6 +61,10 @@ def find_images(folder: Path, split: str) -> Listing:
     listing = Listing(folder if chosen is None else folder / chosen, split=chosen)
     listing.others = [f"{each}/" for each in others]
     _walk(str(listing.root), "", split, listing, 0)
+    if not listing.paths:
+        listing.paths = [path for path in listing.strangers if PurePath(path).suffix.lower() in more]
+        listing.endings.subtract(PurePath(path).suffix.lower() for path in listing.paths)
+        listing.endings += Counter()  # without those that are none
     listing.paths.sort()
     if not listing.paths:
         endings = ", ".join(sorted(ending[1:] for ending in ENDINGS))
@@ -101,6 +108,7 @@ def _walk(folder: str, prefix: str, split: str, listing: Listing, depth: int) ->
                 listing.paths.append(prefix + entry.name)
             else:
                 listing.endings[ending] += 1
+                listing.strangers.append(prefix + entry.name)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from aepipe._types import ImageShape
+from aepipe._types import ImageShape, Shape
 from aepipe.errors import BadInput
 from aepipe.process import cores
 
-from .decoding import channels_and_size, quiet, read_image, rough_header
+from .decoding import ENDINGS, channels_and_size, quiet, read_image, rough_header
 
 Wish = tuple[int | None, int | None, int | None]  # channels, height, width; for None the files decide
+READ_ELSEWHERE = {".tif", ".tiff"}  # also holds what only a reader of a plugin takes
 TINY = 1024  # a file of so few bytes is decoded in less time than it takes to open it
 
 
@@ -38,6 +40,18 @@ def open_files(root: Path, paths: list[str], wish: Wish) -> tuple[FileImages, li
             channels, remarks = _survey(root, paths, None, wish)
     assert channels is not None
     return FileImages(root, paths, (channels, height, width), None not in wish[1:], wish[0]), remarks
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file is an image that is read without a plugin, or claims to be one and is damaged or too large."""
+    if path.suffix.lower() not in READ_ELSEWHERE:
+        return path.suffix.lower() in ENDINGS
+    try:
+        with quiet():
+            rough_header(path)
+    except BadInput:
+        return False
+    return True
 
 
 def _first_shape(root: Path, paths: list[str]) -> ImageShape:
@@ -94,7 +108,7 @@ class FileImages:
         """uint8 [n,C,H,W]; raises BadInput that names the first file that cannot be used."""
         files = [self.root / self.paths[i] for i in indices]
         read = lambda i: read_image(files[i], self.shape, self.resize)  # noqa: E731
-        return decode_all(len(files), self.shape, read, _useful_threads(files))
+        return decode_all(len(files), self.shape, read, useful_threads(files))
 
     def read_whole(self, index: int) -> np.ndarray:
         """One file at its own size, in the colours that were asked for or in its own: uint8 [C,H,W]; raises BadInput that names
@@ -105,9 +119,11 @@ class FileImages:
             return read_image(path, (self.channels or own, height, width), resize=False)
 
 
-def decode_all(count: int, shape: ImageShape, read: Callable[[int], np.ndarray], threads: int = 1) -> np.ndarray:
-    """`read(0)`, `read(1)`, … in threads as uint8 [count, *shape]; raises the first one's BadInput."""
-    images = np.empty((count, *shape), np.uint8)
+def decode_all(
+    count: int, shape: Shape, read: Callable[[int], np.ndarray], threads: int = 1, dtype: Any = np.uint8
+) -> np.ndarray:
+    """`read(0)`, `read(1)`, … in threads as [count, *shape] of this type; raises the first one's BadInput."""
+    images = np.empty((count, *shape), dtype)
 
     def decode(share: range) -> tuple[int, BadInput] | None:
         for i in share:
@@ -134,7 +150,7 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _useful_threads(files: list[Path]) -> int:
+def useful_threads(files: list[Path]) -> int:
     """How many threads help. Opening a file holds Python's lock and decoding does not, so tiny files need few threads."""
     try:
         size = files[len(files) // 2].stat().st_size

@@ -18,6 +18,7 @@ from aepipe.space import KINDS, Kind, Raw
 from .arrays import Images
 from .pixels import checked_float
 from .ranges import into_graph
+from .readers import Writing
 from .taken import Taken, printable
 
 PROBES = 16  # images of a data set that tell it from another
@@ -36,6 +37,7 @@ class Source:
     file: Path | None = None  # where the images are an array in a file
     taken: Taken = field(default_factory=Taken)
     range: Any = None  # what a data set says of its values, as --range would
+    writing: Writing | None = None  # how results are written in the form of its files, where a reader gave it
     raw: Raw | None = None  # how its values become those of the graphs, where they are not bytes or floats in 0..1
 
     @property
@@ -66,8 +68,11 @@ class Source:
         if images.shape != (len(indices), *self.shape):
             message = f"{self.name} gave images {list(images.shape)} where {[len(indices), *self.shape]} was due"
             raise AepipeError(message, "report it to the authors of the data set")
+        return self._for_graphs(images, np.asarray(indices))
+
+    def _for_graphs(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
         if self.raw is not None:
-            return into_graph(images, self.raw, np.asarray(indices), self.name)
+            return into_graph(images, self.raw, indices, self.name)
         if images.dtype == np.uint8:
             return images
         return images.astype(np.float32) if images.dtype == bool else checked_float(images, indices, self.name)
@@ -78,7 +83,9 @@ class Source:
         own = index
         while isinstance(images, Picked):
             images, own = images.images, int(images.picked[own])
-        return images.read_whole(own) if hasattr(images, "read_whole") else self.read(np.array([index]))[0]
+        if not hasattr(images, "read_whole"):
+            return self.read(np.array([index]))[0]
+        return self._for_graphs(images.read_whole(own)[None], np.array([index]))[0]
 
     @property
     def own_sizes(self) -> bool:

@@ -19,6 +19,7 @@ from aepipe.images.batches import Batch, batches
 from aepipe.images.data import check_asked, open_images
 from aepipe.images.pixels import as_float
 from aepipe.images.ranges import as_raw, clipped
+from aepipe.images.readers import written_endings
 from aepipe.images.source import Source
 from aepipe.progress import progress, say
 from aepipe.runtime.model import Model
@@ -27,7 +28,7 @@ from aepipe.space import Raw, Sides
 
 from .jobs import Job, made_of
 from .shards import Out, Shard, part_of
-from .writers import ArrayWriter, Background, CsvWriter, FolderWriter
+from .writers import ArrayWriter, Background, CsvWriter, FolderWriter, FormWriter
 
 RUNS = 1000  # so many runs of indices are listed
 SHEET = 48  # so many images are on a contact sheet if --limit is not given
@@ -157,20 +158,30 @@ def image_writer(
     key: str = "images",
     labelled: bool = False,
     raw: Raw | None = None,
+    source: Source | None = None,
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
 
-    With `raw` an array holds raw values, of their own type and in their own units. With `labelled` an .npz also says which
+    With `raw` an array holds raw values, of their own type and in their own units. So do files of a reader's form: a file OUT of
+    its ending, or a folder where the input `source` is of such files; without `raw` these have the source's type.
+    With `labelled` an .npz also says which
     images its rows belong to. A `job` to a folder continues where one that was stopped has ended; then `job.todo` says what is
     to be written.
     """
     with ExitStack() as stack:
         if out.kind == "folder":
             partial = Partial(out.path, job.made_of, out.part) if job else None
-            folder = FolderWriter(out.path, names, partial)
+            form = source.writing if source else None
+            folder = FolderWriter(out.path, names, partial, form)
             if job and partial:
                 stack.enter_context(job.continuing(partial, folder.name))
-            yield stack.enter_context(Background(stack.enter_context(folder))).put
+            put = stack.enter_context(Background(stack.enter_context(folder))).put
+            own = raw or raw_of_source(source)
+            yield (lambda indices, rows: put(indices, as_own(rows, own))) if form else put
+        elif form := written_endings().get(f".{out.kind}"):
+            file = stack.enter_context(Background(stack.enter_context(FormWriter(out.path, form))))
+            own = raw or raw_of_source(source)
+            yield lambda _, rows: file.put(as_own(rows, own))
         else:
             writer = stack.enter_context(ArrayWriter(out.path, key, row))
             array = stack.enter_context(Background(writer))
@@ -181,6 +192,26 @@ def image_writer(
                 array.put(rows if raw is None else as_raw(rows, raw))
 
             yield write
+
+
+def raw_of_source(source: Source | None) -> Raw | None:
+    """The type of values that have no range of their own: bytes, or floats in 0..1."""
+    if source is None or source.dtype.kind == "b":
+        return None
+    return Raw(dtype=source.dtype.name, range=(0, 255) if source.dtype == np.uint8 else (0, 1))
+
+
+def as_own(rows: Array, raw: Raw | None) -> Array:
+    """What graphs give as values of this type; bytes are bytes already."""
+    return rows if raw is None or rows.dtype == np.uint8 else as_raw(rows, raw)
+
+
+def check_form(source: Source, out: Out) -> None:
+    """Raise BadInput where OUT is a folder, and samples of this kind have no files."""
+    if out.kind == "folder" and source.kind != "image" and source.writing is None:
+        raise BadInput(
+            f"{source.kind}s are no image files", "give a file that ends with .npy or .npz, or .png for a figure"
+        )
 
 
 def names_of(source: Source) -> Any:
@@ -203,9 +234,12 @@ def stream(
 
     `options` are those of the task on which the rows depend.
     """
+    check_form(given.source, out)
     start, count = time.monotonic(), 0
     job = given.job(out, what, options or {}, one_by_one=given.own_sizes)
-    with image_writer(out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw) as write:
+    with image_writer(
+        out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw, source=given.source
+    ) as write:
         for batch in given.read(what, job):
             write(batch.indices, compute(batch))
             count += len(batch.indices)

@@ -20,6 +20,7 @@ from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
 from aepipe.images.corruption import corruption, spoiled
 from aepipe.images.pixels import picture
+from aepipe.images.readers import written_endings
 from aepipe.images.source import Source, file_state
 from aepipe.images.taken import printable
 from aepipe.judging import anomaly
@@ -36,10 +37,11 @@ from .streams import SHEET, Input, Reading, collect, done, first_of, image_write
 IMAGE_OUTPUTS = ("png", "folder", "npy", "npz")
 
 
-def _place(model: Model, out: str, reading: Reading) -> Out:
-    """OUT for samples; raises BadInput where they are no images and OUT is a folder, which holds PNG files."""
-    to = place(out, IMAGE_OUTPUTS, reading.shard)
-    if to.kind == "folder" and model.space.kind != "image":
+def _place(model: Model, out: str, reading: Reading, *, given: bool = False) -> Out:
+    """OUT for samples; raises BadInput where they are no images and OUT is a folder, which holds PNG files. Where an input is
+    `given`, its form may be that of the files, which is known when it is open."""
+    to = place(out, (*IMAGE_OUTPUTS, *(ending[1:] for ending in written_endings())), reading.shard)
+    if to.kind == "folder" and model.space.kind != "image" and not given:
         raise BadInput(
             f"{model.space.kind}s are no image files", "give a file that ends with .npy or .npz, or .png for a figure"
         )
@@ -48,7 +50,7 @@ def _place(model: Model, out: str, reading: Reading) -> Out:
 
 def reconstruct(model: Model, reading: Reading, out: str, *, input: str, tile: bool, overlap: int | None) -> None:
     """Images to codes and back; with `tile` at their own size."""
-    to = _place(model, out, reading)
+    to = _place(model, out, reading, given=True)
     check_apart(out, input)
     if tile:
         given = tiles.open_whole(model, reading, input, to, overlap)
@@ -84,7 +86,7 @@ def denoise(
     overlap: int | None,
 ) -> None:
     """Restore spoiled images, with `tile` at their own size; with `corrupt`, spoil them first and show before and after."""
-    to = _place(model, out, reading)
+    to = _place(model, out, reading, given=True)
     check_apart(out, input)
     spoil = corruption(corrupt, bounded=model.bounded) if corrupt else None
     if tile:

@@ -189,7 +189,9 @@ def restore_input(
             figures.save(shown, out.path)
     else:
         shape = None
-        with image_writer(out, names_of(given.source), given.source.shape, job=job, labelled=True) as write:
+        names, row = names_of(given.source), given.source.shape
+        written: dict[str, Any] = {"labelled": True, "raw": model.raw, "source": given.source}
+        with image_writer(out, names, row, job=job, **written) as write:
             for index, _, _, restored in results():
                 if out.kind != "folder" and shape not in (None, restored.shape):
                     message = f"images of shapes {list(shape or ())} and {list(restored.shape)} do not make one array"

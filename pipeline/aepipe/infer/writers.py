@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import os
 import queue
 import shutil
@@ -23,10 +24,11 @@ from typing import IO, Any
 import numpy as np
 
 from aepipe.errors import AepipeError, BadInput
-from aepipe.files.out import png_name, png_names
+from aepipe.files.out import result_name, result_names
 from aepipe.files.partial import Partial, check_free
 from aepipe.files.staged import Staged, replacing, writing
 from aepipe.images.pixels import as_bytes
+from aepipe.images.readers import Writing
 from aepipe.process import cores
 from aepipe.space import Sides
 
@@ -117,7 +119,8 @@ class ArrayWriter:
 
 
 class FolderWriter:
-    """One PNG per image in a new or empty folder: images [n,C,H,W] in 0..1 with C = 1 or 3.
+    """One file per sample in a new or empty folder: a PNG of images [n,C,H,W] in 0..1 with C = 1 or 3, or what `writing` makes of
+    samples [n, C, *sides].
 
     `names` gives the input's relative path by index, as a list or a function. "a/b.jpg" becomes a/b.png; of names that
     would collide (x.jpg, x.png) each keeps its ending (x.jpg.png, x.png.png). With `partial` the files are collected there,
@@ -129,9 +132,15 @@ class FolderWriter:
         path: str | os.PathLike[str],
         names: Sequence[str] | Callable[[int], str],
         partial: Partial | None = None,
+        writing: Writing | None = None,
     ):
-        self.path, self._partial = path, partial
-        self.name = (lambda index: png_name(names(index))) if callable(names) else png_names(names).__getitem__
+        self.path, self._partial, self._form = path, partial, writing
+        ending = writing.ending if writing else ".png"
+        self.name = (
+            (lambda index: result_name(names(index), ending))
+            if callable(names)
+            else result_names(names, ending).__getitem__
+        )
 
     def __enter__(self) -> FolderWriter:
         with writing(self.path):
@@ -145,10 +154,7 @@ class FolderWriter:
 
     def write(self, indices: Sequence[int] | np.ndarray, images: np.ndarray) -> None:
         """Writes image k under the name of input indices[k]."""
-        if images.shape[1] not in (1, 3):
-            raise BadInput(f"Images of {images.shape[1]} channels cannot be written as PNG files", "write .npy or .npz")
-        data = as_bytes(images)
-        data = np.ascontiguousarray(data[:, 0] if data.shape[1] == 1 else data.transpose(0, 2, 3, 1))
+        data = images if self._form else _pixels(images)
         jobs = [(self.name(int(index)), image) for index, image in zip(indices, data, strict=True)]
         with writing(self.path):
             shares = [jobs[start :: self._workers] for start in range(self._workers)]
@@ -159,6 +165,9 @@ class FolderWriter:
 
         for name, image in jobs:
             path = self._staged.temporary / name
+            if self._form is not None:
+                _write_sample(path, image, self._form)
+                continue
             try:
                 file = path.open("xb")  # it fails if the file exists, so that no result replaces another
             except FileNotFoundError:
@@ -175,6 +184,48 @@ class FolderWriter:
                     self._staged.commit()
         finally:
             self._staged.discard()
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """Images as Pillow takes them: bytes [n, H, W], or [n, H, W, 3]."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise BadInput(
+            f"Samples of shape {list(images.shape[1:])} cannot be written as PNG files", "write .npy or .npz"
+        )
+    data = as_bytes(images)
+    return np.ascontiguousarray(data[:, 0] if data.shape[1] == 1 else data.transpose(0, 2, 3, 1))
+
+
+def _write_sample(path: Path, sample: np.ndarray, form: Writing) -> None:
+    """One file of a reader's form, which gets its name when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, "two results have one name", str(path))
+    part = path.with_name(path.name + ".part")
+    with form.open(part) as file:
+        file.write(sample[None])
+    part.replace(path)
+
+
+class FormWriter:
+    """Samples streamed into one file of a reader's form."""
+
+    def __init__(self, path: str | os.PathLike[str], form: Writing):
+        self.path, self._form = path, form
+
+    def __enter__(self) -> FormWriter:
+        self._stack = contextlib.ExitStack()
+        temporary = self._stack.enter_context(replacing(self.path))
+        self._file = self._stack.enter_context(self._form.open(temporary))
+        return self
+
+    def write(self, samples: np.ndarray) -> None:
+        """Appends samples [n, C, *sides]."""
+        with writing(self.path):
+            self._file.write(samples)
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 class CsvWriter:

@@ -48,6 +48,11 @@ def register_datasets(register: Register) -> None:
 
 
 @hookspec
+def register_readers(register: Register) -> None:
+    "Factories `(path, *, options)` of data sets in files, with the attribute `endings` and maybe `writer(path)`."
+
+
+@hookspec
 def register_providers(register: Register) -> None:
     "Factories `(*, options)` of runtimes with `open(path, threads=, batch=)` that run an ONNX graph."
 

@@ -55,6 +55,7 @@ KINDS = {
     ),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
+    "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
     "provider": Kind(
         "providers", (), ((),), "providers", caution="Where it is not available, only how it says so is checked."
     ),

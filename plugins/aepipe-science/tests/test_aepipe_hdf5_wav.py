@@ -1,0 +1,56 @@
+"""HDF5 and WAV files that their libraries made, read as the same numbers."""
+
+from __future__ import annotations
+
+import wave
+
+import aepipe
+import h5py
+import numpy as np
+import pytest
+from aepipe.testing import check_reader
+from aepipe_science import hdf5, tiff, wav
+
+
+def test_they_keep_the_contract_of_readers():
+    for reader in (tiff, hdf5, wav):
+        check_reader(reader)
+
+
+def test_an_array_is_found_by_name_or_split_or_alone(tmp_path):
+    path = tmp_path / "a.h5"
+    arrays = {"train/images": np.arange(48.0).reshape(3, 4, 4), "test/images": np.ones((2, 4, 4))}
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    data = hdf5(str(path))
+    assert data.splits and data.load("test").shape == (2, 4, 4)
+    read = data.load("train")
+    assert np.array_equal(read[np.array([2, 0, 2])], arrays["train/images"][[2, 0, 2]])
+    assert hdf5(str(path), member="test/images").load("train").shape == (2, 4, 4)
+    with pytest.raises(aepipe.BadInput, match=r"no array 'x'.*train/images"):
+        hdf5(str(path), member="x").load("train")
+
+
+def test_two_arrays_without_a_name_are_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"], file["b"] = np.ones((2, 4, 4)), np.ones((2, 4, 4))
+    with pytest.raises(aepipe.BadInput, match="a, b"):
+        hdf5(str(tmp_path / "a.h5")).load("train")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_signal_keeps_its_numbers(tmp_path, width):
+    rng = np.random.default_rng(0)
+    low, high = (0, 255) if width == 1 else (-(1 << (8 * width - 1)), (1 << (8 * width - 1)) - 1)
+    values = rng.integers(low, high, (50, 2), endpoint=True)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(width)
+        file.setframerate(8000)
+        file.writeframes(b"".join(int(v).to_bytes(width, "little", signed=width > 1) for v in values.ravel()))
+    signal = wav(str(tmp_path / "a.wav")).load("train").read(np.array([0]))[0]
+    assert np.array_equal(signal, values.T * (256 if width == 3 else 1))
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-5])
+    with pytest.raises(aepipe.BadInput, match="truncated"):
+        wav(str(tmp_path / "a.wav")).load("train")
