@@ -92,9 +92,8 @@ def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
     if before == ones and after:
         _lower_to_gemm(graph, layer, after, dilations, pads[:sides])
         return
-    shuffles_any_size = strides == ones or sides == 1 or (sides == 2 and strides[0] == strides[1])
-    if (before and prod(before) * layer.weight.size < least) or not (after or shuffles_any_size):
-        return  # DepthToSpace needs two equal strides, and any other shuffle of several dimensions constant sizes
+    if before and prod(before) * layer.weight.size < least:
+        return
     weight = layer.weight
     if strides != ones:
         weight, dilations = _dense(weight, dilations), ones
@@ -232,29 +231,39 @@ class _Replacement:
     def shuffle(self, value: ir.Value, blocks: list[int], sizes: list[int]) -> ir.Value:
         """Interleave blocks of channels: [N, C·b0·b1, H, W] becomes [N, C, H·b0, W·b1], and alike for one and three sides.
 
-        `sizes` are the sides of the result; they are not needed for one side, nor for two with equal blocks.
+        `sizes` are the sides of the result, or empty if they vary.
         """
         if set(blocks) == {1}:
             return value
         if len(blocks) == 2 and blocks[0] == blocks[1]:
             return self.tape.op("DepthToSpace", [value], {"blocksize": blocks[0], "mode": "CRD"})
-        count, channels = len(blocks), -1
-        if not sizes:  # then the number of channels has to be said, because one size alone may be left open
-            sizes, channels = [-1], self.outputs
-        inner = [size // block if size > 0 else size for size, block in zip(sizes, blocks, strict=True)]
-        split = self.reshape(value, [0, channels, *blocks, *inner])
+        count, channels = len(blocks), self.outputs
         order = [axis for side in range(count) for axis in (2 + count + side, 2 + side)]
-        apart = self.tape.op("Transpose", [split], {"perm": [0, 1, *order]})
-        return self.reshape(apart, [0, channels, *sizes])
+        if sizes or count == 1:
+            sizes = sizes or [-1]
+            inner = [size // block if size > 0 else size for size, block in zip(sizes, blocks, strict=True)]
+            split = self.reshape(value, [0, channels, *blocks, *inner])
+            return self.reshape(self.tape.op("Transpose", [split], {"perm": [0, 1, *order]}), [0, channels, *sizes])
+        # A Reshape leaves one size open at most, so that the graph has to compute several that vary.
+        inner_sizes = self.tape.op("Shape", [value], {"start": 2})
+        outer_sizes = self.tape.op("Mul", [inner_sizes, self.integers(blocks)])
+        split = self.reshape(value, [0, channels, *blocks], inner_sizes)
+        return self.reshape(self.tape.op("Transpose", [split], {"perm": [0, 1, *order]}), [0, channels], outer_sizes)
 
-    def reshape(self, value: ir.Value, sizes: list[int]) -> ir.Value:
-        return self.tape.op("Reshape", [value, new_constant(self.graph, np.array(sizes, np.int64), "sizes")])
+    def integers(self, values: list[int], stem: str = "sizes") -> ir.Value:
+        return new_constant(self.graph, np.array(values, np.int64), stem)
+
+    def reshape(self, value: ir.Value, sizes: list[int], more: ir.Value | None = None) -> ir.Value:
+        """A Reshape to `sizes`, followed by the computed sizes `more`."""
+        wanted = self.integers(sizes)
+        wanted = wanted if more is None else self.tape.op("Concat", [wanted, more], {"axis": 0})
+        return self.tape.op("Reshape", [value, wanted])
 
     def crop(self, value: ir.Value, both: list[Along]) -> ir.Value:
         if not any(each.first or each.excess for each in both):
             return value
         bounds = [each.first for each in both], [-each.excess or END for each in both], list(range(2, 2 + len(both)))
-        constants = [new_constant(self.graph, np.array(each, np.int64), "bounds") for each in bounds]
+        constants = [self.integers(each, "bounds") for each in bounds]
         return self.tape.op("Slice", [value, *constants])
 
     def take_over(self, value: ir.Value) -> None:

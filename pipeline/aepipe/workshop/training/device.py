@@ -38,10 +38,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 def wants_channels_last(model: Autoencoder, images: Tensor) -> bool:
     """Whether the model runs in the channels-last layout, the faster one for convolutions.
 
-    That is a layout of images: weights of other ranks have none. A network that uses `view` where it needs `reshape` fails in
-    it, and so trains in the ordinary layout.
+    That is a layout of images. torch refuses to lay out weights of volumes in it, also where a network for images holds some.
+    A network that uses `view` where it needs `reshape` fails in it. All these train in the ordinary layout.
     """
-    if images.ndim != 4 or any(each.ndim == 5 for each in model.parameters()):
+    if images.ndim != 4 or any(each.ndim == 5 for each in (*model.parameters(), *model.buffers())):
         return False
     model.to(memory_format=torch.channels_last)
     model.eval()  # so this trial does not change the statistics of a batch norm
