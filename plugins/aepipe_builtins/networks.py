@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TypeVar
 
+from aepipe.space import Space, times
 from torch import Tensor, nn
 from torch.nn import functional
 
 Shape = tuple[int, ...]  # C, *sides
 Sides = tuple[int, ...]
+OpenShape = tuple[int | None, ...]  # the same; None is a side of any size
+Side = TypeVar("Side", bound=int | None)
 
 # By the number of sides: of signals, images and volumes.
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -16,11 +20,26 @@ TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3
 SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def sides_of(shape: Shape) -> Sides:
-    """The sides of signals, images and volumes; refuses rows, which have none."""
-    if len(shape) == 1:
+def sides_of(shape: tuple[Side, ...]) -> tuple[Side, ...]:
+    """The sides of signals, images and volumes. Raises ValueError for rows, which have none, and for more than three sides."""
+    if not Space.of(shape).sides:
         raise ValueError("rows have no sides to convolve along: take mlp or pca")
     return shape[1:]
+
+
+def check_vector(code: int, shape: OpenShape) -> None:
+    """Raises ValueError for a code that is a map, and for samples of any size: these networks take or make one vector."""
+    of_code = shape_of(code)
+    if len(of_code) > 1:
+        raise ValueError(f"a code of {times(of_code)} is a map: take resnet-map, or a plain number as code")
+    if None in shape:
+        raise ValueError(f"samples of {times(shape)} have no fixed size: take resnet-map, or samples of one size")
+
+
+def shape_of(code: int) -> OpenShape:
+    """The shape in which the numbers of a code stand: that of a `Size`, and (n,) of a plain number."""
+    shape: OpenShape = getattr(code, "shape", (code,))
+    return shape
 
 
 def conv_plan(*sides: int) -> list[tuple[int, int, Sides]]:
@@ -44,6 +63,7 @@ def conv_plan(*sides: int) -> list[tuple[int, int, Sides]]:
 def conv_encoder(shape: Shape, features: int, channels: int) -> nn.Sequential:
     """Convolutions with ReLU; the last one covers the whole remaining map (Fleuret, deep learning course, 7.2)."""
     _positive(channels=channels)
+    check_vector(features, shape)
     sides, before = sides_of(shape), shape[0]
     conv = CONV[len(sides)]
     layers: list[nn.Module] = []
@@ -60,6 +80,7 @@ def deconv_decoder(latent: int, shape: Shape, channels: int) -> nn.Sequential:
     A convolution drops `(W - kernel) % stride` pixels; output_padding adds them again, so that every size works.
     """
     _positive(channels=channels)
+    check_vector(latent, shape)
     sides = sides_of(shape)
     transposed = TRANSPOSED[len(sides)]
     *hidden, (_, _, rest) = conv_plan(*sides)
@@ -78,6 +99,7 @@ class UpsampleDecoder(nn.Module):
     def __init__(self, latent: int, shape: Shape, channels: int, mode: str):
         super().__init__()
         _positive(channels=channels)
+        check_vector(latent, shape)
         sides = sides_of(shape)
         self.mode = SMOOTH[len(sides)] if mode == "bilinear" else mode
         self.sizes = [tuple(sides)]
@@ -106,10 +128,12 @@ def _two_convolutions(conv: type[nn.Module], channels: int) -> nn.Sequential:
 
 
 def mlp_encoder(shape: Shape, features: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    check_vector(features, shape)
     return nn.Sequential(nn.Flatten(), *_dense(prod(shape), hidden, features))
 
 
 def mlp_decoder(latent: int, shape: Shape, hidden: tuple[int, ...]) -> nn.Sequential:
+    check_vector(latent, shape)
     return nn.Sequential(*_dense(latent, hidden, prod(shape)), nn.Unflatten(1, shape))
 
 

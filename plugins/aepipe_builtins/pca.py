@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from .networks import check_vector
+
 # For more pixels than this, the eigenvectors of the covariance take longer than some more passes over the images.
 EXACT_UP_TO = 2048
 
@@ -17,6 +19,7 @@ class PcaEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], features: int):
         super().__init__()
+        check_vector(features, shape)
         pixels = prod(shape)
         if features > pixels:
             raise ValueError(f"{features} components are more than the {pixels} values of an image")
@@ -69,6 +72,7 @@ class LinearDecoder(nn.Linear):
     """An affine map from codes to images; `fit` solves the least-squares problem by its normal equations."""
 
     def __init__(self, latent: int, shape: tuple[int, ...]):
+        check_vector(latent, shape)
         super().__init__(latent, prod(shape))
         self.shape = shape
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
+from aepipe.space import Space, times
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .networks import CONV, TRANSPOSED, Shape, Sides, sides_of
+from .networks import CONV, TRANSPOSED, OpenShape, Shape, Sides, check_vector, shape_of, sides_of
 
+MOST_HALVINGS = 6  # of the sides of a map
 SMALLEST = 7  # a side of so many pixels or fewer is not halved any more
 
 
@@ -56,6 +58,7 @@ class Up(nn.Module):
 def resnet_encoder(shape: Shape, features: int, channels: int, blocks: int, hidden: int) -> nn.Sequential:
     """Halving convolutions with residual blocks between them, then two linear layers."""
     _positive(channels=channels, blocks=blocks, hidden=hidden)
+    check_vector(features, shape)
     sides = sides_of(shape)
     sizes, conv = halvings(*sides), CONV[len(sides)]
     wide = widths(channels, len(sizes))
@@ -74,6 +77,7 @@ def resnet_encoder(shape: Shape, features: int, channels: int, blocks: int, hidd
 def resnet_decoder(latent: int, shape: Shape, channels: int, blocks: int, hidden: int) -> nn.Sequential:
     """The mirror image of `resnet_encoder`."""
     _positive(channels=channels, blocks=blocks, hidden=hidden)
+    check_vector(latent, shape)
     sides = sides_of(shape)
     sizes = halvings(*sides)
     wide = widths(channels, len(sizes))
@@ -107,53 +111,68 @@ class AnySize(nn.Sequential):
         self.multiple = multiple
 
 
-def map_encoder(shape: Shape, features: int, channels: int, blocks: int, down: int) -> AnySize:
-    """Halves the sides `down` times, each time by one convolution and residual blocks; the code is a map."""
+def map_encoder(shape: OpenShape, features: int, channels: int, blocks: int, down: int) -> AnySize:
+    """Halves the sides `down` times, each time by one convolution and residual blocks; the code is a map [N, C, *sides].
+
+    Sides of `shape` may be None; a plain number as `features` is the channels of the map. Raises ValueError for sides that
+    cannot be halved so often, and for another map.
+    """
     _positive(channels=channels, blocks=blocks)
-    sides, conv = sides_of(shape), CONV[len(shape) - 1]
-    code = getattr(features, "shape", (features,))
-    if not 0 <= down <= 6:
-        raise ValueError(f"down is 0 to 6, not {down}")
-    small = tuple(side >> down for side in sides)
-    if any(side % 2**down for side in sides):
-        raise ValueError(f"sides of {_times(sides)} cannot be halved {down} times: choose multiples of {2**down}")
-    if len(code) > 1 and tuple(code[1:]) != small:
-        raise ValueError(f"sides of {_times(sides)} halved {down} times are {_times(small)}, not {_times(code[1:])}")
+    if not 0 <= down <= MOST_HALVINGS:
+        raise ValueError(f"down is 0 to {MOST_HALVINGS}, not {down}")
+    sides, step = sides_of(shape), 2**down
+    own, code = Space.of(shape_of(features)).channels, shape_of(features)[1:]
+    if any(side is not None and (side < step or side % step) for side in sides):
+        raise ValueError(f"sides of {times(sides)} cannot be halved {down} times: choose multiples of {step}")
+    small = tuple(None if side is None else side // step for side in sides)
+    if code and code != small:
+        raise ValueError(f"sides of {times(sides)} halved {down} times are {times(small)}, not {times(code)}")
+    conv, inputs = CONV[len(sides)], Space.of(shape).channels
     wide = widths(channels, down + 1)
-    layers: list[nn.Module] = [conv(shape[0], wide[0], 3, padding=1), *_blocks(wide[0], blocks, len(sides))]
+    layers: list[nn.Module] = [conv(inputs, wide[0], 3, padding=1), *_blocks(wide[0], blocks, len(sides))]
     for before, after in pairwise(wide):
         layers += [nn.ReLU(), conv(before, after, 4, 2, 1), *_blocks(after, blocks, len(sides))]
-    return AnySize([*layers, nn.ReLU(), conv(wide[-1], code[0], 3, padding=1)], 2**down)
+    return AnySize([*layers, nn.ReLU(), conv(wide[-1], own, 3, padding=1)], step)
 
 
-def map_decoder(latent: int, shape: Shape, channels: int, blocks: int) -> AnySize:
-    """The mirror image of `map_encoder`, as many doublings as lie between the code and the sample."""
+def map_decoder(latent: int, shape: OpenShape, channels: int, blocks: int) -> AnySize:
+    """The mirror image of `map_encoder`, with as many doublings as lie between the code and the sample.
+
+    A side may be None in both, but not all of them. Raises ValueError for a code that is no such map.
+    """
     _positive(channels=channels, blocks=blocks)
-    sides, conv, transposed = sides_of(shape), CONV[len(shape) - 1], TRANSPOSED[len(shape) - 1]
-    code = getattr(latent, "shape", (latent,))
-    ratios = {side // own for side, own in zip(sides, code[1:], strict=False) if side % own == 0}
-    ratio = ratios.pop() if len(code) == len(shape) and len(ratios) == 1 else 0
-    up = ratio.bit_length() - 1
-    if ratio != 2 ** max(up, 0) or tuple(own * ratio for own in code[1:]) != tuple(sides):
-        raise ValueError(
-            f"codes of {_times(code)} are no map of which the sides are halves of {_times(sides)}, or halves of halves"
-        )
+    sides, code = sides_of(shape), Space.of(shape_of(latent))
+    up = _doublings(code.sides, sides)
+    conv, transposed = CONV[len(sides)], TRANSPOSED[len(sides)]
     wide = widths(channels, up + 1)
-    layers: list[nn.Module] = [conv(code[0], wide[-1], 3, padding=1), *_blocks(wide[-1], blocks, len(sides))]
+    layers: list[nn.Module] = [conv(code.channels, wide[-1], 3, padding=1), *_blocks(wide[-1], blocks, len(sides))]
     for before, after in pairwise(wide[::-1]):
         layers += [nn.ReLU(), transposed(before, after, 4, 2, 1), *_blocks(after, blocks, len(sides))]
-    return AnySize([*layers, nn.ReLU(), conv(wide[0], shape[0], 3, padding=1)], ratio)
+    return AnySize([*layers, nn.ReLU(), conv(wide[0], Space.of(shape).channels, 3, padding=1)], 2**up)
 
 
-def identity(shape: Shape, features: int) -> AnySize:
+def _doublings(code: OpenShape, sides: OpenShape) -> int:
+    """How often the sides of a code have to be doubled to be those of the sample; raises ValueError where that is no number."""
+    if len(code) != len(sides):
+        of_code = f"{len(code)} sides" if code else "no sides"
+        raise ValueError(f"a code of {of_code} is no map of {times(sides)}: take the encoder resnet-map or identity")
+    known = [(own, side) for own, side in zip(code, sides, strict=True) if own is not None and side is not None]
+    if not known:
+        raise ValueError(
+            "sides of any size do not say how often a code is doubled: give one of them in code and sample"
+        )
+    for count in range(MOST_HALVINGS + 1):
+        if all(own << count == side for own, side in known):
+            return count
+    most = f"those of the sample, halved 0 to {MOST_HALVINGS} times"
+    raise ValueError(f"sides of {times(code)} do not become {times(sides)} by doubling: choose {most}")
+
+
+def identity(shape: OpenShape, features: int) -> AnySize:
     """No network at all: the code is the sample."""
-    if getattr(features, "shape", (features,)) != tuple(shape):
+    if shape_of(features) != tuple(shape):
         raise ValueError("its code is the sample: --latent-dim image")
     return AnySize([nn.Identity()], 1)
-
-
-def _times(sides: Sides) -> str:
-    return "×".join(map(str, sides))
 
 
 def _positive(**values: int) -> None:

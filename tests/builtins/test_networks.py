@@ -8,20 +8,27 @@ import pytest
 import torch
 from aepipe import plugins
 from aepipe.errors import BadInput
+from aepipe.space import Size
 from aepipe.workshop.training.model import fit_closed_forms
 from aepipe_builtins.networks import conv_plan
 from torch import nn
 
 from tests.helpers.networks import pair
 
-ENCODERS = ("conv", "mlp:hidden=32", "pca")
-DECODERS = ("deconv", "upsample", "upsample:mode=bilinear", "mlp:hidden=32", "pca")
-SHAPES = ((1, 28, 28), (3, 32, 32), (1, 17, 23), (1, 8, 8), (3, 5, 64))
+DENSE = ("mlp:hidden=32", "pca")  # these take rows as well
+ENCODERS = ("conv", "resnet:channels=8,hidden=16", *DENSE)
+DECODERS = ("deconv", "resnet:channels=8,hidden=16", "upsample", "upsample:mode=bilinear", *DENSE)
+ROW, SIGNALS, IMAGES = (5,), ((1, 1), (2, 43)), ((1, 28, 28), (3, 32, 32), (1, 17, 23), (1, 8, 8), (3, 5, 64))
+VOLUMES = ((1, 9, 12, 10), (2, 3, 4, 5))
+PAIRS = (
+    *product(DENSE, DENSE, [ROW]),
+    *product(ENCODERS[:3], DECODERS[:5], [SIGNALS[0]]),
+    *product(ENCODERS, DECODERS, [SIGNALS[1], *IMAGES, *VOLUMES]),
+)
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), product(ENCODERS, DECODERS))
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-def test_every_pair_takes_a_step_at_every_shape(encoder: str, decoder: str, shape: tuple[int, int, int]):
+@pytest.mark.parametrize(("encoder", "decoder", "shape"), PAIRS, ids=str)
+def test_every_pair_takes_a_step_at_every_shape(encoder: str, decoder: str, shape: tuple[int, ...]):
     model = pair(encoder, decoder, shape)
     images = torch.rand(6, *shape)
     fit_closed_forms(model, [model.standardise(images[:4]), model.standardise(images[4:])])
@@ -82,6 +89,21 @@ def test_the_last_convolution_stays_small(side: int):
         ("encoder", "conv:channels=0", ((1, 28, 28), 4), "channels must be at least 1"),
         ("encoder", "mlp:hidden=8/0", ((1, 28, 28), 4), "hidden"),
         ("encoder", "pca", ((1, 2, 2), 5), "5 components"),
+        ("encoder", "conv", ((5,), 4), "mlp or pca"),
+        ("decoder", "deconv", (4, (5,)), "mlp or pca"),
+        ("encoder", "resnet", ((1, 4, 4, 4, 4), 4), "0 to 3 sides"),
+        ("encoder", "resnet", ((1, None, None), 4), "no fixed size"),
+        ("encoder", "mlp", ((1, 8, 8), Size(4, 2, 2)), "4×2×2 is a map"),
+        ("decoder", "pca", (Size(4, 2, 2), (1, 8, 8)), "4×2×2 is a map"),
+        ("encoder", "resnet-map", ((5,), 4), "mlp or pca"),
+        ("encoder", "resnet-map", ((1, 12, 16), 4), "multiples of 8"),
+        ("encoder", "resnet-map", ((1, 16, 16), Size(4, 2, 4)), "2×2, not 2×4"),
+        ("encoder", "resnet-map:down=7", ((1, 128), 4), "down is 0 to 6"),
+        ("decoder", "resnet-map", (4, (1, 8, 8)), "no sides is no map"),
+        ("decoder", "resnet-map", (Size(4, 1, 2), (1, 8, 8)), "by doubling"),
+        ("decoder", "resnet-map", (Size(4, 3), (1, 8)), "by doubling"),
+        ("decoder", "resnet-map", (Size(4, None), (1, None)), "do not say how often"),
+        ("encoder", "identity", ((1, 8, 8), 64), "--latent-dim image"),
         ("decoder", "upsample:mode=cubic", (4, (1, 28, 28)), "mode"),
         ("decoder", "deconv:chanels=3", (4, (1, 28, 28)), "channels"),
         ("objective", "vae:beta=-1", (4,), "beta"),

@@ -79,6 +79,68 @@ def test_affine_steps_around_a_layer_are_folded(data):
     assert np.abs(run(folded, x) - run(model, x)).max() <= 1e-4 * max(1, np.abs(run(model, x)).max())
 
 
+@st.composite
+def broadcast(draw, shape):
+    """A shape that broadcasts to that of a value [N, *shape] without enlarging it, and where its numbers differ along."""
+    aligned = [1, *(draw(st.sampled_from([1, size])) for size in shape)]
+    return tuple(aligned[draw(st.integers(0, next((k for k, size in enumerate(aligned) if size > 1), len(aligned)))) :])
+
+
+@often
+@given(st.integers(0, 3), st.sampled_from(["Conv", "ConvTranspose"]), st.booleans(), st.data())
+def test_only_one_number_for_all_or_for_each_channel_is_folded(count, kind, before, data):
+    """At every rank, and where sides are as long as there are channels: all that is folded or left computes the same."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    normal = lambda *shape: rng.standard_normal(shape, np.float32)  # noqa: E731
+    channels = data.draw(st.integers(1, 3))
+    sides = tuple(data.draw(st.sampled_from([1, channels, 4])) for _ in range(count))
+    kernel = (1,) * count
+    given_shape = data.draw(broadcast((channels, *sides)))
+    weights = {"c": normal(*given_shape), "w": normal(channels, channels, *kernel)}
+    operator = data.draw(st.sampled_from(["Mul"] if kind == "ConvTranspose" and before else ["Mul", "Add"]))
+    linear = ("Gemm", {}) if count == 0 else (kind, {"kernel_shape": kernel})
+    first, second = (operator, "c", {}), (linear[0], "w", linear[1])
+    nodes, value = [], "x"
+    for name, constant, settings_ in (first, second) if before else (second, first):
+        made = f"{value}{name}"
+        nodes.append(helper.make_node(name, [value, constant], [made], **settings_))
+        value = made
+    nodes[-1].output[0] = "y"
+    model = graph_of(nodes, (channels, *sides), weights, ["N", channels, *sides])
+    folded = fold_only(model)
+    aligned = (1,) * (2 + count - len(given_shape)) + given_shape
+    per_channel = aligned == (1, channels, *(1,) * count) or weights["c"].size == 1
+    assert operators(folded) == ([linear[0]] if per_channel else operators(model))
+    x = normal(2, channels, *sides)
+    assert_same(run(folded, x), run(model, x))
+
+
+@often
+@given(st.integers(0, 3), st.data())
+def test_across_a_flattening_only_one_number_for_all_is_folded(count, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    normal = lambda *shape: rng.standard_normal(shape, np.float32)  # noqa: E731
+    shape = data.draw(st.tuples(*[st.integers(1, 3)] * (1 + count)))
+    size = int(np.prod(shape))
+    given_shape = data.draw(broadcast(shape))
+    weights, step = {"w": normal(size, 4)}, ["x", "c"]
+    if data.draw(st.booleans()):
+        weights |= {name: np.abs(normal(shape[0])) + 0.1 for name in "gems"}
+        operator, step, single = "BatchNormalization", ["x", *"gems"], shape[0] == 1
+    else:
+        weights["c"] = normal(*given_shape)
+        operator, single = data.draw(st.sampled_from(["Mul", "Add"])), weights["c"].size == 1
+    nodes = [
+        helper.make_node(operator, step, ["a"]),
+        helper.make_node("Flatten", ["a"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"]),
+    ]
+    model = graph_of(nodes, shape, weights, ["N", 4])
+    folded, x = fold_only(model), normal(2, *shape)
+    assert (operator not in operators(folded)) == single
+    assert_same(run(folded, x), run(model, x))
+
+
 def test_a_shift_before_padding_stays():
     """The zeros of the padding are not shifted, so that only the scale can be folded."""
     weights = {"m": np.float32(0.3), "s": np.float32(2), "w": np.ones((1, 1, 3, 3), np.float32)}

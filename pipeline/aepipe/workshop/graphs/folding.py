@@ -54,9 +54,11 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
     source = next((each for each in before.inputs if constant(each) is None), None)
     # A Reshape or Flatten between step and layer mixes channels and positions, so that a step with a number for each channel
     # does not fit the layer's inputs any more. Then only a step with a single number for all is folded.
-    rank = len(value.shape) if flattened and value is not None and value.shape is not None else 2 + len(layer.kernel)
-    step = None if source is None else _affine(before, source, 1 if flattened else layer.inputs, rank)
-    if source is None or step is None:
+    if source is None:
+        return False
+    rank = 2 + len(layer.kernel) if source.shape is None else len(source.shape)
+    step = _affine(before, source, 1 if flattened else layer.inputs, rank)
+    if step is None:
         return False
     scale, shift = (
         np.broadcast_to(each, layer.inputs).reshape(layer.groups, 1, -1, *[1] * len(layer.kernel)) for each in step
@@ -72,7 +74,8 @@ def _fold_before(graph: ir.Graph, layer: Linear) -> bool:
 def _affine(node: ir.Node, value: ir.Value, channels: int, rank: int) -> Affine | None:
     """Scale and shift of `value`, [N, channels, *sides] of so many dimensions, by `node`; None if it does anything else."""
     if node.op_type == "BatchNormalization":
-        return _batch_norm(node)
+        step = _batch_norm(node)
+        return step if step is not None and step[0].size in (1, channels) else None
     if node.op_type not in ("Add", "Sub", "Mul", "Div"):
         return None
     first = node.inputs[0] is value

@@ -25,6 +25,11 @@ from .folding import fold
 from .linear import Linear, constant, integers, new_constant, only_reader
 
 LEAST = 250_000  # a layer with fewer multiplications for one image stays as it is
+# How many multiplications take as long as moving one number, by the number of sides: scattering a product, gathering an input,
+# interleaving an output. Fitted to times of single layers in ONNX Runtime (docs/lowering.md). Of images it has a faster kernel
+# for convolutions, in a blocked layout, so that these are always lowered.
+MOVES = {1: (15, 7, 8), 3: (40, 10, 100)}
+OPEN = 32  # a side of any size is taken for this long
 LANES = 16  # a vector unit computes so many channels at once, so that fewer channels take as long
 WORTH = 0.7  # blocks are used if they need at most this share of the arithmetic, because their shuffle takes time too
 # Runtimes compute these functions together with the Conv before them.
@@ -37,7 +42,8 @@ def lower(model: onnx.ModelProto, least: int = LEAST) -> onnx.ModelProto:
     """A model that computes the same, with affine steps folded and transposed convolutions of 1 to 3 dimensions as convolutions.
 
     A layer with fewer than `least` multiplications per image stays transposed, because the shuffle would cost more than it
-    saves. A layer whose weights are not constant stays too. The results differ from the original's only by rounding.
+    saves; so does a layer of signals or volumes that would be slower. With 0 all are lowered. A layer whose weights are not
+    constant stays too. The results differ from the original's only by rounding.
     """
     rewritten = ir.serde.deserialize_model(model)
     fold(rewritten.graph)
@@ -69,6 +75,7 @@ class Along:
     end: int  # how many zeros it adds after the last input
     first: int  # how many of the interleaved outputs are cropped at the beginning
     excess: int  # how many of them are cropped at the end
+    more: int  # how many positions more than inputs are computed
 
     @classmethod
     def of(cls, kernel: int, stride: int, pads: tuple[int, int], extra: int) -> Along:
@@ -80,7 +87,8 @@ class Along:
         beyond = first + kernel - stride - pads[0] - pads[1] + extra
         count = ceil(beyond / stride)  # how many more positions than inputs are needed
         end = skipped + count
-        return cls(taps - 1 - skipped, max(end, 0), first, stride * (count + max(-end, 0)) - beyond)
+        more = count + max(-end, 0)
+        return cls(taps - 1 - skipped, max(end, 0), first, stride * more - beyond, more)
 
 
 def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
@@ -92,21 +100,37 @@ def _lower_transposed(graph: ir.Graph, layer: Linear, least: int) -> None:
     if before == ones and after:
         _lower_to_gemm(graph, layer, after, dilations, pads[:sides])
         return
-    shuffles_any_size = strides == ones or sides == 1 or (sides == 2 and strides[0] == strides[1])
-    if (before and prod(before) * layer.weight.size < least) or not (after or shuffles_any_size):
-        return  # DepthToSpace needs two equal strides, and any other shuffle of several dimensions constant sizes
+    if before and prod(before) * layer.weight.size < least:
+        return
     weight = layer.weight
     if strides != ones:
         weight, dilations = _dense(weight, dilations), ones
     kernel = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[3:], strict=True)]
     both = [Along.of(kernel[i], strides[i], (pads[i], pads[i + sides]), extra[i]) for i in range(sides)]
+    phases = _phases(weight, strides)
+    if least and sides in MOVES and not _faster(layer, phases, before or [OPEN] * sides, both):
+        return
     new = _Replacement(graph, layer)
     padding = [each.begin for each in both] + [each.end for each in both]
     settings = {"pads": padding, "dilations": dilations, "group": layer.groups}
     bias = np.repeat(layer.bias, prod(strides))
-    value = new.pointwise(new.conv(_phases(weight, strides), bias, settings))
+    value = new.pointwise(new.conv(phases, bias, settings))
     full = [size + each.first + each.excess for size, each in zip(after or [], both, strict=bool(after))]
     new.take_over(new.crop(new.shuffle(value, strides, full), both))
+
+
+def _faster(layer: Linear, phases: Array, sizes: list[int], both: list[Along]) -> bool:
+    """Whether the convolution with the kernels `phases` takes less time than the transposed one, as MOVES estimates it.
+
+    A transposed convolution multiplies, and then scatters its products; a convolution gathers its inputs, multiplies, and has
+    to interleave several phases.
+    """
+    scatter, gather, interleave = MOVES[len(sizes)]
+    made = len(phases) * phases.shape[1]  # how many channels the convolution makes
+    positions = prod(size + each.more for size, each in zip(sizes, both, strict=True))
+    moved = gather * layer.inputs * prod(phases.shape[3:]) + (interleave * made if made > layer.outputs else 0)
+    products = prod(sizes) * (layer.weight.size + scatter * layer.outputs * prod(layer.kernel))
+    return positions * (phases.size + moved) < products
 
 
 def _dense(weight: Array, dilations: list[int]) -> Array:
@@ -176,7 +200,7 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
     settings = {"pads": [*pads[:2], *ends], "strides": [block, block]}
     stacked = weight.reshape(1, -1, *weight.shape[3:])
     value = new.pointwise(new.conv(stacked, np.repeat(layer.bias, block**2), settings))
-    both = [Along(0, 0, 0, counts[i] * block - after[i]) for i in (0, 1)]
+    both = [Along(0, 0, 0, counts[i] * block - after[i], 0) for i in (0, 1)]
     new.take_over(new.crop(new.shuffle(value, [block, block], []), both))
 
 
@@ -232,29 +256,39 @@ class _Replacement:
     def shuffle(self, value: ir.Value, blocks: list[int], sizes: list[int]) -> ir.Value:
         """Interleave blocks of channels: [N, C·b0·b1, H, W] becomes [N, C, H·b0, W·b1], and alike for one and three sides.
 
-        `sizes` are the sides of the result; they are not needed for one side, nor for two with equal blocks.
+        `sizes` are the sides of the result, or empty if they vary.
         """
         if set(blocks) == {1}:
             return value
         if len(blocks) == 2 and blocks[0] == blocks[1]:
             return self.tape.op("DepthToSpace", [value], {"blocksize": blocks[0], "mode": "CRD"})
-        count, channels = len(blocks), -1
-        if not sizes:  # then the number of channels has to be said, because one size alone may be left open
-            sizes, channels = [-1], self.outputs
-        inner = [size // block if size > 0 else size for size, block in zip(sizes, blocks, strict=True)]
-        split = self.reshape(value, [0, channels, *blocks, *inner])
+        count, channels = len(blocks), self.outputs
         order = [axis for side in range(count) for axis in (2 + count + side, 2 + side)]
-        apart = self.tape.op("Transpose", [split], {"perm": [0, 1, *order]})
-        return self.reshape(apart, [0, channels, *sizes])
+        if sizes or count == 1:
+            sizes = sizes or [-1]
+            inner = [size // block if size > 0 else size for size, block in zip(sizes, blocks, strict=True)]
+            split = self.reshape(value, [0, channels, *blocks, *inner])
+            return self.reshape(self.tape.op("Transpose", [split], {"perm": [0, 1, *order]}), [0, channels, *sizes])
+        # A Reshape leaves one size open at most, so that the graph has to compute several that vary.
+        inner_sizes = self.tape.op("Shape", [value], {"start": 2})
+        outer_sizes = self.tape.op("Mul", [inner_sizes, self.integers(blocks)])
+        split = self.reshape(value, [0, channels, *blocks], inner_sizes)
+        return self.reshape(self.tape.op("Transpose", [split], {"perm": [0, 1, *order]}), [0, channels], outer_sizes)
 
-    def reshape(self, value: ir.Value, sizes: list[int]) -> ir.Value:
-        return self.tape.op("Reshape", [value, new_constant(self.graph, np.array(sizes, np.int64), "sizes")])
+    def integers(self, values: list[int], stem: str = "sizes") -> ir.Value:
+        return new_constant(self.graph, np.array(values, np.int64), stem)
+
+    def reshape(self, value: ir.Value, sizes: list[int], more: ir.Value | None = None) -> ir.Value:
+        """A Reshape to `sizes`, followed by the computed sizes `more`."""
+        wanted = self.integers(sizes)
+        wanted = wanted if more is None else self.tape.op("Concat", [wanted, more], {"axis": 0})
+        return self.tape.op("Reshape", [value, wanted])
 
     def crop(self, value: ir.Value, both: list[Along]) -> ir.Value:
         if not any(each.first or each.excess for each in both):
             return value
         bounds = [each.first for each in both], [-each.excess or END for each in both], list(range(2, 2 + len(both)))
-        constants = [new_constant(self.graph, np.array(each, np.int64), "bounds") for each in bounds]
+        constants = [self.integers(each, "bounds") for each in bounds]
         return self.tape.op("Slice", [value, *constants])
 
     def take_over(self, value: ir.Value) -> None:

@@ -13,6 +13,8 @@ from aepipe.errors import BadInput
 from . import team as teams
 from .model import Autoencoder
 
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of dimensions of samples and weights
+
 
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA if torch has it, else the CPU. Raises BadInput if a named device is unknown or not there."""
@@ -36,23 +38,26 @@ def has_fast_bf16(device: torch.device) -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def wants_channels_last(model: Autoencoder, images: Tensor) -> bool:
-    """Whether the model runs in the channels-last layout, the faster one for convolutions.
+def fast_layout(model: Autoencoder, images: Tensor) -> torch.memory_format:
+    """The layout in which the model trains fastest on samples like these: channels last for images, and on a CPU for volumes.
 
-    That is a layout of images: weights of other ranks have none. A network that uses `view` where it needs `reshape` fails in
-    it, and so trains in the ordinary layout.
+    torch lays out weights of images and of volumes together in neither way, and a network that uses `view` where it needs
+    `reshape` fails in both. All these train in the ordinary layout, and so do rows and signals, for which there is no other.
     """
-    if images.ndim != 4 or any(each.ndim == 5 for each in model.parameters()):
-        return False
-    model.to(memory_format=torch.channels_last)
+    layout = LAYOUTS.get(images.ndim)
+    weights = (*model.parameters(), *model.buffers())
+    mixed = any(each.ndim in LAYOUTS and each.ndim != images.ndim for each in weights)
+    if layout is None or mixed or (layout is torch.channels_last_3d and images.is_cuda):
+        return torch.contiguous_format
+    model.to(memory_format=layout)
     model.eval()  # so this trial does not change the statistics of a batch norm
     try:
         model.losses(images, images)["loss"].backward()
-        return True
+        return layout
     except RuntimeError as error:
         if "view size is not compatible" not in str(error):
             raise
-        return False
+        return torch.contiguous_format
     finally:
         model.zero_grad(set_to_none=True)
         model.to(memory_format=torch.contiguous_format)

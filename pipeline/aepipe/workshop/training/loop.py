@@ -23,7 +23,7 @@ from aepipe.images.corruption import corruption
 from aepipe.plugins.epoch import EpochReport
 from aepipe.progress import progress
 
-from .device import wants_channels_last
+from .device import fast_layout
 from .finish import finish, validation_error
 from .heap import kept_heap
 from .model import fit_closed_forms, load_state, load_tensors, save_tensors
@@ -105,8 +105,7 @@ class Training(Generic[R]):
 
     def _prepare(self, trained: list[nn.Parameter]) -> None:
         example = next(self.data.batches(self.data.train[:2], 2))
-        if wants_channels_last(self.model, example):
-            self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=fast_layout(self.model, example))
         self.optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
         if self.saved_optimiser:
             with foreign(f"the optimiser of {self.run.directory} cannot be restored", DAMAGED, kind=BadInput):
