@@ -113,8 +113,8 @@ def mean_deposits(
 ) -> np.ndarray:
     """Energies [GeV] in the cells [N, D, H, W], whose shape fluctuates from shower to shower; what leaves the cells is lost.
 
-    A pion loses energy as a least ionising particle until it interacts, after an exponential depth. Then a share of neutral pions makes
-    an electromagnetic shower, the rest a hadronic one.
+    A pion loses energy as a least ionising particle until it interacts, after an exponential depth. Then a share of neutral
+    pions makes an electromagnetic shower, the rest a hadronic one.
     """
     pion = (label == 1)[:, None]
     begin = np.where(pion[:, 0], rng.exponential(INTERACTION, len(label)), 0)  # cm
@@ -149,7 +149,7 @@ def _gamma_layers(alpha: np.ndarray, beta: np.ndarray, edges: np.ndarray) -> np.
 
 
 def _fluctuating_shape(energy: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """α and the depth of the maximum [X0] of each electromagnetic shower: log-normal and correlated (Grindhammer and Peters, 3.1.1)."""
+    """α and the depth of the maximum [X0] of each electromagnetic shower: log-normal and correlated (Grindhammer and Peters)."""
     log = np.log(np.maximum(energy, WEAKEST) / CRITICAL)
     both, apart = np.sqrt((1 + 0.705 - 0.023 * log) / 2), np.sqrt((1 - 0.705 + 0.023 * log) / 2)
     first, second = rng.standard_normal((2, len(log)))
@@ -159,7 +159,7 @@ def _fluctuating_shape(energy: np.ndarray, rng: np.random.Generator) -> tuple[np
 
 
 def _radii(energy: np.ndarray, stage: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Radii [Moliere radii] of core and tail and the weight of the core (Grindhammer and Peters, 3.2.1).
+    """Radii [Moliere radii] of core and tail and the weight of the core (Grindhammer and Peters).
 
     They depend on the energy [N] and on the depth by that of the maximum [N, D].
     """
@@ -172,7 +172,7 @@ def _radii(energy: np.ndarray, stage: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _pi0_share(energy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The share of a pion's energy that becomes electromagnetic, 1 - (E / 0.7 GeV)^-0.18 (Gabriel et al., 1994), beta-distributed."""
+    """The share of a pion's energy that becomes electromagnetic: about 1 - (E / 0.7 GeV)^-0.18 (Gabriel et al., 1994)."""
     mean = np.clip(1 - (energy / 0.7) ** -0.18, 0.05, 0.95)
     both = np.maximum(mean * (1 - mean) / PI0_SPREAD**2 - 1, 0.5)
     return rng.beta(mean * both, (1 - mean) * both)
