@@ -44,7 +44,7 @@ def pulses(
     bits: of the converter, whose 1000 mV begin at -100 mV; none leaves voltages as they are
     seed: of everything random
     """
-    from .pulses import Pulses
+    from .scintillator import Pulses
 
     return Pulses(only == "good", length, count, noise, wander, photoelectrons, rate, anomalies, bits, seed)
 
@@ -73,7 +73,7 @@ def showers(
     scale: log is log10(1 + E / MeV) of each deposit E, gev is E in GeV
     seed: of everything random
     """
-    from .showers import Showers
+    from .calorimeter import Showers
 
     return Showers(only, size, count, (lowest, highest), sampling, noise, scale == "log", seed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aepipe_signals import showers
-from aepipe_signals.showers import CRITICAL, INTERACTION, LAYER, LEAST_LOSS, disc_in_cells, mean_deposits
+from aepipe_signals.calorimeter import CRITICAL, INTERACTION, LAYER, LEAST_LOSS, disc_in_cells, mean_deposits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from aepipe_signals import electronic, pulses
 from aepipe_signals.noise import noise_like, spectrum
-from aepipe_signals.pulses import (
+from aepipe_signals.scintillator import (
     BEFORE,
     DIRECT,
     DROPOUT,
@@ -139,3 +139,13 @@ def test_other_splits_and_negative_noise_are_refused():
     with pytest.raises(ValueError, match="sigma"):
         electronic(sigma=-1.0)
     assert Pulses.range == "none"
+
+
+def test_no_module_takes_the_name_of_a_factory():
+    """Importing a module of a package would put it in the place of the factory."""
+    import pkgutil
+
+    import aepipe_signals
+
+    modules = {module.name for module in pkgutil.iter_modules(aepipe_signals.__path__)}
+    assert modules and not modules & {"pulses", "showers", "electronic"}
