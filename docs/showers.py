@@ -50,14 +50,15 @@ def shower_section(count: int, model: Callable[..., aepipe.Model], out: Path) ->
     models = {"autoencoder": model("showers", data, D), "PCA": model("showers-pca", data, D, pca=True)}
     train, test = (open_images(data, split=split) for split in ("train", "test"))
     ratios = [evaluate(each.reconstruct_batch, test)["psnr"] for each in models.values()]
-    real = test.read(np.arange(len(test)))
+    simulated = (source.read(np.arange(len(test))) for source in (test, train))  # in 0..1, as graphs have them
+    real, known = (models["autoencoder"].in_units(each) for each in simulated)
     restored = models["autoencoder"].reconstruct(real)
     sampled = {name: each.sample(len(real), seed=0) for name, each in models.items()}
     top = float(real.max())
     rows = [("test", real), ("restored", restored), *((f"samples, {name}", each) for name, each in sampled.items())]
     shown = [(name, np.clip(each[:SHOWN] / top, 0, 1)) for name, each in rows]
     figures.save(figures.rows(shown, title="Showers", subtitle="electrons; log10(1 + E / MeV)"), out / "showers.png")
-    sets = {"training showers": train.read(np.arange(len(real))), "reconstructions": restored}
+    sets = {"training showers": known, "reconstructions": restored}
     sets |= {f"samples, {name}": each for name, each in sampled.items()}
     wanted = summaries(real)
     lines = [[name, *distances(summaries(each), wanted)] for name, each in sets.items()]

@@ -30,7 +30,7 @@ class Plan:
     density: str
 
 
-FULL = Plan(20_000, 10_000, 25, ("mlp:hidden=256/128", "mlp:hidden=128/256"), "gmm:components=20")
+FULL = Plan(20_000, 10_000, 15, ("mlp:hidden=256/128", "mlp:hidden=128/256"), "gmm:components=20")
 QUICK = Plan(600, 200, 2, ("conv:channels=4", "deconv:channels=4"), "gmm:components=2")
 
 PAGE = """\

@@ -13,5 +13,6 @@ HOSTS = ROOT / "exported" / "hosts"
 MNIST = ROOT / "exported" / "mnist-d8"
 FLOW = ROOT / "plugins" / "aepipe-flow"
 OPENVINO = ROOT / "plugins" / "aepipe-openvino"
+SIGNALS = ROOT / "plugins" / "aepipe-signals"
 KEPT = sorted(FIXTURES.glob("format-*"))  # bundles that were written earlier
 DATA = Path(os.environ.get("AEPIPE_DATA", "no-data")).resolve()  # data sets that are at hand
