@@ -15,7 +15,8 @@ from aepipe.space import times
 
 from .manifest import CARD, CODES, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
 
-EXAMPLE = """import json, pathlib
+EXAMPLE = """import json, os, pathlib
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when ONNX Runtime is imported
 import numpy as np, onnxruntime as ort
 
 bundle = pathlib.Path({name})
