@@ -40,4 +40,3 @@ def test_every_program_and_example_turns_telemetry_off_first() -> None:
         place for place, _ in loading
     }
     assert [place for place, off in loading if not off] == []
-

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when ONNX Runtime is imported: it sends nothing to its makers
-import onnxruntime as ort  # noqa: E402, TID253  (this program stands alone)
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: ONNX Runtime sends nothing to its makers
+import onnxruntime as ort  # noqa: TID253  (this program stands alone)
 
 STEPS, TIMES = 12, 100
 

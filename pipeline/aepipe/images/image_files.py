@@ -14,7 +14,8 @@ from aepipe._types import ImageShape
 from aepipe.errors import BadInput
 from aepipe.process import cores
 
-from .decoding import channels_and_size, quiet, read_image, rough_header
+from .decoding import channels_and_size, read_image, rough_header
+from .quiet import quiet
 
 Wish = tuple[int | None, int | None, int | None]  # channels, height, width; for None the files decide
 TINY = 1024  # a file of so few bytes is decoded in less time than it takes to open it
