@@ -34,7 +34,7 @@ CASES = {
 def test_an_option_without_effect_is_refused(case: str, capsys, kept_bundle: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("images.npy", np.zeros((30, 28, 28), np.uint8))
-    Path("config.toml").write_text("lr = 0.001\n")
+    Path("config.toml").write_text("lr = 0.001\n", encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     words, sentence = CASES[case]
     places = {"BUNDLE": kept_bundle, "RUN": "runs/none", "ARRAY": "images.npy", "CONFIG": "config.toml"}

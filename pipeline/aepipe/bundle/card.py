@@ -20,7 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when ONNX Runtime is
 import numpy as np, onnxruntime as ort
 
 bundle = pathlib.Path({name})
-manifest = json.loads((bundle / "manifest.json").read_text())
+manifest = json.loads((bundle / "manifest.json").read_bytes())
 plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io"]) == ("fp32", "float")]
 file = {{graph["role"]: str(bundle / graph["file"]) for graph in plain if graph.get("density") in {first}}}
 encoder, decoder = ort.InferenceSession(file["encoder"]), ort.InferenceSession(file["decoder"])
