@@ -25,6 +25,8 @@ _USERS = {_name for _name in os.environ if _name.startswith("AEPIPE_")} - {"AEPI
 for _name in _SHELL | _USERS:
     os.environ.pop(_name, None)
 os.environ["LC_ALL"] = "C.UTF-8"
+if sys.getfilesystemencoding() != "utf-8":
+    pytest.exit("the tests name files in several languages: unset PYTHONUTF8, or choose a UTF-8 locale", returncode=4)
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.
