@@ -18,10 +18,15 @@ import pytest
 from tests.helpers.images import blobs
 from tests.helpers.places import MNIST, ROOT
 
-# Before aepipe is imported: what the shell says of terminals and languages changes no result, here and in children.
-for _name in ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PAGER", "LANG", "LANGUAGE"):
+# Before aepipe is imported: what the shell says of terminals and languages, and what a user has set for aepipe, changes no
+# result, here and in children. Where data and downloads lie may be said.
+_SHELL = {"COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PAGER", "LANG", "LANGUAGE"}
+_USERS = {_name for _name in os.environ if _name.startswith("AEPIPE_")} - {"AEPIPE_DATA", "AEPIPE_CACHE"}
+for _name in _SHELL | _USERS:
     os.environ.pop(_name, None)
 os.environ["LC_ALL"] = "C.UTF-8"
+if sys.getfilesystemencoding() != "utf-8":
+    pytest.exit("the tests name files in several languages: unset PYTHONUTF8, or choose a UTF-8 locale", returncode=4)
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.

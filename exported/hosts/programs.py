@@ -79,7 +79,8 @@ def openvino(folder: Path) -> Host:
 def _python(name: str, module: str) -> Host:
     command = [sys.executable, str(HERE / name / "host.py")]
     # The version is asked for in another process, because two runtimes in one process have disturbed each other's times.
-    asked = f"import sys; sys.modules['openvino_telemetry'] = None; import {module} as m; print(m.__version__)"
+    silent = "os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1'); sys.modules['openvino_telemetry'] = None"
+    asked = f"import os, sys; {silent}; import {module} as m; print(m.__version__)"
     version = _tool([sys.executable, "-c", asked], HERE, f"Python has no {module}").strip()
     return Host(command, f"Python {sys.version.split()[0]}, {module} {version.partition('-')[0]}")
 

@@ -189,7 +189,7 @@ def test_no_process_stays(kept_bundle: Path, how: signal.Signals) -> None:
     ]
     with subprocess.Popen([*command, "--seconds", "1"], stderr=subprocess.PIPE) as parent:
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-        while not (found := children.read_text().split()) and parent.poll() is None:
+        while not (found := children.read_text(encoding="utf-8").split()) and parent.poll() is None:
             time.sleep(0.02)
         parent.send_signal(how)
         parent.wait()
@@ -203,7 +203,7 @@ def test_no_process_stays(kept_bundle: Path, how: signal.Signals) -> None:
 
 def _runs(pid: str) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 

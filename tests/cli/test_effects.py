@@ -56,7 +56,7 @@ def test_an_option_without_effect_is_refused(case: str, capsys, kept_bundle: Pat
     np.save("images.npy", np.zeros((30, 28, 28), np.uint8))
     Path("files").mkdir()
     Image.fromarray(np.zeros((28, 28), np.uint8)).save("files/0.png")
-    Path("config.toml").write_text("lr = 0.001\n")
+    Path("config.toml").write_text("lr = 0.001\n", encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     words, sentence = CASES[case]
     places = {

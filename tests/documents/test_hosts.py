@@ -75,6 +75,16 @@ def test_it_tells_how_long_decodes_take(host, kept_bundle, examples, tmp_path):
     assert 0 < np.mean(times) < 1000 and min(times) >= 0  # a browser's clock is coarse
 
 
+def test_it_writes_nothing_to_the_home_folder(host, kept_bundle, examples, tmp_path, monkeypatch):
+    if isinstance(host, programs.Page):
+        pytest.skip("a browser has a profile there")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")  # with which ONNX Runtime gives the machine a number
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    compare.call(host, kept_bundle, "decode", examples["decode"][0], tmp_path)
+    assert not list((tmp_path / "home").rglob("*"))
+
+
 def test_it_takes_the_fp32_graphs_of_floats_by_the_manifest_wherever_they_lie(host, kept_bundle, examples, tmp_path):
     moved = shutil.copytree(kept_bundle, tmp_path / "moved")
     manifest = json.loads((moved / "manifest.json").read_text())

@@ -80,10 +80,12 @@ def test_principal_axes_are_those_of_the_covariance():
 def test_bad_input_leaves_what_was_there(call, kept_bundle, tmp_path, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     np.save("wrong.npy", np.zeros((2, 9, 9), np.float32))
-    Path("page.html").write_text("precious")
+    Path("page.html").write_text("precious", encoding="utf-8")
     outcome = call("explore", kept_bundle, *arguments)
     assert outcome.code == 2 and expected in outcome.err and "\nhint: " in outcome.err
-    assert Path("page.html").read_text() == "precious" and sorted(p.name for p in tmp_path.iterdir()) == [
+    assert Path("page.html").read_text(encoding="utf-8") == "precious" and sorted(
+        p.name for p in tmp_path.iterdir()
+    ) == [
         "page.html",
         "wrong.npy",
     ]

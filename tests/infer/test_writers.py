@@ -269,7 +269,7 @@ def test_csv_on_stdout(capsys, out):
 
 def swallow(file: io.TextIOWrapper) -> None:
     """Closes a file whose buffer would fail once more."""
-    with Path(os.devnull).open("w") as nothing:
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), file.fileno())
     file.close()
 
@@ -279,7 +279,7 @@ def test_csv_on_a_stdout_that_fails(monkeypatch):
     with pytest.raises(AepipeError, match="Cannot write stdout"), CsvWriter("-", ["a"]) as writer:
         writer.write({"a": ["ü"]})
     if Path("/dev/full").exists():
-        with Path("/dev/full").open("w") as full:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
             monkeypatch.setattr(sys, "stdout", full)
             with pytest.raises(AepipeError, match="Cannot write stdout"), CsvWriter(None, ["a"]):
                 pass

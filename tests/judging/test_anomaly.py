@@ -140,7 +140,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_calibration_is_refused(kind: str, score, calibrated: Path, given, tmp_path: Path) -> None:
-    (tmp_path / "damaged.json").write_text(DAMAGE[kind](calibrated.read_text()))
+    (tmp_path / "damaged.json").write_text(DAMAGE[kind](calibrated.read_text(encoding="utf-8")))
     outcome = score(given.noise, "--calibration", tmp_path / "damaged.json", "-o", tmp_path / "no.csv", code=2)
     assert "damaged.json" in outcome.err and ("format 2" if kind == "format" else "is broken") in outcome.err
     assert not (tmp_path / "no.csv").exists()

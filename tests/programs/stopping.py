@@ -158,12 +158,12 @@ def main(home: Path, bundle: str, name: str) -> dict[str, int]:
 
 def skipped(said: Path) -> str:
     """What a job says of the images that it left out."""
-    return "".join(line for line in said.read_text().splitlines() if line.startswith("skipped "))
+    return "".join(line for line in said.read_text(encoding="utf-8").splitlines() if line.startswith("skipped "))
 
 
 def check(right: bool, said: Path) -> None:
     if not right:
-        raise SystemExit(f"{said.parent.name}: {said.read_text()}\n{sorted(said.parent.iterdir())}")
+        raise SystemExit(f"{said.parent.name}: {said.read_text(encoding='utf-8')}\n{sorted(said.parent.iterdir())}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include "manifest.h"
 #include "npy.h"
-
 constexpr int STEPS = 12, TIMES = 100;
 
 Array run(Ort::Session& session, Array values) {
@@ -38,6 +37,7 @@ int main(int count, char** words) try {
   const std::filesystem::path bundle = words[1];
   const std::string task = words[2];
   const Manifest manifest = read_manifest(bundle);
+  if (static char off[] = "ORT_DISABLE_TELEMETRY=1"; !getenv("ORT_DISABLE_TELEMETRY")) putenv(off);  // before Ort::Env
   Ort::Env environment;
   auto opened = [&](auto role) { return Ort::Session(environment, (bundle / graph_file(manifest, role)).c_str(), {}); };
   Array values = read_npy(words[3]);

@@ -3,8 +3,8 @@
 // from the first of two to the second; `sample` uses the first density; `time` writes the milliseconds of each of 100 decodes.
 import fs from "node:fs";
 import path from "node:path";
-import ort from "onnxruntime-node";
-
+process.env.ORT_DISABLE_TELEMETRY ??= "1"; // read when ONNX Runtime is loaded: it sends nothing to its makers
+const { default: ort } = await import("onnxruntime-node");
 const STEPS = 12, TIMES = 100;
 const fail = (message) => (console.error(message), process.exit(1));
 

@@ -10,11 +10,14 @@ every stage with the bundle's test vectors.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: ONNX Runtime sends nothing to its makers
 import onnxruntime as ort  # noqa: TID253  (this program stands alone)
 
 STEPS, TIMES = 12, 100
@@ -102,8 +105,7 @@ def main(bundle, task, source, target):
         sys.exit(f"there is no task {task!r}")
     if task not in ("decode", "time"):
         values = opened(bundle, "sample" if task == "sample" else "encoder")(values)
-    if task == "interpolate":
-        values = between(values)
+    values = between(values) if task == "interpolate" else values
     if task == "encode":
         return np.save(target, values)
     decode = opened(bundle, "decoder")

@@ -179,7 +179,7 @@ def _times(call: Call, values: Array, seconds: float, least: int) -> list[float]
 def peak_memory() -> float | None:
     """The most memory that this process has held, in MB; None if the system does not tell."""
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return None
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)

@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
 def _processor() -> tuple[str, set[str]]:
     """The processor's name and flags; Linux tells both, other systems at most the name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

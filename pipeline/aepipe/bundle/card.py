@@ -15,11 +15,12 @@ from aepipe.space import times
 
 from .manifest import CARD, CODES, LEARNED, PREVIEW, Graph, Manifest, Tensor, spec_of
 
-EXAMPLE = """import json, pathlib
+EXAMPLE = """import json, os, pathlib
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when ONNX Runtime is imported
 import numpy as np, onnxruntime as ort
 
 bundle = pathlib.Path({name})
-manifest = json.loads((bundle / "manifest.json").read_text())
+manifest = json.loads((bundle / "manifest.json").read_bytes())
 plain = [graph for graph in manifest["graphs"] if (graph["precision"], graph["io"]) == ("fp32", "float")]
 file = {{graph["role"]: str(bundle / graph["file"]) for graph in plain if graph.get("density") in {first}}}
 encoder, decoder = ort.InferenceSession(file["encoder"]), ort.InferenceSession(file["decoder"])

@@ -127,7 +127,7 @@ def writing(path: object) -> Iterator[None]:
         hint = "free some space or choose another place" if full else "choose a place that can be written"
         raise AepipeError(f"Cannot write {path}: {error.strerror or error}", hint) from error
     except UnicodeEncodeError as error:
-        hint = "write to a file instead"
+        hint = "set PYTHONUTF8=1, or write to a file with a plain name"
         raise AepipeError(f"Cannot write {path}: it has no character for {error.object!r}", hint) from error
 
 

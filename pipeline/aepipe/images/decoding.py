@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, TypeVar
 
@@ -301,33 +299,3 @@ def _unreadable(name: str, error: Exception) -> BadInput:
     if isinstance(error, MemoryError):
         return BadInput(f"{name} does not fit into memory", "reduce it")
     return BadInput(f"{name} is truncated or damaged: {error or type(error).__name__}", SKIP)
-
-
-_lock = threading.Lock()
-_inside = 0
-_before: tuple[int | None, object] = (None, None)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """A block that decodes, in any threads: Pillow gives no warnings and leaves the bound of sizes to `check_image`.
-
-    Both are settings of the process, which stand again when the last such block has ended.
-    """
-    global _inside, _before
-    with _lock:
-        _inside += 1
-        if _inside == 1:
-            _before = Image.MAX_IMAGE_PIXELS, None
-            Image.MAX_IMAGE_PIXELS = None
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            _before = _before[0], warnings.filters[0]
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                Image.MAX_IMAGE_PIXELS = _before[0]
-                with suppress(ValueError):
-                    warnings.filters.remove(_before[1])  # type: ignore[attr-defined]

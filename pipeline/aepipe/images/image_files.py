@@ -15,7 +15,8 @@ from aepipe._types import ImageShape, Shape
 from aepipe.errors import BadInput
 from aepipe.process import cores
 
-from .decoding import ENDINGS, channels_and_size, quiet, read_image, rough_header
+from .decoding import ENDINGS, channels_and_size, read_image, rough_header
+from .quiet import quiet
 
 Wish = tuple[int | None, int | None, int | None]  # channels, height, width; for None the files decide
 READ_ELSEWHERE = {".tif", ".tiff"}  # also holds what only a reader of a plugin takes

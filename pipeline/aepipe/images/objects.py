@@ -14,8 +14,9 @@ from aepipe.errors import AepipeError, BadInput
 from aepipe.space import Sides
 
 from .arrays import as_array, layout_of
-from .decoding import as_opened, decode, finish, header, quiet, shape_of
+from .decoding import as_opened, decode, finish, header, shape_of
 from .image_files import Wish, decode_all
+from .quiet import quiet
 
 TAKEN = (
     "give an array, a path, a list of paths or of Pillow images, an open file, a data set of torch, "

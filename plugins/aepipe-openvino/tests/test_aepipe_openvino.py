@@ -14,7 +14,7 @@ import pytest
 from aepipe import AepipeError, ProviderUnavailable, plugins
 from aepipe_openvino import openvino
 
-HAS_BF16 = Path("/proc/cpuinfo").exists() and "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+HAS_BF16 = Path("/proc/cpuinfo").exists() and "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

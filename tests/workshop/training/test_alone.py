@@ -167,4 +167,4 @@ def test_the_interrupted_run_is_named(tmp_path, monkeypatch, data: str, capsys, 
     Path("runs/images-mlp-d2").mkdir(parents=True)
     said = refused(capsys, "train", "--data", data, *OPTIONS, code=130)
     assert "aepipe train --resume runs/images-mlp-d2-2" in said
-    assert json.loads(Path("runs/images-mlp-d2-2/run.json").read_text())["finished"] is False
+    assert json.loads(Path("runs/images-mlp-d2-2/run.json").read_text(encoding="utf-8"))["finished"] is False

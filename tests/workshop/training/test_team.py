@@ -150,7 +150,7 @@ def second_worker(launcher: int) -> int:
     children = Path(f"/proc/{launcher}/task/{launcher}/children")
     if not children.exists():
         pytest.skip("needs Linux")
-    for child in map(int, children.read_text().split()):
+    for child in map(int, children.read_text(encoding="utf-8").split()):
         if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
             return child
     raise AssertionError("torchrun has no second worker")

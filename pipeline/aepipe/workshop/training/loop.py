@@ -177,7 +177,7 @@ class Training(Generic[R]):
         if row["validation_mse"] < best:
             save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
         with replacing(self.run.directory / "metrics.jsonl") as file:
-            file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history))
+            file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history), encoding="utf-8")
         report = EpochReport(row["epoch"], row, self.run.directory, self.state.history, self.recipe.patience)
         plugins.registry().call("epoch_finished", report)
         self.state.stopped = report.stop

@@ -190,7 +190,7 @@ def _join() -> Team:
 
     # The optimiser would import this module later. If a process group exists by then, the module keeps it as the default
     # argument of its functions, and so beyond the end of the training.
-    import torch.distributed.nn
+    import torch.distributed.nn  # noqa: F401  (for its effect)
 
     _joined += 1
     store, rank, size = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
@@ -237,5 +237,5 @@ def _silent_unless(first: bool) -> Iterator[None]:
     if first:
         yield
         return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
         yield

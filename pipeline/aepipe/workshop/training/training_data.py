@@ -195,7 +195,7 @@ def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
 def _free_memory() -> int:
     """Bytes of available main memory, with the page cache, which may hold these very images. 8 GiB if the system is not Linux."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
     except (OSError, StopIteration, ValueError):  # not Linux
         return 8 << 30
