@@ -154,15 +154,15 @@ def image_writer(
     row: Sides,
     *,
     job: Job | None = None,
-    key: str = "images",
+    array: ArrayWriter | None = None,
     labelled: bool = False,
     raw: Raw | None = None,
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
 
-    With `raw` an array holds raw values, of their own type and in their own units. With `labelled` an .npz also says which
-    images its rows belong to. A `job` to a folder continues where one that was stopped has ended; then `job.todo` says what is
-    to be written.
+    With `raw` an array holds raw values, of their own type and in their own units; `array` is another writer for it. With
+    `labelled` an .npz also says which images its rows belong to. A `job` to a folder continues where one that was stopped has
+    ended; then `job.todo` says what is to be written.
     """
     with ExitStack() as stack:
         if out.kind == "folder":
@@ -172,13 +172,14 @@ def image_writer(
                 stack.enter_context(job.continuing(partial, folder.name))
             yield stack.enter_context(Background(stack.enter_context(folder))).put
         else:
-            writer = stack.enter_context(ArrayWriter(out.path, key, row))
-            array = stack.enter_context(Background(writer))
+            dtype = "float32" if raw is None else raw.dtype
+            writer = stack.enter_context(array or ArrayWriter(out.path, row=row, dtype=dtype))
+            behind = stack.enter_context(Background(writer))
 
             def write(indices: Array, rows: Array) -> None:
                 if labelled:
                     writer.label(indices, None if callable(names) else [names[index] for index in indices])
-                array.put(rows if raw is None else as_raw(rows, raw))
+                behind.put(rows if raw is None else as_raw(rows, raw))
 
             yield write
 
@@ -196,20 +197,21 @@ def stream(
     row: Sides,
     *,
     options: dict[str, Any] | None = None,
-    key: str = "images",
+    array: ArrayWriter | None = None,
     raw: Raw | None = None,
+    note: Callable[[], str] = str,
 ) -> None:
     """All batches through `compute`, which gives rows of this shape, to a folder or an array, which holds raw values with `raw`.
 
-    `options` are those of the task on which the rows depend.
+    `options` are those of the task on which the rows depend. `note` gives the end of the last line, when all is written.
     """
     start, count = time.monotonic(), 0
     job = given.job(out, what, options or {}, one_by_one=given.own_sizes)
-    with image_writer(out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw) as write:
+    with image_writer(out, names_of(given.source), row, job=job, array=array, labelled=True, raw=raw) as write:
         for batch in given.read(what, job):
             write(batch.indices, compute(batch))
             count += len(batch.indices)
-    done(out, job.there + count, speed=count / (time.monotonic() - start))
+    done(out, job.there + count, speed=count / (time.monotonic() - start), note=note())
 
 
 def table(given: Input, out: Out, what: str, columns: list[str], compute: Callable[[Batch], dict[str, Array]]) -> None:
