@@ -1,4 +1,4 @@
-"""The process that we run in: how many cores it may use, how much memory is free, and what it must not take along into a fork of itself."""
+"""The process that we run in: its cores, the memory that is free, and what it must not take along into a fork of itself."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from .memory import require_memory
 
-
 BYTES = 48  # that pca needs at most for each entry of the covariance: it, the eigenvectors, and LAPACK's room for both
 
 

@@ -193,7 +193,7 @@ def _possible(choices: list[plugins.Choice], latent: Size, *, asked_for: bool, s
             if asked_for:
                 raise
             if show:
-                say(f"note: no density {choice.label}: {error.message}")
+                say(f"note: left out: {error.message}")
             continue
         found.append(choice)
     return found
