@@ -1,4 +1,4 @@
-"""What limits a process: affinity, quotas of control groups, OMP_NUM_THREADS."""
+"""What limits a process: affinity, quotas of control groups, OMP_NUM_THREADS, and how much memory is free."""
 
 from __future__ import annotations
 
@@ -87,3 +87,19 @@ def test_a_session_has_no_more_threads_than_allowed(pinned: bool, digits_bundle:
     else:
         done = python(TASKS, digits_bundle, env=env)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [
+        ("MemTotal: 9 kB\nMemAvailable:    5 kB\n", 5 << 10),
+        ("MemTotal: 9 kB\n", 8 << 30),
+        ("MemAvailable:", 8 << 30),
+        (None, 8 << 30),
+    ],
+)
+def test_free_memory_is_what_the_system_says(text: str | None, free: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(process, "MEMORY", tmp_path / "meminfo")
+    if text is not None:
+        (tmp_path / "meminfo").write_text(text)
+    assert process.free_memory() == free

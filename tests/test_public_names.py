@@ -15,7 +15,7 @@ KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", 
 PUBLIC = {
     "aepipe": {
         "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",
-        "__version__", "export_modules", "fit", "hookimpl", "load", "resume",
+        "__version__", "export_modules", "fit", "hookimpl", "load", "pack_codes", "resume", "unpack_codes",
     },
     "aepipe.plugins": {
         "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Registry", "choose", "create", "names", "registry",

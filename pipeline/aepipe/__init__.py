@@ -13,6 +13,7 @@ from ._version import __version__
 from .errors import AepipeError, BadInput, DensityRefused, ParityError, PrecisionRefused, ProviderUnavailable
 
 if TYPE_CHECKING:
+    from aepipe.images.code_files import pack_codes, unpack_codes
     from aepipe.runtime.model import Model, load
     from aepipe.workshop.export.foreign import export_modules
     from aepipe.workshop.fit import fit, resume
@@ -24,6 +25,8 @@ _LAZY = {
     "export_modules": "workshop.export.foreign",
     "load": "runtime.model",
     "Model": "runtime.model",
+    "pack_codes": "images.code_files",
+    "unpack_codes": "images.code_files",
     "Run": "workshop.run",
     "fit": "workshop.fit",
     "resume": "workshop.fit",
@@ -43,7 +46,9 @@ __all__ = [
     "fit",
     "hookimpl",
     "load",
+    "pack_codes",
     "resume",
+    "unpack_codes",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The process that we run in: how many cores it may use, and what it must not take along into a fork of itself."""
+"""The process that we run in: its cores, the memory that is free, and what it must not take along into a fork of itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+MEMORY = Path("/proc/meminfo")
 
 
 class CannotCrossForks(Protocol):
@@ -57,6 +58,16 @@ def limited_cores() -> int | None:
     """The same, or None where nothing but the machine sets a limit: then a library's own choice is the best one."""
     found = cores()
     return found if found < (os.cpu_count() or 1) else None
+
+
+def free_memory() -> int:
+    """Bytes of available main memory, with the page cache, which may hold the very data that are read. 8 GiB if the system is not
+    Linux."""
+    try:
+        lines = MEMORY.read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):  # not Linux
+        return 8 << 30
 
 
 def _wished() -> list[int]:

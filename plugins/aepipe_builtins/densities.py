@@ -22,7 +22,7 @@ def gaussian(latent):
 def pca(latent, *, components: int | None = None):
     """A Gaussian in the principal axes of the codes (probabilistic PCA; Tipping and Bishop, 1999).
 
-    components: how many axes have their own variance; the others share one (default: all)
+    components: how many axes have their own variance; the others share one (default: all that the codes span)
     """
     from .gaussians import PrincipalGaussian
 

@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .memory import require_memory
+
+BYTES = 48  # that pca needs at most for each entry of the covariance: it, the eigenvectors, and LAPACK's room for both
+
 
 def _floored(variance: Tensor) -> Tensor:
     """The variances, each at least a millionth of the largest, so that a density stays finite where codes do not vary."""
@@ -48,6 +52,7 @@ class PrincipalGaussian(nn.Module):
         super().__init__()
         if components is not None and not 0 <= components <= latent:
             raise ValueError(f"components={components} must lie between 0 and the latent size {latent}")
+        require_memory(BYTES * latent**2, f"a covariance of {latent:,} numbers", "take gaussian")
         self.noise_features = latent
         self.components = latent if components is None else components
         self.register_buffer("mean", torch.zeros(latent))
@@ -57,9 +62,7 @@ class PrincipalGaussian(nn.Module):
     def fit(self, codes: Tensor) -> None:
         codes = codes.double()
         mean = codes.mean(0)
-        covariance = (codes - mean).T @ (codes - mean) / len(codes)
-        variances, axes = torch.linalg.eigh(covariance)
-        variances, axes = variances.flip(0), axes.flip(1)
+        variances, axes = _principal(codes - mean)
         if self.components < len(variances):
             variances[self.components :] = variances[self.components :].mean()
         self.mean.copy_(mean)
@@ -74,3 +77,20 @@ class PrincipalGaussian(nn.Module):
 
     def log_prob(self, codes: Tensor) -> Tensor:
         return _standard_log_prob(self.noise(codes)) - self.std.log().sum()
+
+
+def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances [d], falling, and axes [d, d] of centred codes [N, d].
+
+    Fewer codes than numbers span N directions at most. Then the eigenvectors are sought among these alone, of a matrix [N, N],
+    and the other axes are any that complete them, with no variance: for d³ operations that is much less work.
+    """
+    count, latent = centred.shape
+    if count >= latent:
+        variances, axes = torch.linalg.eigh(centred.T @ centred / count)
+        return variances.flip(0), axes.flip(1)
+    basis, within = torch.linalg.qr(centred.T, mode="complete")
+    variances, axes = torch.linalg.eigh(within[:count] @ within[:count].T / count)
+    spanned = basis[:, :count] @ axes.flip(1)
+    zeros = torch.zeros(latent - count, dtype=centred.dtype)
+    return torch.cat([variances.flip(0), zeros]), torch.cat([spanned, basis[:, count:]], 1)

@@ -8,7 +8,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from .memory import require_memory
+
 FLOOR = 1e-5  # times the codes' largest variance, this is added to every covariance in every direction
+
+
+BYTES = (
+    64  # that fitting needs at most for each entry of the covariances: scikit-learn's, and those that are made of them
+)
 
 
 class GaussianMixture(nn.Module):
@@ -22,6 +29,8 @@ class GaussianMixture(nn.Module):
         super().__init__()
         if components < 1:
             raise ValueError(f"components must be at least 1, not {components}")
+        what = f"fitting {components} covariances of {latent:,} numbers"
+        require_memory(BYTES * components * latent**2, what, "take pca or gaussian, or fewer components")
         self.latent, self.components = latent, components
         self.noise_features = latent + 1
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))

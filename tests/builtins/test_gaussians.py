@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from aepipe import plugins
+from aepipe import plugins, process
+from aepipe.errors import BadInput
 from aepipe.workshop.export.to_onnx import export_graphs, jobs
 
 from tests.helpers.networks import pair
@@ -98,3 +99,35 @@ def test_dead_directions_export_within_the_tolerance(spec: str, tmp_path):
         (got,) = session.run(dict.fromkeys(job.graph.inputs, values.numpy())).values()
         expected = getattr(density, job.method)(values).numpy()
         assert float((np.abs(got - expected) / np.maximum(1, np.abs(expected))).max()) <= 1e-4, job.graph.role
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 11, 12, 13])
+@pytest.mark.parametrize("spec", ["pca", "pca:components=3"])
+def test_fewer_codes_than_numbers_are_fitted_as_many_are(spec: str, count: int):
+    """Twice the same codes have the same covariance, and as many as that are fitted by way of it."""
+    codes = codes_of(count, 12)
+    few, many = fitted(spec, codes), fitted(spec, codes.repeat(20, 1))
+    torch.testing.assert_close(few.axes.T @ few.axes, torch.eye(12), atol=1e-5, rtol=0)
+    torch.testing.assert_close(few.std, many.std, atol=1e-5, rtol=1e-4)
+    first, second = ((each.axes * each.std.square()) @ each.axes.T for each in (few, many))
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("spec", "way_out"), [("pca", "take gaussian"), ("gmm", "pca or gaussian, or fewer")])
+def test_what_needs_more_memory_than_there_is_is_refused_before_it_is_made(spec: str, way_out: str):
+    with pytest.raises(BadInput, match=r"needs about [\d,.]+ GiB of memory, and [\d,.]+ GiB are free") as caught:
+        plugins.create("density", spec, 2**21)
+    assert way_out in caught.value.message
+
+
+def test_a_mixture_of_a_map_is_measured_against_the_free_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "MEMORY", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable: {9 << 20} kB\n")
+    with pytest.raises(
+        BadInput, match=r"10 covariances of 4,096 numbers needs about 10\.0 GiB of memory, and 9\.0 GiB"
+    ):
+        plugins.create("density", "gmm", 4096)
+    (tmp_path / "meminfo").write_text("MemAvailable: 65537 kB\n")
+    assert plugins.create("density", "gmm:components=1", 1024).components == 1
+    with pytest.raises(BadInput, match="2 covariances"):
+        plugins.create("density", "gmm:components=2", 1024)

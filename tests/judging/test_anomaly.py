@@ -56,7 +56,7 @@ def normal(count: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def test_a_calibration_does_not_say_where_the_images_lie(calibrated: Path, given: SimpleNamespace) -> None:
-    text = calibrated.read_text()
+    text = calibrated.read_text(encoding="utf-8")
     assert given.usual.name in text and str(given.home) not in text
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import aepipe
 import numpy as np
 import pytest
+from aepipe import process
 from aepipe.errors import BadInput
 
 from tests.helpers.commands import refused
@@ -73,3 +76,16 @@ def test_places_that_cannot_be_written(tmp_path, data: str, capsys):
     assert "file" in refused(capsys, "train", "--data", data, "-o", tmp_path / "file" / "run")
     assert "is not a run" in refused(capsys, "train", "--data", data, "-o", tmp_path / "file")
     assert "/proc/none" in refused(capsys, "train", "--data", data, "-o", "/proc/none/run")
+
+
+def test_densities_that_the_memory_cannot_hold_are_left_out_or_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(process, "MEMORY", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemAvailable: 1 kB\n")
+    images = np.random.default_rng(0).random((20, 6, 6), np.float32)
+    settings = {"encoder": "mlp:hidden=8", "decoder": "mlp:hidden=8", "epochs": 1, "latent_dim": 5, "device": "cpu"}
+    with pytest.raises(BadInput, match="10 covariances of 5 numbers needs"):
+        aepipe.fit(images, densities="gmm", out=tmp_path / "refused", **settings)
+    assert not (tmp_path / "refused").exists()
+    run = aepipe.fit(images, out=tmp_path / "run", **settings)
+    assert run.config["densities"] == ["gaussian"]
+    assert "note: left out: density 'pca': a covariance of 5 numbers needs" in " ".join(capsys.readouterr().err.split())

@@ -55,7 +55,8 @@ def evaluate(
 ) -> None:
     """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
 
-    A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime.
+    A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime. Of a BUNDLE whose codes are maps, bits per pixel say how many
+    a code takes for each pixel of its image, by the type of its numbers.
 
     Samples are compared with test images in the features of a judge: Fréchet and kernel distance (0 is best), precision
     and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
@@ -65,6 +66,7 @@ def evaluate(
     from aepipe.images.data import check_asked, open_images
     from aepipe.images.ranges import clipped
     from aepipe.judging.metrics import evaluate as measure
+    from aepipe.judging.rate import Rate
     from aepipe.progress import progress, say
     from aepipe.runtime.model import BATCH
 
@@ -86,18 +88,24 @@ def evaluate(
         say(note)
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
+    rate = Rate(opened.latent, opened.multiple) if opened and opened.latent.spatial else None
+    if rate:
+        reconstruct = rate.counting(reconstruct)
     with progress("evaluating", len(source)) as advance:
         reading = {"skip_bad": options["skip_bad"], "batch_size": options["batch_size"] or BATCH, "on_batch": advance}
         reading |= {"unbounded": unbounded, "own_sizes": own_sizes}
         measured = measure(reconstruct, source, corrupt=spoil, seed=seed, **reading)
     if measured["count"] < len(source):
         say(f"skipped {len(source) - measured['count']} bad images")
+    bits = rate.bits_per_pixel if rate else {}
     found = judging(seed) if judging else {}
     if as_json:
-        print_json({"model": model, "data": data, "input": source.record(), **measured, **found, **detecting})
+        told = {"bits_per_pixel": bits} if bits else {}
+        print_json({"model": model, "data": data, "input": source.record(), **measured, **told, **found, **detecting})
     else:
         areas = {f"AUROC {name}": value for name, value in detecting.get("auroc", {}).items() if value is not None}
-        lines = [[name, f"{value:.6g}"] for name, value in {**measured, **areas}.items()]
+        stored = {f"bits per pixel, {dtype}": value for dtype, value in bits.items()}
+        lines = [[name, f"{value:.6g}"] for name, value in {**measured, **stored, **areas}.items()]
         print_table([f"{model} on {data}", ""], lines)
         if found:
             _print_judged(found)

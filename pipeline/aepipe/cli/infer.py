@@ -170,8 +170,19 @@ def sample(*given: Any, **options: Any) -> None:
 
 @task("aepipe infer encode exported/mnist-d8 photos/ -o codes.npy")
 @click.argument("input")
+@click.option(
+    "--code-dtype",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="How codes are stored; int8 in .npz alone.",
+)
 def encode(*given: Any, **options: Any) -> None:
-    """Codes of INPUT, as .npy, .npz or .csv (- is stdout)."""
+    """Codes of INPUT, as .npy, .npz or .csv (- is stdout).
+
+    --code-dtype float16 takes half the bytes, int8 a quarter: whole numbers, with a scale and an offset for each channel of a
+    map, or each number of a vector. The last line says how much the codes, and what is decoded of them, lose by it.
+    """
     from aepipe.infer import tasks
 
     tasks.encode(*given, **options)
@@ -180,7 +191,7 @@ def encode(*given: Any, **options: Any) -> None:
 @task("aepipe infer decode exported/mnist-d8 codes.npy -o images/", tuple(name for name in READ if name != "limit"))
 @click.argument("codes")
 def decode(*given: Any, **options: Any) -> None:
-    """Images of CODES, an array [N, d] in .npy or .npz."""
+    """Images of CODES, as encode writes them in .npy or .npz: [N, d], or maps [N, c, …], of any --code-dtype."""
     from aepipe.infer import tasks
 
     tasks.decode(*given, **options)

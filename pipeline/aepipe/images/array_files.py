@@ -78,22 +78,3 @@ def _load_idx(file: IO[bytes], path: Path, size: int | None) -> np.ndarray:
     if size is None or not expected:
         return np.frombuffer(data, dtype).reshape(shape)
     return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
-
-
-WRITE = "give .npy or .npz with [N, d] numbers, as 'aepipe infer encode' writes them"
-
-
-def load_codes(path: str, limit: int | None = None) -> np.ndarray:
-    """An array of codes from .npy (memory-mapped) or .npz (`codes`, else its first array); raises BadInput."""
-    file = Path(path)
-    if not file.exists():
-        raise BadInput(f"there is no file {path!r}", "make codes with 'aepipe infer encode'")
-    with reading(f"{path} holds no codes", WRITE):
-        check_regular(file, WRITE)
-        with file.open("rb") as head:
-            known = head.read(4) in (b"\x93NUM", b"PK\x03\x04")
-        if not known:
-            raise BadInput(f"{path} is neither .npy nor .npz", WRITE)
-        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-        array = loaded if isinstance(loaded, np.ndarray) else loaded["codes" if "codes" in loaded else loaded.files[0]]
-        return array[:limit]

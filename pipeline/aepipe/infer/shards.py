@@ -175,7 +175,7 @@ def _join_arrays(out: Path, paths: list[Path]) -> None:
                     f"note: {part.name} has {part.length} rows where an even split has {due}: were bad images left out?"
                 )
                 break
-        with ArrayWriter(out, first.key, first.row) as writer:
+        with ArrayWriter(out, first.key, first.row, first.dtype) as writer:
             labelled = all(part.indices is not None for part in parts if part.length)
             for part in parts:
                 if labelled and part.length:

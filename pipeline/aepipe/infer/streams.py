@@ -155,18 +155,17 @@ def image_writer(
     row: Sides,
     *,
     job: Job | None = None,
-    key: str = "images",
+    array: ArrayWriter | None = None,
     labelled: bool = False,
     raw: Raw | None = None,
     source: Source | None = None,
 ) -> Iterator[Callable[[Array, Array], None]]:
     """Yield `write(indices, images)`, behind which a thread writes to a folder or to one array of rows of shape `row`.
 
-    With `raw` an array holds raw values, of their own type and in their own units. So do files of a reader's form: a file OUT of
-    its ending, or a folder where the input `source` is of such files; without `raw` these have the source's type.
-    With `labelled` an .npz also says which
-    images its rows belong to. A `job` to a folder continues where one that was stopped has ended; then `job.todo` says what is
-    to be written.
+    With `raw` an array holds raw values, of their own type and in their own units; `array` is another writer for it. So do files
+    of a reader's form: a file OUT of its ending, or a folder where the input `source` is of such files; without `raw` these have
+    the source's type. With `labelled` an .npz also says which images its rows belong to. A `job` to a folder continues where one
+    that was stopped has ended; then `job.todo` says what is to be written.
     """
     with ExitStack() as stack:
         if out.kind == "folder":
@@ -183,13 +182,14 @@ def image_writer(
             own = raw or raw_of_source(source)
             yield lambda _, rows: file.put(as_own(rows, own))
         else:
-            writer = stack.enter_context(ArrayWriter(out.path, key, row))
-            array = stack.enter_context(Background(writer))
+            dtype = "float32" if raw is None else raw.dtype
+            writer = stack.enter_context(array or ArrayWriter(out.path, row=row, dtype=dtype))
+            behind = stack.enter_context(Background(writer))
 
             def write(indices: Array, rows: Array) -> None:
                 if labelled:
                     writer.label(indices, None if callable(names) else [names[index] for index in indices])
-                array.put(rows if raw is None else as_raw(rows, raw))
+                behind.put(rows if raw is None else as_raw(rows, raw))
 
             yield write
 
@@ -227,23 +227,23 @@ def stream(
     row: Sides,
     *,
     options: dict[str, Any] | None = None,
-    key: str = "images",
+    array: ArrayWriter | None = None,
     raw: Raw | None = None,
+    note: Callable[[], str] = str,
 ) -> None:
     """All batches through `compute`, which gives rows of this shape, to a folder or an array, which holds raw values with `raw`.
 
-    `options` are those of the task on which the rows depend.
+    `options` are those of the task on which the rows depend. `note` gives the end of the last line, when all is written.
     """
     check_form(given.source, out)
     start, count = time.monotonic(), 0
     job = given.job(out, what, options or {}, one_by_one=given.own_sizes)
-    with image_writer(
-        out, names_of(given.source), row, job=job, key=key, labelled=True, raw=raw, source=given.source
-    ) as write:
+    more: dict[str, Any] = {"job": job, "array": array, "labelled": True, "raw": raw, "source": given.source}
+    with image_writer(out, names_of(given.source), row, **more) as write:
         for batch in given.read(what, job):
             write(batch.indices, compute(batch))
             count += len(batch.indices)
-    done(out, job.there + count, speed=count / (time.monotonic() - start))
+    done(out, job.there + count, speed=count / (time.monotonic() - start), note=note())
 
 
 def table(given: Input, out: Out, what: str, columns: list[str], compute: Callable[[Batch], dict[str, Array]]) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 
 from aepipe import figures, plugins
 from aepipe._types import Array
+from aepipe.bundle.manifest import Role
 from aepipe.errors import BadInput
 from aepipe.files.out import check_apart, output_kind
-from aepipe.images.array_files import load_codes
 from aepipe.images.batches import Batch, in_parts
+from aepipe.images.code_files import CodeType, load_codes
 from aepipe.images.corruption import corruption, spoiled
 from aepipe.images.pixels import picture
 from aepipe.images.readers import written_endings
@@ -30,6 +31,7 @@ from aepipe.runtime.interpolation import PATHS, path_density
 from aepipe.runtime.model import Model, between
 
 from . import tiles
+from .code_writer import CodeWriter
 from .jobs import Job, made_of
 from .shards import Out, drawn, part_of, place
 from .streams import SHEET, Input, Reading, collect, done, first_of, image_writer, stream, table
@@ -246,13 +248,15 @@ def _decoded(
             start += len(batch)
 
 
-def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
-    """Images to codes: .npy, .npz or .csv."""
+def encode(model: Model, reading: Reading, out: str, *, input: str, code_dtype: CodeType) -> None:
+    """Images to codes: .npy, .npz or .csv; the last line says what another type than float32 costs."""
     to = place(out, ("npy", "npz", "csv"), reading.shard)
+    _check_code_dtype(code_dtype, to, reading)
     check_apart(out, input)
-    given = reading.open(input, model, "encoder")
+    judges: tuple[Role, ...] = () if code_dtype == "float32" else ("decoder",)  # by which the cost is measured
+    given = reading.open(input, model, "encoder", *judges)
     if to.kind != "csv":
-        stream(given, to, "encoding", lambda batch: model.encode_batch(batch.images), model.latent.shape, key="codes")
+        _encode_arrays(model, given, to, code_dtype)
         return
     if model.latent.spatial:
         raise BadInput(f"codes of {model.latent} are no rows of a table", "give a file that ends with .npy or .npz")
@@ -264,25 +268,67 @@ def encode(model: Model, reading: Reading, out: str, *, input: str) -> None:
     table(given, to, "encoding", columns, rows)
 
 
+def _check_code_dtype(code_dtype: CodeType, to: Out, reading: Reading) -> None:
+    """Raise BadInput where codes of this type cannot be written to OUT."""
+    if code_dtype == "float32":
+        return
+    if to.kind == "csv":
+        message = f"a table holds decimal numbers, and no {code_dtype} codes"
+        raise BadInput(message, "give a file that ends with .npz, or leave out --code-dtype")
+    if code_dtype == "int8" and to.kind != "npz":
+        raise BadInput("int8 codes need their scales beside them", "give a file that ends with .npz")
+    if code_dtype == "int8" and reading.shard is not None:
+        message = "the scales of int8 codes follow from all codes, of which a shard knows a part"
+        raise BadInput(message, "leave out --shard, or take --code-dtype float16")
+
+
+def _encode_arrays(model: Model, given: Input, to: Out, code_dtype: CodeType) -> None:
+    first: list[tuple[Array, Array]] = []
+
+    def compute(batch: Batch) -> Array:
+        codes = model.encode_batch(batch.images)
+        if not first:
+            first.append((batch.images, codes))
+        return codes
+
+    writer = CodeWriter(to.path, model.latent.shape, code_dtype)
+
+    def cost() -> str:
+        if code_dtype == "float32" or not first:
+            return ""
+        images, codes = first[0]
+        before, after = (_error(model, images, each) for each in (codes, writer.stored(codes)))
+        errors = f"MSE {before:.6g} with float32 codes and {after:.6g} with these, of the first {len(images)}"
+        return f"; {code_dtype} {writer.difference}; {errors}"
+
+    stream(given, to, "encoding", compute, model.latent.shape, array=writer, note=cost)
+
+
+def _error(model: Model, images: Array, codes: Array) -> float:
+    """The mean squared error of what is decoded of these codes of images."""
+    return float(np.square(model.restored_batch(images, codes) - images, dtype=np.float64).mean())
+
+
 def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
-    """Codes [N, d], in a file, to images."""
+    """Codes [N, *latent.shape], in a file, of float32, float16 or packed as int8, to images."""
     to = _place(model, out, reading)
-    array = load_codes(codes, reading.limit)
+    stored = load_codes(codes, reading.limit)
     check_apart(out, codes)
-    part, note = part_of(len(array), reading.shard), ""
-    model.check_codes(array[:1])
+    part, note = part_of(len(stored), reading.shard), ""
+    model.check_codes(stored.floats(slice(1)))
     model.start("decoder")
-    say(printable(f"input: {codes}, {len(array)} codes of {model.latent} numbers"))
+    say(printable(f"input: {codes}, {len(stored)} {stored.codes.dtype} codes of {model.latent} numbers"))
     if to.kind == "png":
-        total, part = len(array), part if reading.limit is not None else part[:SHEET]
-        array, note = array[: len(part)], first_of(len(part), total)
+        total, part = len(stored), part if reading.limit is not None else part[:SHEET]
+        note = first_of(len(part), total)
         title, subtitle = f"Codes decoded by {model.bundle.name}", f"d = {model.latent}"
-        parts = in_parts(model.check_codes(array), model.batch_size)
+        parts = in_parts(model.check_codes(stored.floats(slice(len(part)))), model.batch_size)
         images = np.concatenate([model.decode_batch(each) for each in parts])
         figures.save(figures.sheet(images, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     else:
         job = _job(model, to, "decoding", part, {}, file_state(Path(codes)))
-        read = in_parts(array[part.start : part.stop], model.batch_size)
+        rows = (slice(start, min(start + model.batch_size, part.stop)) for start in part[:: model.batch_size])
+        read = (np.ascontiguousarray(stored.floats(each)) for each in rows)
         _decoded(model, to, job, "decoding", read, model.check_codes, "{:06d}.png")
     done(to, len(part), note=note)
 

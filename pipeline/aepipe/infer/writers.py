@@ -37,12 +37,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula
 
 class ArrayWriter:
     """Rows streamed into one array, .npy or .npz (member `key`); shape [rows, …] and dtype as in the first write, if
-    there is none [0, *row] float32."""
+    there is none [0, *row] of `dtype`."""
 
-    def __init__(self, path: str | os.PathLike[str], key: str = "images", row: Sides = ()):
+    def __init__(
+        self, path: str | os.PathLike[str], key: str = "images", row: Sides = (), dtype: str | np.dtype[Any] = "float32"
+    ):
         self.path, self.key = path, key
         self._shape = tuple(side or 1 for side in row)
-        self._dtype = np.dtype(np.float32)
+        self._dtype = np.dtype(dtype)
         self._rows, self._start = 0, 0
         self._labels: list[tuple[Any, Any]] = []
 
@@ -85,14 +87,19 @@ class ArrayWriter:
 
     def _zip(self) -> None:
         with replacing(self.path) as archive, zipfile.ZipFile(archive, "w") as file:
-            self._file.seek(0)
             with file.open(f"{self.key}.npy", "w", force_zip64=True) as out:
-                shutil.copyfileobj(self._file, out, 1 << 20)
-            for key, array in self._labelled().items():
+                self._copy(out)
+            for key, array in self._beside().items():
                 with file.open(f"{key}.npy", "w") as out:
                     np.lib.format.write_array(out, array, allow_pickle=False)
 
-    def _labelled(self) -> dict[str, np.ndarray]:
+    def _copy(self, out: IO[bytes]) -> None:
+        """Write all rows, with their header, as a member of an .npz."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, out, 1 << 20)
+
+    def _beside(self) -> dict[str, np.ndarray]:
+        """Further members, by name."""
         if not self._labels:
             return {}
         indices, names = zip(*self._labels, strict=True)

@@ -196,16 +196,16 @@ class Model:
         return self.run("decoder", codes)
 
     def reconstruct_batch(self, images: Array) -> Array:
-        return self._restored(images, self.encode_batch(images))
+        return self.restored_batch(images, self.encode_batch(images))
 
-    def _restored(self, images: Array, codes: Array) -> Array:
+    def restored_batch(self, images: Array, codes: Array) -> Array:
         """What is decoded of the codes of these samples, without what was added to their sides."""
         return cropped(self.decode_batch(codes), images.shape[2:])
 
     def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
         with np.errstate(under="ignore"):
-            error = np.square(self._restored(images, codes) - images).reshape(len(images), -1).mean(1)
+            error = np.square(self.restored_batch(images, codes) - images).reshape(len(images), -1).mean(1)
         if density is None:
             return {"error": error}
         known = self.bundle.find("log_prob", density).inputs["latent"].shape[1:]

@@ -83,7 +83,7 @@ def fit(
     components = _components(encoder, decoder, objective, corrupt)
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
-    for choice in chosen if wanted_code else ():
+    for choice in chosen if wanted_code and densities is not None else ():
         choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
     source = open_images(images, split=split or "train", limit=limit, **asked)
     check_asked(split, layout, source)
@@ -97,6 +97,7 @@ def fit(
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         build(components, source.shape, latent, 0.0, 1.0)
+        wanted = _possible(wanted, latent, asked_for=densities is not None, show=show)
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
@@ -179,6 +180,23 @@ def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
     remove_leftovers(run.directory, deep=True)
     return run
+
+
+def _possible(choices: list[plugins.Choice], latent: Size, *, asked_for: bool, show: bool) -> list[plugins.Choice]:
+    """Those densities that can be made for codes of this size. One that cannot is refused where it was asked for, else left out,
+    which is said."""
+    found = []
+    for choice in choices:
+        try:
+            choice.make(latent)
+        except BadInput as error:
+            if asked_for:
+                raise
+            if show:
+                say(f"note: left out: {error.message}")
+            continue
+        found.append(choice)
+    return found
 
 
 def _check_installed(config: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from aepipe.errors import BadInput
 from aepipe.images.batches import prefetch, raw_batches
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
+from aepipe.process import free_memory
 from aepipe.progress import progress, say
 
 from . import team as teams
@@ -189,13 +189,4 @@ def _fits(source: Source, dtype: np.dtype, device: torch.device) -> bool:
     needed = len(source) * int(np.prod(source.shape)) * (1 if dtype == np.uint8 else 4)
     if device.type == "cuda":
         return needed <= torch.cuda.mem_get_info(device)[0] // 2
-    return needed <= _free_memory() // teams.processes_here() // 2
-
-
-def _free_memory() -> int:
-    """Bytes of available main memory, with the page cache, which may hold these very images. 8 GiB if the system is not Linux."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):  # not Linux
-        return 8 << 30
+    return needed <= free_memory() // teams.processes_here() // 2
