@@ -93,7 +93,7 @@ class Source:
         images: Any = self.images
         while isinstance(images, Picked):
             images = images.images
-        return hasattr(images, "read_whole") and not images.resize
+        return hasattr(images, "read_whole") and not getattr(images, "resize", True)
 
     def pick(self, indices: np.ndarray) -> Source:
         """The images at these indices, in this order."""
