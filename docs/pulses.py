@@ -43,8 +43,8 @@ where calibration on {calibrated:,} other good pulses allows {false_alarm:.0%} o
 
 Mean pulses without any noise, spoiled by `{noise}` (white and 1/f noise, in mV), learned with {dd} numbers.
 The filters know as much as can be: the Savitzky-Golay filter has the window and order that suit the training pulses best
-({window} samples, order {order}), and the Wiener filter is the best affine map from spoiled to clean training pulses. Figures are of
-the test pulses: the signal-to-noise ratio, and the deviation (rms) of the height of the pulse.
+({window} samples, order {order}), and the Wiener filter is the best affine map from spoiled to clean training pulses. Figures are
+of the test pulses: the signal-to-noise ratio, and the deviation (rms) of the height of the pulse.
 
 {denoising}
 
