@@ -11,6 +11,7 @@ from aepipe import figures
 from aepipe.benchmark.report import table
 from aepipe.images.corruption import corruption, spoiled
 from aepipe.images.data import open_images
+from aepipe.images.source import Source
 from aepipe.judging.anomaly import calibrate
 from aepipe.judging.distances import auroc
 from aepipe.judging.metrics import evaluate, snr
@@ -40,10 +41,10 @@ where calibration on {calibrated:,} other good pulses allows {false_alarm:.0%} o
 
 ### Denoising
 
-Mean pulses without any noise, spoiled by `{noise}` (white and 1/f noise, in mV), learned with {dd} numbers. The filters know as
-much as can be: the Savitzky-Golay filter has the window and order that suit the training pulses best ({window} samples, order
-{order}), and the Wiener filter is the best affine map from spoiled to clean training pulses. Figures are of the test pulses: the
-signal-to-noise ratio, and the deviation (rms) of the height of the pulse.
+Mean pulses without any noise, spoiled by `{noise}` (white and 1/f noise, in mV), learned with {dd} numbers.
+The filters know as much as can be: the Savitzky-Golay filter has the window and order that suit the training pulses best
+({window} samples, order {order}), and the Wiener filter is the best affine map from spoiled to clean training pulses. Figures are
+of the test pulses: the signal-to-noise ratio, and the deviation (rms) of the height of the pulse.
 
 {denoising}
 
@@ -81,9 +82,9 @@ def pulse_section(count: int, model: Callable[..., aepipe.Model], out: Path) -> 
     )
 
 
-def detection(name: str, model: aepipe.Model, test, usual: str) -> list[list[str]]:
+def detection(name: str, model: aepipe.Model, test: Source, usual: str) -> list[list[str]]:
     """A line for each kind of anomaly: areas under the ROC curve, and the share that alarms."""
-    scores = model.score(test)
+    scores = model.score(test.read(np.arange(len(test))))
     judged = calibrate(model, usual, FALSE_ALARM).judge(scores)
     columns = {"error": scores["error"], "density": -scores["log_density"], "both": judged["anomaly"]}
     lines = []
@@ -95,7 +96,7 @@ def detection(name: str, model: aepipe.Model, test, usual: str) -> list[list[str
     return lines
 
 
-def draw_kinds(model: aepipe.Model, test, out: Path) -> None:
+def draw_kinds(model: aepipe.Model, test: Source, out: Path) -> None:
     """A pulse of every kind, above what the model makes of it."""
     first = test.pick(np.array([np.flatnonzero(test.labels == label)[0] for label in range(len(KINDS))]))
     pulses = first.read(np.arange(len(first)))

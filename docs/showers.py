@@ -34,6 +34,9 @@ equal, 1 apart). The line of training showers says what two samples of the simul
 
 {samples}
 
+The squared error of logarithms makes of a cell that seldom holds anything nearly nothing, so that reconstructions and samples lack
+the scattered cells about the core, and are too narrow.
+
 ![distributions of energy, depth and width, and the longitudinal profile](profiles.png)
 
 ### Electrons and pions
