@@ -100,8 +100,8 @@ def evaluate(
     bits = rate.bits_per_pixel if rate else {}
     found = judging(seed) if judging else {}
     if as_json:
-        stored = {"bits_per_pixel": bits} if bits else {}
-        print_json({"model": model, "data": data, "input": source.record(), **measured, **stored, **found, **detecting})
+        found = ({"bits_per_pixel": bits} if bits else {}) | found
+        print_json({"model": model, "data": data, "input": source.record(), **measured, **found, **detecting})
     else:
         areas = {f"AUROC {name}": value for name, value in detecting.get("auroc", {}).items() if value is not None}
         stored = {f"bits per pixel, {dtype}": value for dtype, value in bits.items()}
