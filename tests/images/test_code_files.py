@@ -25,10 +25,10 @@ def test_int8_lies_at_most_half_a_step_away(codes: np.ndarray) -> None:
     back = aepipe.unpack_codes(packed)
     assert (back.dtype, back.shape) == (np.float32, codes.shape)
     step = packed["scale"].astype(np.float64).reshape(-1, *[1] * (codes.ndim - 2))
-    rounding = np.maximum(np.spacing(np.abs(back)), np.spacing(np.abs(codes))).astype(np.float64)
+    rounding = 2 * np.spacing(np.maximum(np.abs(back), np.abs(codes)) / 2).astype(np.float64)
     assert (np.abs(back.astype(np.float64) - codes) <= step * (0.5 + 1e-9) + rounding).all()
     low, high = (side(codes.astype(np.float64), (0, *range(2, codes.ndim))) for side in (np.min, np.max))
-    offset_rounding = np.spacing(np.abs(packed["offset"])).astype(np.float64)
+    offset_rounding = 2 * np.spacing(np.abs(packed["offset"]) / 2).astype(np.float64)
     slack = 1 + 1e-6
     assert (step.ravel() <= (high / 2 - low / 2 + offset_rounding) / 127 * slack + 1.5e-45).all(), "no step is wasted"
 

@@ -22,17 +22,26 @@ def linear_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
-@pytest.mark.parametrize(("task", "counts"), [("encode", (10_000, 100_000)), ("reconstruct", (4_000, 40_000))])
+@pytest.mark.parametrize(
+    ("task", "counts", "options"),
+    [
+        ("encode", (10_000, 100_000), ["-o", "out.npy"]),
+        ("encode", (10_000, 100_000), ["-o", "out.npz", "--code-dtype", "int8"]),
+        ("reconstruct", (4_000, 40_000), ["-o", "out.npy"]),
+    ],
+)
 def test_memory_does_not_grow_with_the_input(
-    task: str, counts: tuple[int, int], linear_bundle: Path, tmp_path: Path
+    task: str, counts: tuple[int, int], options: list[str], linear_bundle: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """78 MB of images in, 126 MB out: neither is ever in memory as a whole."""
+    monkeypatch.chdir(tmp_path)
     peaks = []
     for count in counts:
         np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (count, 28, 28)).flush()
-        words = ["infer", task, "--provider", "cpu", linear_bundle, tmp_path / "images.npy", "-o", tmp_path / "out.npy"]
+        words = ["infer", task, "--provider", "cpu", linear_bundle, "images.npy", *options]
         done = python(PEAK, *words)
         assert done.returncode == 0, done.stderr
-        assert len(np.load(tmp_path / "out.npy", mmap_mode="r")) == count
+        out = np.load(options[1], mmap_mode="r")
+        assert len(out["codes"] if options[1].endswith(".npz") else out) == count
         peaks.append(int(done.stdout) / 1024)
     assert peaks[1] - peaks[0] < 30 and peaks[1] < 400, f"{peaks} MB"
