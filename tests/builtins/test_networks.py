@@ -15,15 +15,17 @@ from torch import nn
 
 from tests.helpers.networks import pair
 
-DENSE = ("mlp:hidden=32", "pca")  # these take rows as well
-ENCODERS = ("conv", "resnet:channels=8,hidden=16", *DENSE)
-DECODERS = ("deconv", "resnet:channels=8,hidden=16", "upsample", "upsample:mode=bilinear", *DENSE)
-ROW, SIGNALS, IMAGES = (5,), ((1, 1), (2, 43)), ((1, 28, 28), (3, 32, 32), (1, 17, 23), (1, 8, 8), (3, 5, 64))
-VOLUMES = ((1, 9, 12, 10), (2, 3, 4, 5))
+ENCODERS = ("conv", "mlp:hidden=32", "pca")
+DECODERS = ("deconv", "upsample", "upsample:mode=bilinear", "mlp:hidden=32", "pca")
+IMAGES = ((1, 28, 28), (3, 32, 32), (1, 17, 23), (1, 8, 8), (3, 5, 64))
+RESIDUAL = ("resnet:channels=8,hidden=16",) * 2
+DENSE = (("mlp:hidden=32", "pca"), ("pca", "mlp:hidden=32"))  # these take rows as well
+OTHERS = (*(("conv", decoder) for decoder in DECODERS[:3]), RESIDUAL, *DENSE)
 PAIRS = (
-    *product(DENSE, DENSE, [ROW]),
-    *product(ENCODERS[:3], DECODERS[:5], [SIGNALS[0]]),
-    *product(ENCODERS, DECODERS, [SIGNALS[1], *IMAGES, *VOLUMES]),
+    *((*pair, (5,)) for pair in DENSE),
+    *((*pair, shape) for pair in OTHERS for shape in ((2, 43), (4, 1), (1, 9, 12, 10), (2, 3, 4, 5))),
+    *((*RESIDUAL, shape) for shape in IMAGES),
+    *product(ENCODERS, DECODERS, IMAGES),
 )
 
 
