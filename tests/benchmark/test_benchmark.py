@@ -141,7 +141,7 @@ def test_cuda_is_left_out_where_it_does_not_start(kept_bundle: Path) -> None:
         (["--precision", "fp33"], "has no precision 'fp33'"),
         (["--torch", "nowhere"], "nowhere is not a run"),
         (["no-bundle"], "there is no bundle 'no-bundle'"),
-        (["--markdown", "nowhere/page.md"], "nowhere/page.md cannot be written"),
+        (["--markdown", "/dev/null/page.md"], "/dev/null/page.md cannot be created"),
         (["--rounds", "0"], "'0' is not a whole number of 1 or more"),
     ],
 )

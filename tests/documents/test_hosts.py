@@ -118,13 +118,13 @@ def test_it_refuses_what_it_would_misread(host, kept_bundle, examples, tmp_path)
 
 @pytest.mark.parametrize("kept", [each for each in KEPT if each.name != "format-1"], ids=lambda path: path.name)
 def test_the_python_host_checks_itself(kept, tmp_path):
-    command = [sys.executable, HOSTS / "python/host.py"]
-    done = subprocess.run([*command, kept / "bundle", "check"], capture_output=True, text=True)
+    command = [sys.executable, HOSTS / "python/check.py"]
+    done = subprocess.run([*command, kept / "bundle"], capture_output=True, text=True)
     stages = [line.partition(":")[0] for line in done.stdout.splitlines()]
     assert done.returncode == 0 and stages[:4] == ["prepared", "latent", "reconstruction", "error"], done.stderr
     wrong = shutil.copytree(kept / "bundle", tmp_path / "wrong")
     np.save(wrong / "vectors/latent.npy", 1 + np.load(wrong / "vectors/latent.npy"))
-    assert subprocess.run([*command, wrong, "check"], capture_output=True).returncode == 1
+    assert subprocess.run([*command, wrong], capture_output=True).returncode == 1
 
 
 def test_the_table_says_what_was_tried_and_why_not(kept_bundle, capsys, monkeypatch, tmp_path):
