@@ -5,6 +5,7 @@ ONNX Runtime on one thread of the CPU. Each graph runs in a process of its own, 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def transposed(
 
 def least_seconds(path: str, shape: tuple[int, ...]) -> float:
     """The least CPU time of a run."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import
     import onnxruntime as ort
 
     options = ort.SessionOptions()

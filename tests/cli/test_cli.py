@@ -102,14 +102,15 @@ def test_inspect(call, kept_bundle: Path) -> None:
 
 def test_list(call) -> None:
     table = call("list").out
-    for kind in KINDS:
+    built_in = set(KINDS) - {"reader"}  # images and arrays are read by aepipe itself
+    for kind in built_in:
         assert f"\n{kind} " in table
     assert call("list", "densities").out == call("list", "density").out
     found = json.loads(call("list", "encoder", "conv", "--json").out)
     assert found["name"] == "conv" and found["plugin"] == "aepipe"
     (channels,) = (option for option in found["options"] if option["name"] == "channels")
     assert channels["type"] == "int" and channels["default"] == 32 and channels["help"]
-    assert {each["kind"] for each in json.loads(call("list", "--json").out)} == set(KINDS)
+    assert {each["kind"] for each in json.loads(call("list", "--json").out)} >= built_in
     shown = call("list", "encoder", "conv").out
     assert "channels" in shown and "write: conv:channels=VALUE" in shown
 

@@ -40,7 +40,7 @@ def test_tasks_with_other_inputs(infer, tmp_path: Path) -> None:
     assert len(inputs(infer("interpolate", "digits", "digits[:1]", "-o", tmp_path / "out.png").err)) == 2
     infer("encode", "digits[:5]", "-o", tmp_path / "codes.npy")
     assert inputs(infer("decode", tmp_path / "codes.npy", "-o", tmp_path / "out.png").err) == [
-        f"input: {tmp_path}/codes.npy, 5 codes of 8 numbers"
+        f"input: {tmp_path}/codes.npy, 5 float32 codes of 8 numbers"
     ]
     assert inputs(infer("sample", "-o", tmp_path / "out.npy").err) == []
 

@@ -191,7 +191,10 @@ def encode(*given: Any, **options: Any) -> None:
 @task("aepipe infer decode exported/mnist-d8 codes.npy -o images/", tuple(name for name in READ if name != "limit"))
 @click.argument("codes")
 def decode(*given: Any, **options: Any) -> None:
-    """Images of CODES, as encode writes them in .npy or .npz: [N, d], or maps [N, c, …], of any --code-dtype."""
+    """Images of CODES, a .npy or .npz file of encode.
+
+    Codes are [N, d], or maps [N, c, …], of any --code-dtype.
+    """
     from aepipe.infer import tasks
 
     tasks.decode(*given, **options)
