@@ -154,6 +154,11 @@ class Raw:
         return "unbounded" if self.range is None else f"{self.range[0]:g}..{self.range[1]:g}"
 
 
+def is_bounded(raw: Raw | None) -> bool:
+    """Whether values lie in 0..1 in the graphs: bytes, floats in 0..1, and raw values that have a range."""
+    return raw is None or raw.range is not None
+
+
 def fits(wanted: Sides, shape: tuple[int, ...]) -> bool:
     """Whether samples of this shape are what is wanted, where a side that is None may have any size."""
     return len(wanted) == len(shape) and all(a in (None, b) for a, b in zip(wanted, shape, strict=True))

@@ -64,20 +64,8 @@ def make_maps(folder: Path) -> None:
     """12-bit images of any size through a code that is a map."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(100, 4000, (200, 4, 4)).repeat(2, 1).repeat(2, 2).astype(np.uint16)
-    with tempfile.TemporaryDirectory() as scratch:
-        run = aepipe.fit(
-            blocks,
-            range="0..4095",
-            encoder="resnet-map:channels=4,blocks=1,down=2",
-            decoder="resnet-map:channels=4,blocks=1",
-            latent_dim=2,
-            epochs=3,
-            batch_size=20,
-            lr=5e-3,
-            out=Path(scratch) / "run",
-        )
-        shrink(run.export(folder / "bundle", io="uint8"))
-    note(folder, folder / "bundle", README, "maps")
+    pair = {"encoder": "resnet-map:channels=4,blocks=1,down=2", "decoder": "resnet-map:channels=4,blocks=1"}
+    make_small(folder, "maps", blocks, range="0..4095", **pair, latent_dim=2, epochs=3)
 
 
 def make_signals(folder: Path) -> None:
@@ -85,21 +73,17 @@ def make_signals(folder: Path) -> None:
     rng = np.random.default_rng(0)
     time, centre = np.linspace(0, 1, 48), rng.uniform(0.2, 0.8, (300, 2, 1))
     pulses = rng.uniform(-50, 50, (300, 2, 1)) * np.exp(-(((time - centre) / 0.1) ** 2))
+    pair = {"encoder": "conv:channels=8", "decoder": "deconv:channels=8"}
+    pulses = pulses.astype(np.float32)
+    make_small(folder, "signals", pulses, layout="NCL", range="none", **pair, latent_dim=4, epochs=5)
+
+
+def make_small(folder: Path, kind: str, values: np.ndarray, **settings: Any) -> None:
+    """Train on samples for a moment, export with all that there is, and run."""
     with tempfile.TemporaryDirectory() as scratch:
-        run = aepipe.fit(
-            pulses.astype(np.float32),
-            layout="NCL",
-            range="none",
-            encoder="conv:channels=8",
-            decoder="deconv:channels=8",
-            latent_dim=4,
-            epochs=5,
-            batch_size=20,
-            lr=5e-3,
-            out=Path(scratch) / "run",
-        )
+        run = aepipe.fit(values, batch_size=20, lr=5e-3, out=Path(scratch) / "run", **settings)
         shrink(run.export(folder / "bundle", io="uint8"))
-    note(folder, folder / "bundle", README, "signals")
+    note(folder, folder / "bundle", README, kind)
 
 
 def shrink(bundle: Path) -> None:

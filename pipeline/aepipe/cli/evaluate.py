@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aepipe.errors import BadInput
+from aepipe.space import is_bounded
 from aepipe.tables import print_table
 from aepipe.workshop import entry
 
@@ -74,7 +75,7 @@ def evaluate(
         raise BadInput(f"{extra[0]} belongs to judged samples", "name a density: --density NAME")
     reconstruct, subject, opened = _reconstruction(model, options)
     raw = clipped(subject.raw, options["clip"])
-    unbounded = raw is not None and raw.range is None
+    unbounded = not is_bounded(raw)
     spoil = corruption(corrupt, bounded=not unbounded) if corrupt else None
     judged = options["density"] and (options["normal"] is None or options["judge"] or options["count"])
     drawn = "a corruption and to judged samples"

@@ -15,9 +15,8 @@ from aepipe.bundle.manifest import Role, ends_of
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput, foreign
 from aepipe.images.arrays import as_array
-from aepipe.images.batches import batches, in_parts
+from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
-from aepipe.images.pixels import as_float
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
 from aepipe.space import Raw, Sides, Size, Space, fits
@@ -281,7 +280,7 @@ class Model:
 
     def _over_files(self, source: Source, compute: Callable[[Array], Array]) -> Array:
         """Image files at their own sizes, one by one; raises BadInput where the results are not of one size."""
-        parts = [compute(as_float(source.read_whole(index)[None])) for index in range(len(source))]
+        parts = [compute(batch.images) for batch in one_by_one(source)]
         shapes = list(dict.fromkeys(part.shape[1:] for part in parts))
         if len(shapes) > 1:
             message = f"the images of {source.name} have different sizes, and results of {list(shapes[0])} and {list(shapes[1])}"

@@ -27,7 +27,7 @@ from aepipe.images.source import Source
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
-from aepipe.space import Raw, Size, Space, times
+from aepipe.space import Raw, Size, Space, is_bounded, times
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
@@ -270,7 +270,7 @@ def sizes_of(model: Autoencoder, shape: Shape, code: Size, raw: Raw | None) -> d
     """
     multiple = model.multiple if len(shape) > 1 and code.spatial else None
     open_shape = (shape[0], *(None,) * (len(shape) - 1)) if multiple else shape
-    bounded = raw is None or raw.range is not None
+    bounded = is_bounded(raw)
     kind = Space.of(shape).kind
     data = Data(
         kind=kind,

@@ -20,7 +20,7 @@ from aepipe.images.data import check_asked, open_images
 from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
 from aepipe.progress import say
-from aepipe.space import Size
+from aepipe.space import Size, is_bounded
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
 from aepipe.workshop.training.run import choose_densities, fit_density
@@ -91,7 +91,7 @@ def export_modules(
     asked = {"image_size": sides(image_size), "channels": channels, "layout": layout, "range": range}
     source = open_images(images, split=split or "train", limit=limit, **asked)
     check_asked(split, layout, source)
-    bounded = source.raw is None or source.raw.range is not None
+    bounded = is_bounded(source.raw)
     with guests(encoder, decoder, show=show) as (own_encoder, own_decoder):
         model = Autoencoder(own_encoder, plugins.create("objective", "mse", 1), own_decoder, mean, std, bounded=bounded)
         frozen(model)

@@ -37,7 +37,7 @@ from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
-from aepipe.space import Raw, Size
+from aepipe.space import Raw, Size, is_bounded
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
 from .recipe import Recipe
@@ -154,7 +154,7 @@ class RunFolder:
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
         record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
         self.recipe, self.raw = record.recipe, record.data.raw
-        self.bounded = self.raw is None or self.raw.range is not None
+        self.bounded = is_bounded(self.raw)
         self.config["recipe"] = asdict(self.recipe)  # whatever an older aepipe did not write has its default
 
     @classmethod

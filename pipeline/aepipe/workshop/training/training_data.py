@@ -18,6 +18,7 @@ from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
 from aepipe.process import free_memory
 from aepipe.progress import progress, say
+from aepipe.space import is_bounded
 
 from . import team as teams
 from .model import as_tensor
@@ -48,7 +49,7 @@ class TrainingData:
     @property
     def bounded(self) -> bool:
         """Whether values lie in 0..1."""
-        return self.source.raw is None or self.source.raw.range is not None
+        return is_bounded(self.source.raw)
 
     def facts(self) -> dict[str, Any]:
         """What a run stores about its data."""
