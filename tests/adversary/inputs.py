@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -51,7 +52,7 @@ def mutated_json(entries: Any, draw: random.Random) -> str:
             inner = inner[key]
         change = draw.random()
         if change < 0.6:
-            inner[last] = draw.choice(STRANGE)
+            inner[last] = copy.deepcopy(draw.choice(STRANGE))  # a value that is changed later must not hold itself
         elif change < 0.8:
             del inner[last]
         elif isinstance(inner, list):
