@@ -113,21 +113,14 @@ def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
 
 
 def _component(component: Any) -> dict[str, Any]:
-    from aepipe.plugins.specs import options_of
-
     origin = {"plugin": component.plugin, "version": component.version}
-    options = [option.as_json() for option in options_of(component.factory)]
+    options = [option.as_json() for option in component.options]
     return {"kind": component.kind, "name": component.name, "help": component.help, **origin, "options": options}
 
 
 def _describe_component(component: Any) -> None:
-    from aepipe.plugins.specs import options_of
-
     click.echo(f"{component.kind} {component.name}, from {component.plugin} {component.version}\n{component.help}")
-    lines = [
-        [o.name, o.type_name, "required" if o.required else _shown(o.default), o.help]
-        for o in options_of(component.factory)
-    ]
+    lines = [[o.name, o.type_name, "required" if o.required else _shown(o.default), o.help] for o in component.options]
     if lines:
         print_table(["option", "type", "default", ""], lines)
         first = lines[0][0]

@@ -1,11 +1,12 @@
-"""The kinds of component: what the hook is called, what a factory takes by position, and how it is tried and checked.
+"""The kinds of component: what the hook is called, what a factory is called with, and how it is tried and checked.
 
 A new kind is one entry here, its hook in hookspecs.py, and a module of checks in aepipe.testing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aepipe.space import Size
@@ -13,6 +14,7 @@ from aepipe.space import Size
 # Of samples that a factory is likely to accept: images, then signals, volumes and rows.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 64), (2, 40), (1, 8, 8, 8), (12,))
 LATENTS = (3, 4, 8)  # sizes of a code that it is likely to accept
+REBUILD = {"rebuild": False}  # True where saved weights will be loaded into what the factory makes
 SIZE = 4  # numbers in a code, or features, beside those shapes
 
 
@@ -21,15 +23,21 @@ class Kind:
     """One kind of component."""
 
     plural: str
-    positional: tuple[str, ...]  # what a factory takes by position; its options are keyword-only
+    positional: tuple[str, ...]  # what every factory is called with; its options are keyword-only
     examples: tuple[tuple[Any, ...], ...]  # positional arguments to try it with, the most usual ones first
     checks: str  # module of aepipe.testing that holds its checks
     needs_torch: bool = False  # its factory makes a torch module
+    also: Mapping[str, Any] = field(default_factory=dict)  # what it gets if it names it, and a value to try it with
     caution: str = ""  # what the author has to know who runs its checks
 
     @property
     def hook(self) -> str:
         return f"register_{self.plural}"
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of parameters that can be no options."""
+        return frozenset((*self.positional, *self.also))
 
 
 # Codes that are vectors, then maps, then as large as the sample.
@@ -41,16 +49,17 @@ _TRIED = (
 _LATENTS = tuple((latent,) for latent in LATENTS)
 KINDS = {
     "encoder": Kind(
-        "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True
+        "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True, REBUILD
     ),
-    "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True),
-    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True),
+    "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True, REBUILD),
+    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], **REBUILD}),
     "density": Kind(
         "densities",
         ("latent",),
         _LATENTS,
         "densities",
         True,
+        {"classes": None, **REBUILD},
         "It is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.",
     ),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),

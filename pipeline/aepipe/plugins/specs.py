@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,8 +121,8 @@ class Option:
         }
 
 
-def options_of(factory: Callable[..., Any]) -> list[Option]:
-    """The options of a factory, read from its signature and its docstring."""
+def options_of(factory: Callable[..., Any], known: Collection[str] = ()) -> list[Option]:
+    """The options of a factory, read from its signature and its docstring; names that are `known` are arguments of its kind."""
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         signature = inspect.signature(factory)
@@ -135,25 +135,27 @@ def options_of(factory: Callable[..., Any]) -> list[Option]:
     documented = dict(re.findall(r"^\s*(\w+): (.+)$", inspect.getdoc(factory) or "", re.MULTILINE))
     found = []
     for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in known:
             fallback = str if parameter.default in (_REQUIRED, None) else type(parameter.default)
             kind = hints.get(parameter.name, fallback)
             found.append(Option(parameter.name, kind, parameter.default, documented.get(parameter.name, "")))
     return found
 
 
-def convert_options(factory: Callable[..., Any], what: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def convert_options(
+    factory: Callable[..., Any], what: str, given: Mapping[str, Any], known: Collection[str] = ()
+) -> dict[str, Any]:
     """A value for every option of `factory`: the given ones, converted to the annotated types, and else the defaults.
 
     `what` names the component in errors, for instance "encoder 'conv'". Raises BadInput for an unknown or missing option
     and for a value of the wrong type.
     """
-    known = {option.name: option for option in options_of(factory)}
+    options = {option.name: option for option in options_of(factory, known)}
     for key in given:
-        if key not in known:
-            raise BadInput(f"{what} has no option {key!r}", closest(key, list(known)))
+        if key not in options:
+            raise BadInput(f"{what} has no option {key!r}", closest(key, list(options)))
     values = {}
-    for name, option in known.items():
+    for name, option in options.items():
         if name in given:
             try:
                 values[name] = convert(given[name], option.type)

@@ -14,7 +14,7 @@ from typing import Any
 
 from aepipe.errors import BadInput
 from aepipe.plugins.kinds import KINDS
-from aepipe.plugins.specs import Option, convert, options_of, parse_spec
+from aepipe.plugins.specs import Option, convert, parse_spec
 
 from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
@@ -81,11 +81,11 @@ def builds(subject: Subject) -> None:
 
 def takes_the_right_arguments(subject: Subject) -> None:
     """Positional parameters are those of the hook, everything else is keyword-only."""
-    wanted = KINDS[subject.kind].positional
+    wanted, also = KINDS[subject.kind].positional, KINDS[subject.kind].also
     parameters = inspect.signature(subject.factory).parameters.values()
     loose = [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     require(not loose, f"it takes *{loose[0] if loose else ''}", "name every option as a keyword-only parameter")
-    positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY and each.name not in also]
     signature = f"({', '.join((*wanted, '*', 'option: int = 1'))})"
     require(
         len(positional) <= len(wanted),
@@ -100,7 +100,7 @@ def documents_options(subject: Subject) -> None:
     text = (subject.factory.__doc__ or "").strip()
     require(text, "it has no docstring", f"its first line is what 'aepipe list {subject.kind}' shows")
     parameters = inspect.signature(subject.factory).parameters
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         name = option.name
         annotated = parameters[name].annotation is not inspect.Parameter.empty
         require(annotated, f"the option {name!r} has no annotation", f"annotate it with one of {SUPPORTED}")
@@ -129,7 +129,7 @@ def _supported(kind: Any) -> bool:
 
 def defaults_survive_spec_strings(subject: Subject) -> None:
     """Every default can be written in a spec string and comes back as it was."""
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         if option.required:
             continue
         text = f"{subject.name}:{option.name}={_as_text(option.default)}"
@@ -150,7 +150,7 @@ def _as_text(value: Any) -> str:
 
 def refuses_with_value_error(subject: Subject) -> None:
     """A negative number is accepted, or refused with ValueError: a user's mistake must not look like the plugin's error."""
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         wrong = _negative(option)
         if wrong is None:
             continue

@@ -64,12 +64,12 @@ class Training(Generic[R]):
         record = run.config["components"]["corruption"]
         self.corrupt = corruption(record, bounded=data.bounded) if record else None
         torch.manual_seed(recipe.seed)
-        self.model = run.new_model().to(data.device)
         self.optimiser: torch.optim.Optimizer | None = None
         self.state = State()
         self.saved_optimiser: dict[str, Tensor] = {}
         path = run.directory / "last.safetensors"
         checkpoint = self.team.from_first(lambda: load_tensors(path) if path.exists() else None)
+        self.model = run.new_model(rebuild=checkpoint is not None).to(data.device)
         if checkpoint:
             self._restore(*checkpoint)
 

@@ -67,18 +67,25 @@ class Autoencoder(nn.Module):
 
 
 def build(
-    components: Mapping[str, Any], shape: Shape, latent: int, mean: float, std: float, *, bounded: bool = True
+    components: Mapping[str, Any],
+    shape: Shape,
+    latent: int,
+    mean: float,
+    std: float,
+    *,
+    bounded: bool = True,
+    rebuild: bool = False,
 ) -> Autoencoder:
-    """Build the model from specs or records of "encoder", "decoder" and "objective"."""
+    """Build the model from specs or records of "encoder", "decoder" and "objective"; `rebuild` if saved weights follow."""
     latent = latent if isinstance(latent, Size) else Size(latent)
-    objective = plugins.create("objective", components["objective"], latent)
+    objective = plugins.create("objective", components["objective"], latent, shape=shape, rebuild=rebuild)
     features = latent.times(objective.features_per_latent)
-    encoder = plugins.create("encoder", components["encoder"], shape, features)
+    encoder = plugins.create("encoder", components["encoder"], shape, features, rebuild=rebuild)
     if hasattr(encoder, "fit") and objective.features_per_latent != 1:
         name, loss = (plugins.choose(kind, components[kind]).component for kind in ("encoder", "objective"))
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
-    decoder = plugins.create("decoder", components["decoder"], latent, shape)
+    decoder = plugins.create("decoder", components["decoder"], latent, shape, rebuild=rebuild)
     model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model

@@ -216,16 +216,16 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
 
-    def new_model(self) -> Autoencoder:
-        data = self.config["data"]
-        return build(
-            self.config["components"], self.shape, self.latent, data["mean"], data["std"], bounded=self.bounded
-        )
+    def new_model(self, *, rebuild: bool = False) -> Autoencoder:
+        """The model with fresh weights; `rebuild` if saved ones will be loaded into it."""
+        components, data = self.config["components"], self.config["data"]
+        moments = data["mean"], data["std"]
+        return build(components, self.shape, self.latent, *moments, bounded=self.bounded, rebuild=rebuild)
 
     @ordinary_settings()
     def model(self) -> Autoencoder:
         """The model with the best weights, in evaluation mode on the CPU."""
-        model = self.new_model()
+        model = self.new_model(rebuild=True)
         load_state(model, load_tensors(self.directory / "best.safetensors")[0], f"the model of {self.directory}")
         frozen(model)
         return model
@@ -247,7 +247,7 @@ class RunFolder:
             path = self.directory / "density" / f"{label}.safetensors"
             tensors, record = load_tensors(path)
             record_of(path, _Component, record)
-            density = plugins.choose("density", record).make(self.latent)
+            density = plugins.choose("density", record).make(self.latent, rebuild=True)
             load_state(density, tensors, f"density {label!r}")
             found[label] = (frozen(density), record)
         return found
