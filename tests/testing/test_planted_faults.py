@@ -19,6 +19,7 @@ for _module in (
     "objectives",
     "densities",
     "corruptions",
+    "augmentations",
     "datasets",
     "providers",
     "readers",

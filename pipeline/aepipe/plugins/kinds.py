@@ -63,6 +63,7 @@ KINDS = {
         "It is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.",
     ),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),
+    "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
     "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
     "provider": Kind(

@@ -10,21 +10,25 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from aepipe import plugins
+from aepipe._types import Shape
 from aepipe._version import __version__
-from aepipe.arguments import code_size, sides, whole
+from aepipe.arguments import code_size, sides, whole, words
 from aepipe.errors import AepipeError, BadInput, closest
 from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
+from aepipe.images.corruption import corruption
 from aepipe.images.data import check_asked, open_images, plain
 from aepipe.images.source import Source
 from aepipe.progress import say
-from aepipe.space import Size
+from aepipe.space import Size, is_bounded
 from aepipe.workshop.run import Run
+from aepipe.workshop.training.augmentation import Augmentations
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, settled_code
@@ -47,6 +51,7 @@ def fit(
     objective: str = "mse",
     latent_dim: int | str | Sequence[int] = 8,
     corrupt: str | None = None,
+    augment: str | Sequence[str] = (),
     densities: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     split: str | None = None,
@@ -66,12 +71,13 @@ def fit(
     whose items are images or (image, label). `layout` says how the axes of an array stand (NCL, NHWC, NDHW, …) where that
     is not plain. `split` is "train" by default, and refused where the data have no splits. Values are uint8, or floats in
     0..1, unless `range` says what they are: "LO..HI" or a pair of numbers, "dtype", "auto", or "none" for unbounded data.
-    `latent_dim` is a number, or the shape of a code that is a map: "4x16x16" or (4, 16, 16), or "image" for one as large as
-    the sample. `densities` are gaussian and pca by default, and none where the code is as large as the sample. `recipe`
-    takes epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out`
-    (default runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train
-    together. Raises BadInput for unusable images or options,
-    AepipeError when the loss becomes NaN.
+    `augment` are augmentations by spec, which vary what trains, in their order and before the corruption:
+    ["crop:size=64", "flip"]. With a crop, images need not have one size. `latent_dim` is a number, or the shape of a code that
+    is a map: "4x16x16" or (4, 16, 16), or "image" for one as large as the sample. `densities` are gaussian and pca by default,
+    and none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, patience, precision,
+    device, seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken). Under
+    torchrun every process calls it, and they train together. Raises BadInput for unusable images or options, AepipeError when
+    the loss becomes NaN.
     """
     settings = _recipe(recipe)
     wanted_code = code_size(latent_dim)
@@ -81,24 +87,27 @@ def fit(
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components(encoder, decoder, objective, corrupt)
+    augmentations = [_checked("augmentation", spec) for spec in words("augment", augment)]
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None else ():
         choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
     source = open_images(images, split=split or "train", limit=limit, **asked)
     check_asked(split, layout, source)
+    varied = Augmentations(augmentations, bounded=is_bounded(source.raw))
     if show:
-        say(source.describe())
+        say(source.describe(whole=source.own_sizes and varied.reshape))
+    shape = _tried(source, varied, components["corruption"])
     with torch.random.fork_rng():
-        latent = settled_code(wanted_code, components["encoder"], source.shape)
-    wanted = [] if densities is None and latent.shape == source.shape else chosen
+        latent = settled_code(wanted_code, components["encoder"], shape)
+    wanted = [] if densities is None and latent.shape == shape else chosen
     place = as_path(out) if out else default_directory(source.name, encoder, latent)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        build(components, source.shape, latent, 0.0, 1.0)
+        build(components, shape, latent, 0.0, 1.0)
         wanted = _possible(wanted, latent, asked_for=densities is not None, show=show)
-    data = _collect(source, settings, components, skip_bad, show)
+    data = _collect(source, settings, components, augmentations, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
@@ -106,10 +115,11 @@ def fit(
         "aepipe": __version__,
         "torch": torch.__version__,
         "finished": False,
-        "shape": list(source.shape),
+        "shape": list(shape),
         "latent": latent.record,
         "data": {**facts, "skip_bad": bool(skip_bad), **data.facts()},
         "components": components,
+        "augmentations": augmentations,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
     }
@@ -154,7 +164,8 @@ def resume(
     where = {key: facts[key] for key in ("split", "image_size", "channels", "limit")}
     where |= {"layout": facts.get("layout"), "raw": run.raw}
     source = open_images(facts["spec"] if images is None else images, **where)
-    data = _collect(source, settings, run.config["components"], facts["skip_bad"], show)
+    augmentations = run.config.get("augmentations", [])
+    data = _collect(source, settings, run.config["components"], augmentations, facts["skip_bad"], show)
     if data.fingerprint != facts["fingerprint"]:
         raise BadInput(
             f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
@@ -202,6 +213,7 @@ def _possible(choices: list[plugins.Choice], latent: Size, *, asked_for: bool, s
 def _check_installed(config: dict[str, Any]) -> None:
     """Check, before hours of training, that every plugin is there that the run needs until its end."""
     records = [*config["components"].items(), ("dataset", config["data"]["dataset"])]
+    records += [("augmentation", each) for each in config.get("augmentations", [])]
     for kind, record in records + [("density", each) for each in config["densities_wanted"]]:
         if record:
             plugins.choose(kind, record)
@@ -219,10 +231,14 @@ def _components(encoder: str, decoder: str, objective: str, corrupt: str | None)
     """Records of what the run is made of, each option settled."""
     wanted = {"encoder": encoder, "decoder": decoder, "objective": objective}
     records: dict[str, Any] = {kind: plugins.choose(kind, spec).record() for kind, spec in wanted.items()}
-    corruption = plugins.choose("corruption", corrupt) if corrupt else None
-    if corruption:
-        corruption.make()  # refuses values that it cannot take
-    return {**records, "corruption": corruption.record() if corruption else None}
+    return {**records, "corruption": _checked("corruption", corrupt) if corrupt else None}
+
+
+def _checked(kind: str, spec: str) -> dict[str, Any]:
+    """The record of a component whose values were tried."""
+    choice = plugins.choose(kind, spec)
+    choice.make()  # refuses values that it cannot take
+    return choice.record()
 
 
 def default_directory(data: str, encoder: str, latent: Size) -> Path:
@@ -278,7 +294,29 @@ def _begin_anew(wanted: Path, config: dict[str, Any], held: ExitStack) -> Run:
     raise AssertionError
 
 
-def _collect(source: Source, recipe: Recipe, components: dict[str, Any], skip_bad: bool, show: bool) -> TrainingData:
-    device = choose_device(recipe.device)
-    on_cpu = components["corruption"] is not None
-    return collect(source, device=device, on_cpu=on_cpu, seed=recipe.seed, skip_bad=skip_bad, show=show)
+def _tried(source: Source, varied: Augmentations, corrupt: dict[str, Any] | None) -> Shape:
+    """C, *sides of what trains. Augmentations and the corruption are tried on two grey samples, so that one which cannot take
+    samples of this kind is refused before anything is read."""
+    grey = varied.drawn(np.full((2, *source.shape), 0.5, np.float32), [0])
+    if corrupt:
+        corruption(corrupt, bounded=is_bounded(source.raw))(grey, np.random.default_rng(0))
+    return grey.shape[1:]
+
+
+def _collect(
+    source: Source,
+    recipe: Recipe,
+    components: dict[str, Any],
+    augmentations: list[dict[str, Any]],
+    skip_bad: bool,
+    show: bool,
+) -> TrainingData:
+    return collect(
+        source,
+        device=choose_device(recipe.device),
+        on_cpu=bool(components["corruption"] or augmentations),
+        seed=recipe.seed,
+        skip_bad=skip_bad,
+        show=show,
+        augment=augmentations,
+    )

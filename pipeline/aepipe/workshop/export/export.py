@@ -15,7 +15,7 @@ from aepipe import figures
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest, spec_of
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
@@ -93,6 +93,7 @@ def export_run(
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if spoil else "reconstruct",
             **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
+            **({"augment": [spec_of(each) for each in config["augmentations"]]} if config.get("augmentations") else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
             "epochs": config["metrics"]["epochs"],
             "images": config["data"]["train"],

@@ -50,7 +50,7 @@ def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
     kept = {} if labels is None else {"labels": labels[data.good[data.train]]}
     save_arrays(run.directory / "codes.npz", codes=codes, **kept)
     held_out = data.good[data.validation[:HELD_OUT]]
-    save_arrays(run.directory / "heldout.npz", images=data.source.read(held_out))
+    save_arrays(run.directory / "heldout.npz", images=data.fixed().read(held_out))
     fitted = []
     (run.directory / "density").mkdir(exist_ok=True)
     for record in run.config["densities_wanted"]:
@@ -83,9 +83,14 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     facts, history = run.config["data"], run.history
     best = min(history, key=lambda row: row["validation_mse"])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
-    asked = {"shape": run.shape, "raw": run.raw, "layout": facts.get("layout")}
+    asked = {"raw": run.raw, "layout": facts.get("layout")}
+    if data.augment.reshape:  # samples are as they were read for the training, before they get their shape
+        files = data.source.paths is not None and run.shape[0] in (1, 3)
+        asked |= {"image_size": facts["image_size"], "channels": run.shape[0] if files else None}
+    else:
+        asked |= {"shape": run.shape}
     test = open_test_split(facts["spec"], **asked) if facts["split"] == "train" else None
-    source = test or data.source.pick(data.good[data.validation])
+    source = data.fixed(test) if test else data.fixed().pick(data.good[data.validation])
     seed = run.config["recipe"]["seed"]
     measured = evaluate(
         reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"], unbounded=not run.bounded

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -112,7 +111,7 @@ class Training(Generic[R]):
                 self._restore_optimiser(trained)
 
     def _epochs(self) -> None:
-        images = len(self.data.train)
+        images = len(self.data.train) * self.data.augment.draws
         with progress("training", self.recipe.epochs * images, show=self.show) as advance:
             advance(self.state.epoch * images)
             while self.state.epoch < self.recipe.epochs and not self.state.stopped:
@@ -121,7 +120,7 @@ class Training(Generic[R]):
     def _epoch(self, epoch: int, advance: Callable[..., None]) -> dict[str, Any]:
         """One pass over the training images; returns the epoch's row of metrics.jsonl."""
         seed, size = self.recipe.seed, self.recipe.batch_size
-        rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
+        rows = self.data.order([seed, epoch])
         steps = math.ceil(len(rows) / size)
         # The cosine has the length of the recipe that the run began with, even if a resumed run shall end earlier.
         whole = self.run.config["recipe"]["epochs"] * steps
@@ -129,7 +128,8 @@ class Training(Generic[R]):
         self.model.train()
         sums: dict[str, Tensor] = {}
         done, started, lr = 0, time.monotonic(), 0.0
-        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
+        pairs = self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team, augmented=True)
+        for step, (images, target) in enumerate(pairs):
             lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
             count = min(size, len(rows) - done)  # images in the whole batch; `images` may be this process's share
             for name, value in self._step(images, target, lr, len(images) / count).items():
