@@ -54,7 +54,7 @@ Examples:
 def evaluate(
     ctx: click.Context, model: str, data: str, corrupt: str | None, seed: int, as_json: bool, **options: Any
 ) -> None:
-    """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
+    """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR of the mean error and the mean PSNR of all images, SSIM. With --density, how good its samples are.
 
     A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime. Of a BUNDLE whose codes are maps, bits per pixel say how many
     a code takes for each pixel of its image, by the type of its numbers.

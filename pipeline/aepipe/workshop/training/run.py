@@ -102,7 +102,8 @@ class _Metrics:
     split: str
     count: Count
     mse: float
-    psnr: float = math.nan  # of bounded values
+    psnr: float = math.nan  # of bounded values, of the mean error and the mean of each sample's
+    psnr_mean: float = math.nan
     nmse: float = math.nan  # of unbounded values, as snr
     snr: float = math.nan
     ssim: float = math.nan  # of images that are large enough
