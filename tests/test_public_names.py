@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("augmentation", "corruption", "dataset", "decoder", "density", "encoder", "objective", "provider", "reader")
+KINDS = (
+    "augmentation",
+    "corruption",
+    "dataset",
+    "decoder",
+    "density",
+    "encoder",
+    "layout",
+    "objective",
+    "provider",
+    "reader",
+)
 PUBLIC = {
     "aepipe": {
         "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",
