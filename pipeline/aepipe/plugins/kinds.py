@@ -52,7 +52,9 @@ KINDS = {
         "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True, REBUILD
     ),
     "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True, REBUILD),
-    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], **REBUILD}),
+    "objective": Kind(
+        "objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], "classes": None, **REBUILD}
+    ),
     "density": Kind(
         "densities",
         ("latent",),
