@@ -34,6 +34,13 @@ def class_count(labels: Array | None) -> int | None:
     return None if labels is None else int(labels.max()) + 1
 
 
+def class_counts(labels: Array | None, classes: int | None) -> list[int] | None:
+    """How many of `class_labels` there are of each class; None where there are none."""
+    if labels is None or classes is None:
+        return None
+    return np.bincount(labels[labels != UNKNOWN], minlength=classes).tolist()
+
+
 def lacking(source: Source) -> str:
     """A sentence for a source whose labels are needed and are no classes."""
     if source.labels is None:

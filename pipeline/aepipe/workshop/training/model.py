@@ -62,6 +62,16 @@ class Autoencoder(nn.Module):
         made = self.decoder(codes) * self.std + self.mean
         return made.clamp(0, 1) if self.bounded else made
 
+    @property
+    def outputs(self) -> dict[str, int]:
+        """What the objective gives beside the code: name to size."""
+        return {str(name): int(size) for name, size in (getattr(self.objective, "outputs", None) or {}).items()}
+
+    def output(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """Those outputs, [N, size] each, of codes."""
+        made = self.objective.output(codes)
+        return tuple(made[name] for name in self.outputs)
+
     def losses(self, images: Tensor, target: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         """What the objective makes of a batch; it gets what its `losses` names.
 
