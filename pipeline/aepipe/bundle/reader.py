@@ -341,7 +341,9 @@ class Bundle:
         }
         if graph.takes_label:
             yield LABEL, graph.inputs[LABEL], OnnxTensor("int64", [None])
-        if graph.density is not None and not self.latent.fixed:  # densities know the codes of one size
+        if (
+            graph.density is not None or graph.role == "output"
+        ) and not self.latent.fixed:  # they know codes of one size
             known["latent"] = _stated((graph.inputs | graph.outputs).get("latent"))
         if graph.density is not None and self.has("sample", graph.density):
             known["noise"] = OnnxTensor("float32", [None, self.noise_features(graph.density)])

@@ -222,8 +222,8 @@ def sample(
         noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)
         own = lambda rows: None if labels is None else labels[rows.start : rows.stop]  # noqa: E731
         codes = lambda batch, rows: model.run("sample", batch, name, own(rows))  # noqa: E731
-        told = {} if label is None else {"label": label}
-        job = _job(model, to, "sampling", part, {"seed": seed, "density": name, **told})
+        wanted = {} if label is None else {"label": label}
+        job = _job(model, to, "sampling", part, {"seed": seed, "density": name, **wanted})
         _decoded(model, to, job, "sampling", noise, codes, "sample-{:06d}.png")
         count = len(part)
     done(to, count)

@@ -214,7 +214,12 @@ class Model:
 
     def outputs(self, codes: Any) -> dict[str, Array]:
         """What the objective gives beside the code, by name: float32 [N, size] of codes. Raises BadInput where there is nothing."""
-        checked = self.check_codes(codes)
+        checked, known = self.check_codes(codes), self.bundle.find("output").inputs["latent"].shape[1:]
+        if checked.shape[1:] != known:
+            message = (
+                f"the outputs of {self.bundle.name} are of codes {list(known)}, and these are {list(checked.shape[1:])}"
+            )
+            raise BadInput(message, "give codes of samples of the training size")
         parts = [self._run_all("output", part) for part in in_parts(checked, self.batch_size)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

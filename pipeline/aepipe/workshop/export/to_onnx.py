@@ -79,17 +79,16 @@ class Job:
 def jobs(
     model: Autoencoder, densities: Densities, space: Space, code: Size, fixed: Size, steps: tuple[int, int] = (1, 1)
 ) -> Iterator[Job]:
-    """Every graph of a bundle. Sides of samples and of codes that vary are multiples of `steps`; densities are of codes of the
-    `fixed` size, that of the training data."""
+    """Every graph of a bundle. Sides of samples and of codes that vary are multiples of `steps`; densities and outputs are of
+    codes of the `fixed` size, that of the training data."""
     sample, latent, kind = sample_tensor(space, steps[0]), code_tensor(code, steps[1]), space.kind
     yield Job(model, "encode", learned_graph("encoder", sample, latent, kind=kind), steps[0])
     yield Job(model, "decode", learned_graph("decoder", latent, sample, kind=kind), steps[1])
+    latent = code_tensor(fixed)
     if sizes := model.outputs:
         made = {name: tensor(size) for name, size in sizes.items()}
         given = {ends_of("output").inputs[0]: latent}
-        graph = Graph(role="output", file=graph_file("output"), inputs=given, outputs=made)
-        yield Job(model, "output", graph, steps[1])
-    latent = code_tensor(fixed)
+        yield Job(model, "output", Graph(role="output", file=graph_file("output"), inputs=given, outputs=made))
     for label, (density, _) in densities.items():
         noise = tensor(int(density.noise_features))
         ends: dict[Method, tuple[Tensor, Tensor]] = {
