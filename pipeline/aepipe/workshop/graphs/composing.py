@@ -107,13 +107,12 @@ def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
 
 def generator(bundle: Bundle, density: str) -> Composed:
     """Noise to images through one density."""
-    given = bundle.find("sample", density).inputs
-    draw = Step("sample", {**{name: name for name in given}, "latent": "latent"})
+    labels = {LABEL: tensor(dtype="int64")} if bundle.takes_label("sample", density) else {}
+    draw = Step("sample", {name: name for name in ("noise", "latent", *labels)})
     space = bundle.space
     steps = (draw, _decode(space.kind, space.kind))
     sample = bundle.tensor_of("decoder", space.kind)
     made = _composed(space, "generate", steps, (tensor(bundle.noise_features(density)),), sample, density=density)
-    labels = {name: tensor(dtype="int64") for name in given if name == LABEL}
     return replace(made, graph=replace(made.graph, inputs=made.graph.inputs | labels))
 
 

@@ -83,7 +83,7 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     """The metrics in fp32, of the test images if the data have a test split, else of the validation images."""
     facts, history = run.config["data"], run.history
     selects = selected_by(model.objective, history[0])
-    best = min(history, key=lambda row: row[selects])
+    best = min(reversed(history), key=lambda row: row[selects])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
     asked = {"shape": run.shape, "raw": run.raw, "layout": facts.get("layout")}
     test = open_test_split(facts["spec"], **asked) if facts["split"] == "train" else None

@@ -182,7 +182,7 @@ class Training(Generic[R]):
         best = min((earlier[selects] for earlier in self.state.history), default=math.inf)
         self.state.history.append(row)
         self.state.epoch = row["epoch"]
-        if row[selects] < best:
+        if row[selects] <= best:  # where reconstruction cannot change, the rest has learned longer
             save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
         with replacing(self.run.directory / "metrics.jsonl") as file:
             file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history), encoding="utf-8")
