@@ -79,8 +79,8 @@ class GaussianMixture(nn.Module):
 class MixtureOfEachClass(GaussianMixture):
     """A mixture of its own for every class.
 
-    A class with fewer codes than components has as many components as codes, and one without codes has the mixture of all
-    codes, because nothing tells it from the others.
+    A class has at most a component for every two of its codes. One with a single code, or none, has the mixture of all codes,
+    because nothing says how far its codes spread.
     """
 
     def __init__(self, latent: int, components: int, classes: int):
@@ -91,8 +91,9 @@ class MixtureOfEachClass(GaussianMixture):
     def fit(self, codes: Tensor, labels: Tensor) -> None:  # type: ignore[override]  # it gets what it names
         for label in range(self.classes):
             own = codes[labels == label]
-            count = min(self.each, len(own) or len(codes))
-            weights, means, factors = _fitted(own if len(own) else codes, count)
+            own = own if len(own) > 1 else codes
+            count = min(self.each, max(1, len(own) // 2))
+            weights, means, factors = _fitted(own, count)
             missing = self.each - count  # they have no weight, so that what else they are does not matter
             whole = torch.cat([weights, weights.new_zeros(missing)])
             means = torch.cat([means, means[:1].expand(missing, -1)])
