@@ -3,7 +3,8 @@
 python host.py BUNDLE encode|decode|reconstruct|interpolate|sample|time IN.npy OUT.npy
 
 Arrays are float32: samples [N, C, *sides] as the graphs take them, codes [N, *latent], standard normal noise [N, k].
-`interpolate` writes 12 samples, from one to another; `sample` uses the first density; `time` writes milliseconds of 100 decodes.
+`interpolate` writes 12 samples, from one to another; `sample` uses the first density, with all labels in turn if it is told one;
+`time` writes milliseconds of 100 decodes.
 """
 
 import json
@@ -25,10 +26,18 @@ def opened(bundle, role, density=None):
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     if manifest["format"] > 2:
         sys.exit(f"{bundle} has format {manifest['format']}, this program reads formats 1 and 2")
+    if role == "sample" and not manifest["densities"]:
+        sys.exit(f"{bundle} has no density to sample from")
     wanted = (role, density or (manifest["densities"][0] if role == "sample" else None), "fp32", "float")
     found = {(g["role"], g.get("density"), g["precision"], g.get("io", "float")): g["file"] for g in manifest["graphs"]}
     session = ort.InferenceSession(str(bundle / found[wanted]), providers=["CPUExecutionProvider"])
-    return lambda values: session.run(None, {session.get_inputs()[0].name: values})[0]
+    first, *further = [each.name for each in session.get_inputs()]
+
+    def run(values):
+        labels = {name: np.arange(len(values)) % manifest["classes"] for name in further}
+        return session.run(None, {first: values, **labels})[0]
+
+    return run
 
 
 def between(ends):

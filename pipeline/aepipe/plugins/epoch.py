@@ -17,3 +17,4 @@ class EpochReport:
     history: list[dict[str, Any]]  # the metrics of all epochs so far, this one included
     patience: int
     stop: bool = False
+    selects: str = "validation_mse"  # the metric by which the best epoch is picked: the lowest

@@ -21,7 +21,9 @@ from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
 from aepipe.images.data import check_asked, open_images, plain
+from aepipe.images.labels import class_count, class_labels, lacking
 from aepipe.images.source import Source
+from aepipe.plugins.calling import takes
 from aepipe.progress import say
 from aepipe.space import Size
 from aepipe.workshop.run import Run
@@ -29,7 +31,7 @@ from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, settled_code
 from aepipe.workshop.training.recipe import Recipe
-from aepipe.workshop.training.run import LOCK, choose_densities
+from aepipe.workshop.training.run import LOCK, choose_densities, require_labels
 from aepipe.workshop.training.surroundings import ordinary_settings
 from aepipe.workshop.training.team import team, together
 from aepipe.workshop.training.training_data import TrainingData, collect
@@ -84,7 +86,7 @@ def fit(
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None else ():
-        choice.make(wanted_code)  # refuses values that it cannot take, before anything is read
+        choice.make(wanted_code, classes=2)  # refuses values that it cannot take, before anything is read
     source = open_images(images, split=split or "train", limit=limit, **asked)
     check_asked(split, layout, source)
     if show:
@@ -95,9 +97,13 @@ def fit(
     place = as_path(out) if out else default_directory(source.name, encoder, latent)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
+    classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        build(components, source.shape, latent, 0.0, 1.0)
-        wanted = _possible(wanted, latent, asked_for=densities is not None, show=show)
+        model = build(components, source.shape, latent, 0.0, 1.0, classes=classes)
+        learner = plugins.choose("objective", components["objective"])
+        require_labels(learner, model.objective.losses, classes is not None, lacking(source))
+        wanted, learning = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)
+    learning = learning or takes(model.objective.losses, "labels")
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
@@ -108,7 +114,12 @@ def fit(
         "finished": False,
         "shape": list(source.shape),
         "latent": latent.record,
-        "data": {**facts, "skip_bad": bool(skip_bad), **data.facts()},
+        "data": {
+            **facts,
+            "skip_bad": bool(skip_bad),
+            **data.facts(),
+            "labels": data.labels_digest() if learning else None,
+        },
         "components": components,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
@@ -159,6 +170,9 @@ def resume(
         raise BadInput(
             f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
         )
+    if facts.get("labels") not in (None, data.labels_digest()):
+        message = f"the labels of {facts['spec']} have changed since the run {directory} began"
+        raise BadInput(message, "give the labels that it began with, or train a new run")
     with ExitStack() as held:
         return _train(team().from_first(lambda: _reopen(run, settings, held)), data, settings, show)
 
@@ -182,13 +196,16 @@ def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
     return run
 
 
-def _possible(choices: list[plugins.Choice], latent: Size, *, asked_for: bool, show: bool) -> list[plugins.Choice]:
-    """Those densities that can be made for codes of this size. One that cannot is refused where it was asked for, else left out,
-    which is said."""
-    found = []
+def _possible(
+    choices: list[plugins.Choice], latent: Size, source: Source, classes: int | None, *, asked_for: bool, show: bool
+) -> tuple[list[plugins.Choice], bool]:
+    """Those densities that can be made for codes of this size, and whether one of them learns from labels. One that cannot be
+    made is refused where it was asked for, else left out, which is said."""
+    found, learning = [], False
     for choice in choices:
         try:
-            choice.make(latent)
+            density = choice.make(latent, classes=classes)
+            require_labels(choice, density.fit, classes is not None, lacking(source))
         except BadInput as error:
             if asked_for:
                 raise
@@ -196,7 +213,8 @@ def _possible(choices: list[plugins.Choice], latent: Size, *, asked_for: bool, s
                 say(f"note: left out: {error.message}")
             continue
         found.append(choice)
-    return found
+        learning = learning or takes(density.fit, "labels")
+    return found, learning
 
 
 def _check_installed(config: dict[str, Any]) -> None:

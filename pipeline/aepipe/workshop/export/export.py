@@ -15,13 +15,14 @@ from aepipe import figures
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import CODES, LABEL, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
 from aepipe.images.corruption import corruption
 from aepipe.images.data import open_images
+from aepipe.images.labels import class_counts, class_labels
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
 from aepipe.progress import say
@@ -34,7 +35,8 @@ from aepipe.workshop.training.model import Autoencoder
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents, LeftOut, of_codes
+from .contents import Contents, LeftOut
+from .densities import of_codes
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
@@ -99,6 +101,7 @@ def export_run(
             "reading": reading_of(config["data"], private=wanted.private),
         },
         metrics=config["metrics"],
+        class_counts=class_counts(class_labels(labels), run.classes),
         corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
     return write_bundle(contents, out, wanted, show=show)
@@ -138,6 +141,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
     }
     todo, failed = export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
     densities = {label: each for label, each in densities.items() if label not in failed}
+    told = any(LABEL in job.graph.inputs for job in todo)
+    trained = contents.trained | ({"labels": contents.class_counts} if told and not formats.private else {})
     manifest = Manifest(
         name=contents.name,
         aepipe=__version__,
@@ -146,8 +151,9 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         latent=Latent(shape=contents.latent.shape),
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
+        classes=len(contents.class_counts or []) if told else None,
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        trained={**contents.trained, "data": "private"} if formats.private else contents.trained,
+        trained={**trained, "data": "private"} if formats.private else trained,
         private=formats.private or None,
         metrics=contents.metrics,
     )

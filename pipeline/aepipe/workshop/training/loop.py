@@ -26,7 +26,7 @@ from aepipe.progress import progress
 from .device import fast_layout
 from .finish import finish, validation_error
 from .heap import kept_heap
-from .model import fit_closed_forms, load_state, load_tensors, save_tensors
+from .model import fit_closed_forms, load_state, load_tensors, save_tensors, selected_by
 from .recipe import Recipe, learning_rate
 from .run import RunFolder, record_of
 from .team import team
@@ -104,8 +104,9 @@ class Training(Generic[R]):
             self.model.decoder.requires_grad_(False)
 
     def _prepare(self, trained: list[nn.Parameter]) -> None:
-        example = next(self.data.batches(self.data.train[:2], 2))
-        self.model.to(memory_format=fast_layout(self.model, example))
+        rows = self.data.train[:2]
+        example, labels = next(self.data.batches(rows, 2)), next(self.data.labels_of(rows, 2))
+        self.model.to(memory_format=fast_layout(self.model, example, labels))
         self.optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
         if self.saved_optimiser:
             with foreign(f"the optimiser of {self.run.directory} cannot be restored", DAMAGED, kind=BadInput):
@@ -129,10 +130,12 @@ class Training(Generic[R]):
         self.model.train()
         sums: dict[str, Tensor] = {}
         done, started, lr = 0, time.monotonic(), 0.0
-        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
+        pairs = self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)
+        batches = zip(pairs, self.data.labels_of(rows, size, self.team), strict=True)
+        for step, ((images, target), labels) in enumerate(batches):
             lr = learning_rate(self.recipe.lr, self.recipe.schedule, (epoch - 1) * steps + step, whole)
             count = min(size, len(rows) - done)  # images in the whole batch; `images` may be this process's share
-            for name, value in self._step(images, target, lr, len(images) / count).items():
+            for name, value in self._step(images, target, labels, lr, len(images) / count).items():
                 sums[name] = sums.get(name, 0) + value.detach() * len(images)
             done += count
             if step % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1 or done == len(rows):
@@ -144,7 +147,9 @@ class Training(Generic[R]):
         means = {name: total / done for name, total in totals.items()}
         return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
 
-    def _step(self, images: Tensor, target: Tensor, lr: float, weight: float) -> dict[str, Tensor]:
+    def _step(
+        self, images: Tensor, target: Tensor, labels: Tensor | None, lr: float, weight: float
+    ) -> dict[str, Tensor]:
         """One step. `images` are the share `weight` of the whole batch, and may be empty."""
         assert self.optimiser is not None
         (group,) = self.optimiser.param_groups
@@ -153,7 +158,7 @@ class Training(Generic[R]):
         losses: dict[str, Tensor] = {}
         if len(images):
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-                losses = self.model.losses(images, target)
+                losses = self.model.losses(images, target, labels)
             losses["loss"].backward()
         self.team.average_gradients(group["params"], weight)
         self.optimiser.step()
@@ -169,20 +174,33 @@ class Training(Generic[R]):
         """
         bf16 = self.recipe.precision == "bf16"
         row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
-        if not math.isfinite(row["validation_mse"]):
-            self._check_finite(row["validation_mse"], row["epoch"])
-        best = min((earlier["validation_mse"] for earlier in self.state.history), default=math.inf)
+        selects = selected_by(self.model.objective, row)
+        self._check_selects(selects, row)
+        for key in ("validation_mse", selects):
+            if not math.isfinite(row[key]):
+                self._check_finite(row[key], row["epoch"])
+        best = min((earlier[selects] for earlier in self.state.history), default=math.inf)
         self.state.history.append(row)
         self.state.epoch = row["epoch"]
-        if row["validation_mse"] < best:
+        if row[selects] <= best:  # where reconstruction cannot change, the rest has learned longer
             save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
         with replacing(self.run.directory / "metrics.jsonl") as file:
             file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history), encoding="utf-8")
-        report = EpochReport(row["epoch"], row, self.run.directory, self.state.history, self.recipe.patience)
+        kept = self.state.history, self.recipe.patience
+        report = EpochReport(row["epoch"], row, self.run.directory, *kept, selects=selects)
         plugins.registry().call("epoch_finished", report)
         self.state.stopped = report.stop
         self._save()
         return self.state
+
+    def _check_selects(self, selects: str, row: dict[str, Any]) -> None:
+        """Raise AepipeError where the metric that picks the best epoch is none of those that there are."""
+        if isinstance(row.get(selects), int | float):
+            return
+        component = plugins.choose("objective", self.run.config["components"]["objective"]).component
+        known = ", ".join(name for name in row if name not in ("epoch", "lr", "images_per_second"))
+        message = f"{component} picks the best epoch by {selects!r}, and an epoch has: {known}"
+        raise AepipeError(message, component.report)
 
     def _save(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}

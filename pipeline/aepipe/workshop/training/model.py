@@ -17,6 +17,7 @@ from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing
+from aepipe.plugins.calling import call
 from aepipe.space import Size
 
 
@@ -61,9 +62,31 @@ class Autoencoder(nn.Module):
         made = self.decoder(codes) * self.std + self.mean
         return made.clamp(0, 1) if self.bounded else made
 
-    def losses(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
-        features = self.encoder(self.standardise(images))
-        return self.objective.losses(features, self.decoder, self.standardise(target))
+    @property
+    def outputs(self) -> dict[str, int]:
+        """What the objective gives beside the code: name to size."""
+        return {str(name): int(size) for name, size in (getattr(self.objective, "outputs", None) or {}).items()}
+
+    def output(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """Those outputs, [N, size] each, of codes."""
+        made = self.objective.output(codes)
+        return tuple(made[name] for name in self.outputs)
+
+    def losses(self, images: Tensor, target: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """What the objective makes of a batch; it gets what its `losses` names.
+
+        `images` may be spoiled, `target` is clean; `labels` are int64 [N], -1 where unknown, and None where the data have none.
+        """
+        given = self.standardise(images)
+        arguments = {"features": self.encoder(given), "decode": self.decoder, "target": self.standardise(target)}
+        also: dict[str, Any] = {"images": given, "encode": self._encode_standardised}
+        also |= {"mean": self.mean, "std": self.std, "shape": tuple(images.shape[1:])}
+        if labels is not None:
+            also["labels"] = labels
+        return call(self.objective.losses, arguments, also=also)
+
+    def _encode_standardised(self, images: Tensor) -> Tensor:
+        return self.objective.code(self.encoder(images))
 
 
 def build(
@@ -75,10 +98,15 @@ def build(
     *,
     bounded: bool = True,
     rebuild: bool = False,
+    classes: int | None = None,
 ) -> Autoencoder:
-    """Build the model from specs or records of "encoder", "decoder" and "objective"; `rebuild` if saved weights follow."""
+    """Build the model from specs or records of "encoder", "decoder" and "objective"; `rebuild` if saved weights follow.
+
+    `classes` is how many the labels of the data tell apart, None where there are no labels.
+    """
     latent = latent if isinstance(latent, Size) else Size(latent)
-    objective = plugins.create("objective", components["objective"], latent, shape=shape, rebuild=rebuild)
+    also = {"shape": shape, "classes": classes, "rebuild": rebuild}
+    objective = plugins.create("objective", components["objective"], latent, **also)
     features = latent.times(objective.features_per_latent)
     encoder = plugins.create("encoder", components["encoder"], shape, features, rebuild=rebuild)
     if hasattr(encoder, "fit") and objective.features_per_latent != 1:
@@ -89,6 +117,11 @@ def build(
     model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model
+
+
+def selected_by(objective: nn.Module, row: Mapping[str, Any]) -> str:
+    """The metric of an epoch whose lowest value picks the best one; where nothing is trained by gradient, the error."""
+    return str(getattr(objective, "selects", "validation_mse")) if "loss" in row else "validation_mse"
 
 
 @torch.no_grad()
@@ -112,10 +145,10 @@ def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, l
     value = torch.zeros(2, *shape)
     wanted = latent.times(model.objective.features_per_latent).shape, latent.shape, shape
     calls = model.encoder, model.objective.code, model.decoder
-    for kind, call, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
+    for kind, part, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
         component = plugins.choose(kind, components[kind]).component
         with foreign(f"{component} failed on {list(value.shape)}", component.report):
-            result = call(value)
+            result = part(value)
         if not isinstance(result, Tensor) or list(result.shape) != [2, *sizes]:
             got = list(result.shape) if isinstance(result, Tensor) else f"a {type(result).__name__}"
             raise AepipeError(

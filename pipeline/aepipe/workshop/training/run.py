@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -28,13 +28,15 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe._types import Shape
 from aepipe.arguments import words
-from aepipe.errors import BadInput, foreign
+from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.locks import locked
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
 from aepipe.files.records import Count, as_record, read_entries, to_json
 from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing, writing
+from aepipe.images.labels import class_count, class_labels
+from aepipe.plugins.calling import call, needs
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
 from aepipe.space import Raw, Size, is_bounded
@@ -67,6 +69,11 @@ class _Density(_Component):
 
 
 @dataclass
+class _Fitted(_Component):
+    classes: Count | None = None  # of a density that is told the label
+
+
+@dataclass
 class _Components:
     encoder: _Component
     decoder: _Component
@@ -91,6 +98,8 @@ class _Data:
     dataset: _Component | None
     layout: str | None = None  # of an array
     raw: Raw | None = None  # how its values become those of the graphs
+    classes: Count | None = None  # how many the labels tell apart
+    labels: str | None = None  # digest of the labels, where they are learned from
 
 
 @dataclass
@@ -191,6 +200,14 @@ class RunFolder:
         return Size.of(self.config["latent"])
 
     @property
+    def classes(self) -> int | None:
+        """How many classes the labels of the data tell apart; None where there are no labels."""
+        facts = self.config["data"]
+        if "classes" in facts or not self.finished:
+            return facts.get("classes")
+        return class_count(class_labels(self.codes()[1]))  # an older aepipe did not write it
+
+    @property
     def finished(self) -> bool:
         return bool(self.config.get("finished"))
 
@@ -220,8 +237,8 @@ class RunFolder:
     def new_model(self, *, rebuild: bool = False) -> Autoencoder:
         """The model with fresh weights; `rebuild` if saved ones will be loaded into it."""
         components, data = self.config["components"], self.config["data"]
-        moments = data["mean"], data["std"]
-        return build(components, self.shape, self.latent, *moments, bounded=self.bounded, rebuild=rebuild)
+        sizes = self.shape, self.latent, data["mean"], data["std"]
+        return build(components, *sizes, bounded=self.bounded, rebuild=rebuild, classes=self.classes)
 
     @ordinary_settings()
     def model(self) -> Autoencoder:
@@ -247,9 +264,12 @@ class RunFolder:
         for label in self.config.get("densities", []) if labels is None else labels:
             path = self.directory / "density" / f"{label}.safetensors"
             tensors, record = load_tensors(path)
-            record_of(path, _Component, record)
-            density = plugins.choose("density", record).make(self.latent, rebuild=True)
+            classes = record_of(path, _Fitted, record).classes
+            density = plugins.choose("density", record).make(self.latent, classes=self.classes, rebuild=True)
             load_state(density, tensors, f"density {label!r}")
+            if classes and not getattr(density, "classes", None):
+                density.classes = classes  # it was set in fit
+            record.pop("classes", None)
             found[label] = (frozen(density), record)
         return found
 
@@ -268,14 +288,13 @@ class RunFolder:
         for record in self.config["densities_wanted"]:
             if record["name"] == parse_spec(spec, labels=True).name:
                 plugins.choose("density", record)  # if its plugin is gone, this says what to install
-        choice, codes = plugins.choose("density", spec), self.codes()[0]
+        choice = plugins.choose("density", spec)
+        codes, labels = self.codes()
         if not len(codes):
             message = f"the run {self.directory} keeps no codes: its code is the sample itself"
             raise BadInput(message, "train it again with --density, or with a code of its own")
-        density = fit_density(choice, self.latent, torch.from_numpy(codes), self.config["recipe"]["seed"])
-        folder = self.directory / "density"
-        folder.mkdir(exist_ok=True)
-        save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), choice.record())
+        given = torch.from_numpy(codes), self.config["recipe"]["seed"], class_labels(labels), self.classes
+        save_density(self.directory, choice, fit_density(choice, self.latent, *given))
         # It is also noted as wanted, so that training, if it goes on later, fits it again to the new codes.
         record = {**choice.record(), "label": choice.label}
         wanted = {each["label"]: each for each in self.config["densities_wanted"]} | {choice.label: record}
@@ -295,18 +314,49 @@ def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
     return choices
 
 
-def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -> nn.Module:
-    """Make a density and fit it to codes [N, *latent.shape], which it sees flat; what it draws at random is fixed by `seed`."""
+def fit_density(
+    choice: plugins.Choice,
+    latent: int,
+    codes: Tensor,
+    seed: int,
+    labels: np.ndarray | None = None,
+    classes: int | None = None,
+) -> nn.Module:
+    """Make a density and fit it to codes [N, *latent.shape], which it sees flat; what it draws at random is fixed by `seed`.
+
+    `labels` are those of the codes, int64 [N], -1 where unknown, and `classes` is how many there are; a density gets them
+    where it names them. Raises BadInput where it needs labels and there are none, AepipeError where it has other classes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        density = choice.make(latent)
+        density = choice.make(latent, classes=classes)
+        require_labels(choice, density.fit, labels is not None, "the data have no labels")
         failing = f"{choice.component} of {choice.component.plugin} failed to fit"
         refusing = f"density {choice.label!r} cannot be fitted"
         given = f"there are {len(codes)} codes of size {latent}"
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
-            density.fit(codes.flatten(1))
+            also = {} if labels is None else {"labels": torch.from_numpy(labels)}
+            call(density.fit, {"codes": codes.flatten(1)}, also=also)
             int(density.noise_features)
+    own = getattr(density, "classes", None)
+    if own is not None and own != classes:
+        message = f"{choice.component} has {own} classes, where the labels tell {classes or 'none'} apart"
+        raise AepipeError(message, choice.component.report)
     return frozen(density)
+
+
+def require_labels(choice: plugins.Choice, function: Callable[..., Any], there: bool, lacking: str) -> None:
+    """Raise BadInput where a function of a plugin cannot be called without labels, and the data have none."""
+    if not there and needs(function, "labels"):
+        raise BadInput(f"{choice.component} learns from labels, and {lacking}", "train on data with labels, 0, 1, 2, …")
+
+
+def save_density(directory: Path, choice: plugins.Choice, density: nn.Module) -> None:
+    """Keep a fitted density in the folder of a run."""
+    (directory / "density").mkdir(exist_ok=True)
+    classes = getattr(density, "classes", None)
+    notes = {**choice.record(), **({"classes": int(classes)} if classes else {})}
+    save_tensors(directory / "density" / f"{choice.label}.safetensors", density.state_dict(), notes)
 
 
 def record_of(path: Path, kind: type[T], notes: Any) -> T:
