@@ -120,6 +120,8 @@ def cpp(folder: Path) -> Host:
         raise Unavailable("there is no g++")
     include = ["-idirafter", "/usr/include/onnxruntime", "-idirafter", "/usr/local/include/onnxruntime"]
     probe = folder / "probe.cpp"
+    probe.write_text("#include <png.h>\n")
+    _tool([compiler, "-E", str(probe)], folder, "g++ finds no headers of libpng")
     probe.write_text("#include <onnxruntime_c_api.h>\nORT_API_VERSION\n")
     seen = _tool([compiler, *include, "-E", "-P", str(probe)], folder, "g++ finds no headers of ONNX Runtime")
     spec = importlib.util.find_spec("onnxruntime")
@@ -130,7 +132,7 @@ def cpp(folder: Path) -> Host:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(found[-1])
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", *include]
-    link = [f"-L{folder}", "-lonnxruntime", f"-Wl,-rpath,{folder}"]
+    link = [f"-L{folder}", "-lonnxruntime", "-lpng", f"-Wl,-rpath,{folder}"]
     _tool([compiler, *flags, str(HERE / "cpp/host.cpp"), "-o", str(folder / "host"), *link], folder, "")
     version = _tool([compiler, "-dumpfullversion"], folder, "g++ does not start").strip()
     library = found[-1].name.removeprefix("libonnxruntime.so.")

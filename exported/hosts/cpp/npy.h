@@ -1,5 +1,6 @@
-// Reads and writes NumPy's .npy files of float32 in C order, on a little-endian machine.
+// Reads NumPy's .npy files of plain numbers in C order, and writes those of float32, on a little-endian machine.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <fstream>
 #include <sstream>
@@ -7,33 +8,71 @@
 #include <string>
 #include <vector>
 
+template <class Number>
 struct Array {
   std::vector<int64_t> shape;
-  std::vector<float> data;
+  std::vector<Number> data;
 };
+using Floats = Array<float>;
 
-inline Array read_npy(const std::string& file) {
+inline size_t product(const std::vector<int64_t>& shape, size_t from = 0, size_t to = SIZE_MAX) {
+  size_t count = 1;
+  for (size_t k = from; k < shape.size() && k < to; k++) count *= size_t(shape[k]);
+  return count;
+}
+
+template <class Number>
+std::vector<double> numbers(std::istream& in, size_t count) {
+  std::vector<Number> read(count);
+  in.read(reinterpret_cast<char*>(read.data()), std::streamsize(count * sizeof(Number)));
+  return {read.begin(), read.end()};
+}
+
+// The numbers of a file as float64; `type` becomes theirs, such as "<f4".
+inline Array<double> read_npy(const std::string& file, std::string& type) {
   std::ifstream in(file, std::ios::binary);
+  if (!in) throw std::runtime_error("there is no " + file);
   unsigned char start[12] = {};
   in.read(reinterpret_cast<char*>(start), 10);
   if (start[6] > 1) in.read(reinterpret_cast<char*>(start) + 10, 2);  // later versions give the header's length in four bytes
   std::string header(start[8] + 256 * start[9] + 65536 * start[10], ' ');
-  if (!in.read(header.data(), header.size()) || header.find("'<f4'") == std::string::npos ||
-      header.find("'fortran_order': False") == std::string::npos)
-    throw std::runtime_error(file + " is not a .npy file of float32 in C order");
-  Array array;
+  in.read(header.data(), std::streamsize(header.size()));
+  const auto mark = header.find("'descr': '");
+  const auto refuse = [&] { throw std::runtime_error(file + " is not a .npy file of numbers, in C order"); };
+  if (!in || mark == std::string::npos || header.find("'fortran_order': False") == std::string::npos) refuse();
+  type = header.substr(mark + 10, 3);
+  Array<double> array;
   std::istringstream sizes(header.substr(header.find('(') + 1));
-  size_t count = 1;
-  for (int64_t size; sizes >> size; sizes.ignore()) {  // ignore() skips the comma
-    array.shape.push_back(size);
-    count *= size;
-  }
-  array.data.resize(count);
-  if (!in.read(reinterpret_cast<char*>(array.data.data()), count * sizeof(float))) throw std::runtime_error(file + " is cut off");
+  for (int64_t size; sizes >> size; sizes.ignore()) array.shape.push_back(size);  // ignore() skips the comma
+  const size_t count = product(array.shape);
+  if (type == "|u1" || type == "|b1") array.data = numbers<uint8_t>(in, count);
+  else if (type == "|i1") array.data = numbers<int8_t>(in, count);
+  else if (type == "<u2" || type == "<f2") array.data = numbers<uint16_t>(in, count);
+  else if (type == "<i2") array.data = numbers<int16_t>(in, count);
+  else if (type == "<u4") array.data = numbers<uint32_t>(in, count);
+  else if (type == "<i4") array.data = numbers<int32_t>(in, count);
+  else if (type == "<u8") array.data = numbers<uint64_t>(in, count);
+  else if (type == "<i8") array.data = numbers<int64_t>(in, count);
+  else if (type == "<f4") array.data = numbers<float>(in, count);
+  else if (type == "<f8") array.data = numbers<double>(in, count);
+  else refuse();
+  if (!in) throw std::runtime_error(file + " is cut off");
+  for (double& value : array.data)
+    if (type == "<f2") {  // sign, five bits of exponent, ten of the mantissa
+      const int bits = int(value), exponent = bits >> 10 & 31, mantissa = bits & 1023;
+      value = (bits & 0x8000 ? -1 : 1) * (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
+    }
   return array;
 }
 
-inline void write_npy(const std::string& file, const Array& array) {
+inline Floats read_floats(const std::string& file) {
+  std::string type;
+  const auto [shape, data] = read_npy(file, type);
+  if (type != "<f4") throw std::runtime_error(file + " is " + type + ", not float32");
+  return {shape, {data.begin(), data.end()}};
+}
+
+inline void write_npy(const std::string& file, const Floats& array) {
   std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
   for (auto size : array.shape) text += std::to_string(size) + ", ";
   text += "), }";
@@ -41,6 +80,6 @@ inline void write_npy(const std::string& file, const Array& array) {
   const char start[] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, char(text.size() & 255), char(text.size() >> 8)};
   std::ofstream out(file, std::ios::binary);
   out.write(start, 10) << text;
-  if (!out.write(reinterpret_cast<const char*>(array.data.data()), array.data.size() * sizeof(float)))
+  if (!out.write(reinterpret_cast<const char*>(array.data.data()), std::streamsize(array.data.size() * sizeof(float))))
     throw std::runtime_error(file + " cannot be written");
 }
