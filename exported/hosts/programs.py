@@ -45,6 +45,13 @@ class Host:
         if done.returncode:
             raise Failed(done.stderr)
 
+    def check(self, bundle: Path, target: Path) -> str:
+        """What it says of each stage of the bundle's test vectors; raises Failed with that where one differs too much."""
+        done = subprocess.run([*self.command, str(bundle), "--check"], capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise Failed(done.stdout + done.stderr)
+        return done.stdout
+
     def close(self) -> None:
         """End what was started. Here that is nothing."""
 
@@ -63,6 +70,10 @@ class Page(Host):
         failed = json.loads(said) if said else "the browser has ended"
         if failed:
             raise Failed(failed)
+
+    def check(self, bundle: Path, target: Path) -> str:
+        self.run(bundle, "check", target, target)
+        return target.read_text(encoding="utf-8")
 
     def close(self) -> None:
         self.process.communicate(timeout=30)  # the process ends when its input ends

@@ -1,48 +1,20 @@
 // Uses an exported bundle in C++17: host BUNDLE encode|decode|reconstruct|interpolate|sample|score|time IN OUT.npy
 //                                   host BUNDLE --check
-// IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to decode and
-// to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another; `sample` and
-// `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time` writes the
-// milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
+// IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to
+// decode and to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another;
+// `sample` and `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time`
+// writes the milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
 #include <onnxruntime_cxx_api.h>
 #include <chrono>
 #include <cstdio>
 #include <functional>
-#include <limits>
 #include <memory>
+#include <set>
+#include "arrays.h"
 #include "manifest.h"
-#include "npy.h"
 #include "picture.h"
 constexpr int STEPS = 12, TIMES = 100;
 constexpr char USAGE[] = "host BUNDLE encode|decode|reconstruct|interpolate|sample|score|time IN OUT.npy, or host BUNDLE --check";
-
-// Samples [N, C, *sides] with other sides: continued by reflection, or cut.
-Floats with_sides(Floats array, const std::vector<int64_t>& wanted) {
-  for (size_t axis = 2; axis < array.shape.size(); axis++) {
-    const size_t side = size_t(array.shape[axis]), size = size_t(wanted[axis]), period = std::max<size_t>(2 * side - 2, 1);
-    const size_t outer = product(array.shape, 0, axis), inner = product(array.shape, axis + 1);
-    std::vector<float> made;
-    for (size_t i = 0; i < outer * size; i++) {
-      const size_t place = i % size % period, from = place < side ? place : period - place;
-      const auto start = array.data.begin() + int64_t((i / size * side + from) * inner);
-      made.insert(made.end(), start, start + int64_t(inner));
-    }
-    array.shape[axis] = wanted[axis];
-    array.data = made;
-  }
-  return array;
-}
-
-Floats mean_squares(const Floats& one, const Floats& other) {
-  const size_t count = size_t(one.shape[0]), each = one.data.size() / count;
-  Floats means{{one.shape[0]}, {}};
-  for (size_t row = 0; row < count; row++) {
-    double sum = 0;
-    for (size_t i = row * each; i < (row + 1) * each; i++) sum += double(one.data[i] - other.data[i]) * double(one.data[i] - other.data[i]);
-    means.data.push_back(float(sum / double(each)));
-  }
-  return means;
-}
 
 Floats between(const Floats& ends) {
   if (ends.shape[0] != 2) throw std::runtime_error("interpolate takes 2 samples");
@@ -59,9 +31,10 @@ Floats between(const Floats& ends) {
 struct Bundle {
   std::filesystem::path folder;
   Manifest manifest = read_manifest(folder);
-  std::string data = manifest.count("/data/kind") ? "/data" : "/image";  // where the manifest describes samples; format 1 has images
+  std::string data = manifest.count("/data/kind") ? "/data" : "/image";  // where the manifest describes samples: by its format
   std::string density = value_of(manifest, "/densities/0");
-  double low = std::stod(value_of(manifest, data + "/raw/range/0", "0")), high = std::stod(value_of(manifest, data + "/raw/range/1", "1"));
+  double low = std::stod(value_of(manifest, data + "/raw/range/0", "0"));
+  double high = std::stod(value_of(manifest, data + "/raw/range/1", "1"));
   Ort::Env environment{};
 
   std::function<Floats(Floats)> opened(const std::string& role, const std::string& of = "") {
@@ -84,7 +57,8 @@ struct Bundle {
   // A file as samples for the graphs: a picture, or .npy in the units of the training data.
   Floats sample(const std::string& file) const {
     for (auto& [key, rule] : Manifest{{"orientation", "exif"}, {"alpha", "white"}, {"grey", "ITU-R 601-2"}, {"filter", "bicubic"}})
-      if (value_of(manifest, data + "/prepare/" + key, rule) != rule) throw std::runtime_error("the bundle prepares pictures by a rule that this program does not know");
+      if (value_of(manifest, data + "/prepare/" + key, rule) != rule)
+        throw std::runtime_error("the bundle prepares pictures by a rule that this program does not know");
     std::string type = "|u1";
     const bool array = file.size() > 4 && file.substr(file.size() - 4) == ".npy";
     const auto values = array ? read_npy(file, type) : pixels(file, sizes_of(manifest, data + "/shape"));
@@ -93,7 +67,8 @@ struct Bundle {
     Floats sample{values.shape, {}};
     for (double value : values.data) {
       const double number = (value - low) / (top - low), nearest = bounded ? std::clamp(number, 0.0, 1.0) : number;
-      if (!std::isfinite(number) || (number != nearest && !clip)) throw std::runtime_error(file + " has values that are not in the range of the bundle");
+      if (!std::isfinite(number) || (number != nearest && !clip))
+        throw std::runtime_error(file + " has values that are not in the range of the bundle");
       sample.data.push_back(float(nearest));
     }
     return sample;
@@ -113,8 +88,9 @@ struct Bundle {
 };
 
 Floats score(Bundle& bundle, const Floats& sample) {
-  const Floats code = bundle.encode(sample), errors = mean_squares(with_sides(bundle.opened("decoder")(code), sample.shape), sample);
-  Floats log{{}, std::vector<float>(errors.data.size(), std::numeric_limits<float>::quiet_NaN())}, both{{errors.shape[0], 2}, {}};
+  const Floats code = bundle.encode(sample);
+  const Floats errors = mean_squares(with_sides(bundle.opened("decoder")(code), sample.shape), sample);
+  Floats log{{}, std::vector<float>(errors.data.size(), NAN)}, both{{errors.shape[0], 2}, {}};
   if (!bundle.density.empty()) {
     auto known = sizes_of(bundle.manifest, graph_of(bundle.manifest, "log_prob", bundle.density) + "/inputs/latent/shape");
     known[0] = code.shape[0];
@@ -150,11 +126,13 @@ bool check(Bundle& bundle) {
   compare("prepared", sample, read_floats((place / "prepared.npy").string()));
   compare("latent", code, read_floats((place / "latent.npy").string()));
   compare("reconstruction", restored, read_floats((place / "reconstruction.npy").string()));
-  compare("error", mean_squares(restored, sample), {{1}, {std::stof(scores.at("/error"))}});
+  compare("error", mean_squares(restored, sample), {{1}, {float(std::atof(scores.at("/error").c_str()))}});
   const std::string mark = "/log_density/";
   for (const auto& [key, value] : scores)
-    if (key.rfind(mark, 0) == 0 && value != "null")
-      compare("log_density " + key.substr(mark.size()), bundle.opened("log_prob", key.substr(mark.size()))(code), {{1}, {std::stof(value)}});
+    if (key.rfind(mark, 0) == 0 && value != "null") {
+      const std::string density = key.substr(mark.size());
+      compare("log_density " + density, bundle.opened("log_prob", density)(code), {{1}, {float(std::atof(value.c_str()))}});
+    }
   return agrees;
 }
 
@@ -164,7 +142,7 @@ int main(int count, char** words) try {
   Bundle bundle{words[1]};
   if (count == 3) return check(bundle) ? 0 : 1;
   const std::string task = words[2];
-  if (task != "encode" && task != "decode" && task != "reconstruct" && task != "interpolate" && task != "sample" && task != "score" && task != "time")
+  if (!std::set<std::string>{"encode", "decode", "reconstruct", "interpolate", "sample", "score", "time"}.count(task))
     throw std::runtime_error("there is no task " + task);
   const bool plain = task == "decode" || task == "sample" || task == "time";
   const Floats sample = plain ? read_floats(words[3]) : bundle.sample(words[3]);

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iterator>
-#include "npy.h"
+#include "arrays.h"
 
 struct Picture {  // bytes of red, green, blue and alpha
   int64_t width, height;
@@ -22,7 +22,7 @@ inline int orientation_of(const std::string& file) {
     for (int k = 0; k < count; k++) value = value << 8 | uint8_t(bytes.at(at + (little ? count - 1 - k : k)));
     return value;
   };
-  if (bytes.compare(1, 3, "PNG")) throw std::runtime_error(file + " is not a PNG file, which is what this program reads");
+  if (bytes.substr(0, 4) != "\x89PNG") throw std::runtime_error(file + " is not a PNG file, which is what this program reads");
   for (size_t at = 8; at + 12 <= bytes.size(); at += 12 + number(at, 4)) {
     const std::string chunk = bytes.substr(at + 4, 4);
     if (chunk == "acTL" || (chunk == "IHDR" && number(at + 16, 1) > 8))
@@ -39,7 +39,8 @@ inline int orientation_of(const std::string& file) {
 
 inline Picture read_png(const std::string& name) {
   FILE* file = std::fopen(name.c_str(), "rb");
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, [](auto at, auto) { png_longjmp(at, 1); }, [](auto, auto) {});
+  const auto leave = [](png_structp at, png_const_charp) { png_longjmp(at, 1); };
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, leave, [](auto, auto) {});
   png_infop info = png_create_info_struct(png);
   if (!file || setjmp(png_jmpbuf(png))) {
     png_destroy_read_struct(&png, &info, nullptr);
@@ -83,10 +84,11 @@ inline std::vector<uint8_t> resized(const std::vector<uint8_t>& lines, int64_t n
   std::vector<uint8_t> made(count * size_t(size));
   for (int64_t i = 0; i < size; i++) {
     const double centre = start + (double(i) + 0.5) * scale;
-    const int64_t first = std::max<int64_t>(int64_t(centre - 2 * wide + 0.5), 0), last = std::min(int64_t(centre + 2 * wide + 0.5), n);
+    const int64_t first = std::max<int64_t>(int64_t(centre - 2 * wide + 0.5), 0);
+    const int64_t last = std::min(int64_t(centre + 2 * wide + 0.5), n);
     std::vector<double> weights;
     double sum = 0;
-    for (int64_t x = first; x < last; x++) weights.push_back(curve(std::abs((double(x) - centre + 0.5) * (1 / wide)))), sum += weights.back();
+    for (int64_t x = first; x < last; x++) sum += weights.emplace_back(curve(std::abs((double(x) - centre + 0.5) * (1 / wide))));
     std::vector<int64_t> whole;
     for (double weight : weights) whole.push_back(int64_t(weight / sum * (1 << 22) + (weight < 0 ? -0.5 : 0.5)));
     for (size_t y = 0; y < count; y++) {
@@ -100,7 +102,8 @@ inline std::vector<uint8_t> resized(const std::vector<uint8_t>& lines, int64_t n
 
 // A picture over white, grey or in colour, cropped about the centre and resized to `shape` (C, H, W), where no side is open (0).
 inline Array<double> pixels(const std::string& file, const std::vector<int64_t>& shape) {
-  if (shape.size() != 3 || (shape[0] != 1 && shape[0] != 3)) throw std::runtime_error(file + " is a picture, and the samples are none: give them as .npy");
+  if (shape.size() != 3 || (shape[0] != 1 && shape[0] != 3))
+    throw std::runtime_error(file + " is a picture, and the samples of the bundle are none: give them as .npy");
   const int orientation = orientation_of(file);
   const auto [width, height, data] = upright(read_png(file), orientation);
   const bool open = !shape[1] || !shape[2];
@@ -110,7 +113,8 @@ inline Array<double> pixels(const std::string& file, const std::vector<int64_t>&
     std::vector<uint8_t> plane;
     for (size_t i = 0; i < data.size(); i += 4) {
       const auto over = [&](size_t k) { return (data[i + 3] * data[i + k] + (255 - data[i + 3]) * 255 + 127) / 255; };
-      plane.push_back(uint8_t(shape[0] == 3 ? over(size_t(c)) : (19595 * over(0) + 38470 * over(1) + 7471 * over(2) + 32768) >> 16));
+      const int grey = (19595 * over(0) + 38470 * over(1) + 7471 * over(2) + 32768) >> 16;
+      plane.push_back(uint8_t(shape[0] == 3 ? over(size_t(c)) : grey));
     }
     if (h != height || w != width) {
       const double whole = double(width) / double(height), wanted = double(w) / double(h);

@@ -1,13 +1,13 @@
 // Uses an exported bundle in Node.js: node host.js BUNDLE encode|decode|reconstruct|interpolate|sample|score|time IN OUT.npy
 //                                     node host.js BUNDLE --check
-// IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to decode and
-// to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another; `sample` and
-// `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time` writes the
-// milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
+// IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to
+// decode and to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another;
+// `sample` and `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time`
+// writes the milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
 import fs from "node:fs";
 import path from "node:path";
 import { PNG } from "pngjs";
-import { Bundle, readNpy, writeNpy } from "./bundle.js";
+import { Bundle, writeNpy } from "./bundle.js";
 process.env.ORT_DISABLE_TELEMETRY ??= "1"; // read when ONNX Runtime is loaded: it sends nothing to its makers
 const { default: ort } = await import("onnxruntime-node");
 
@@ -27,7 +27,7 @@ const host = (folder) => ({
 });
 
 async function main([folder, task, source, target, ...more]) {
-  if (!task || more.length || (task === "--check") === !!target) throw Error("node host.js BUNDLE TASK IN OUT.npy, or BUNDLE --check");
+  if (more.length || !(task === "--check" ? !source : target)) throw Error("node host.js BUNDLE TASK IN OUT.npy, or --check");
   if (!fs.existsSync(path.join(folder, "manifest.json"))) throw Error(`${folder} is no bundle: it has no manifest.json`);
   const bundle = new Bundle(JSON.parse(fs.readFileSync(path.join(folder, "manifest.json"), "utf8")), host(folder));
   if (task === "--check") {
@@ -36,9 +36,7 @@ async function main([folder, task, source, target, ...more]) {
     process.exitCode = stages.every(({ agrees }) => agrees) ? 0 : 1;
     return;
   }
-  const bytes = fs.readFileSync(source), plain = ["decode", "sample", "time"].includes(task);
-  const values = plain ? readNpy(bytes, source) : await bundle.sample(source, bytes);
-  if (plain && values.type !== "<f4") throw Error(`${source} is ${values.type}, not float32`);
+  const values = await bundle.input(task, source, fs.readFileSync(source));
   fs.writeFileSync(target, writeNpy(await bundle.run(task, values)));
 }
 

@@ -1,7 +1,8 @@
-// A bundle at work in JavaScript, whatever runs its graphs: files to input (docs/preparation.md), tasks, and the comparison with the
-// bundle's test vectors. The hosts in node/ and web/ hold the same copy of this file. Arrays are {dims, data}, float32.
+// A bundle at work in JavaScript, whatever runs its graphs: files to input (docs/preparation.md), tasks, and the comparison with
+// the bundle's test vectors. The hosts in node/ and web/ hold the same copy of this file. Arrays are {dims, data}, float32.
 const RULE = { orientation: "exif", alpha: "white", grey: "ITU-R 601-2", filter: "bicubic" };
 const STEPS = 12, TIMES = 100;
+const OF_SAMPLES = ["encode", "reconstruct", "interpolate", "score"], OF_CODES = ["decode", "sample", "time"];
 const TYPES = { "|b1": Uint8Array, "|u1": Uint8Array, "<u2": Uint16Array, "<u4": Uint32Array, "<u8": BigUint64Array,
   "|i1": Int8Array, "<i2": Int16Array, "<i4": Int32Array, "<i8": BigInt64Array,
   "<f2": Uint16Array, "<f4": Float32Array, "<f8": Float64Array }; // prettier-ignore
@@ -9,7 +10,8 @@ const product = (sizes) => sizes.reduce((all, size) => all * size, 1);
 const latin = (bytes) => new TextDecoder("latin1").decode(bytes);
 const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** An opened bundle. `host` has read(file) → bytes, open(file) → a function from array to array, decode(bytes) → an RGBA picture. */
+/** An opened bundle. `host` has read(file) → bytes, open(file) → a function from array to array, and decode(bytes, name) → an RGBA
+ * picture, with `upright` where that has been seen to. */
 export class Bundle {
   constructor(manifest, host) {
     if (manifest.format > 2) throw Error(`the bundle has format ${manifest.format}, this program reads formats 1 and 2`);
@@ -36,6 +38,15 @@ export class Bundle {
     return scaled(pixels(upright(await this.host.decode(bytes, name), bytes, name), this.data, name), this.data, name);
   }
 
+  /** The input of a task from a file: samples, or of decode, sample and time float32 as it is. */
+  async input(task, name, bytes) {
+    if (![...OF_SAMPLES, ...OF_CODES].includes(task)) throw Error(`there is no task ${task}`);
+    if (OF_SAMPLES.includes(task)) return this.sample(name, bytes);
+    const values = readNpy(bytes, name);
+    if (values.type !== "<f4") throw Error(`${name} is ${values.type}, not float32`);
+    return values;
+  }
+
   encode(sample) {
     const { multiple = 1 } = this.data;
     return this.graph("encoder", sides(sample, (side) => Math.ceil(side / multiple) * multiple));
@@ -54,10 +65,11 @@ export class Bundle {
     const known = density && this.entry("log_prob", density).inputs.latent.shape.slice(1);
     const knows = known?.join() === code.dims.slice(1).join();
     const log = knows ? (await this.graph("log_prob", code, density)).data : errors.map(() => NaN);
-    return { dims: [errors.length, 2], data: Float32Array.from({ length: 2 * errors.length }, (_, i) => (i % 2 ? log : errors)[i >> 1]) };
+    const both = Float32Array.from({ length: 2 * errors.length }, (_, i) => (i % 2 ? log : errors)[i >> 1]);
+    return { dims: [errors.length, 2], data: both };
   }
 
-  /** One task of the host programs; `values` are codes for decode and time, noise for sample, else samples for the graphs. */
+  /** One task; `values` are codes for decode and time, noise for sample, else samples for the graphs. */
   async run(task, values) {
     if (task === "encode") return this.encode(values);
     if (task === "score") return this.score(values);
@@ -65,8 +77,7 @@ export class Bundle {
     if (task === "interpolate") return this.inUnits(await this.decode(between(await this.encode(values)), values));
     if (task === "sample") return this.inUnits(await this.decode(await this.graph("sample", values, this.manifest.densities[0])));
     if (task === "decode") return this.inUnits(await this.decode(values));
-    if (task !== "time") throw Error(`there is no task ${task}`);
-    await this.decode(values); // the first is slower
+    await this.decode(values); // what follows is time; the first is slower
     const stamps = [performance.now()];
     while (stamps.length <= TIMES) await this.decode(values), stamps.push(performance.now());
     return { dims: [TIMES], data: Float32Array.from(stamps.slice(1), (end, i) => end - stamps[i]) };
@@ -77,7 +88,7 @@ export class Bundle {
     return { dims, data: data.map((value) => value * (high - low) + low) };
   }
 
-  /** The largest difference from the test vectors of each stage, divided by max(1, |value|): [{stage, apart, tolerance}]. */
+  /** The largest difference of each stage from the test vectors, divided by max(1, |value|), as text: [{line, agrees}]. */
   async check() {
     const { vectors: place, files } = this.manifest;
     if (!place) throw Error("the bundle has no test vectors: format 1 has none");
@@ -96,7 +107,8 @@ export class Bundle {
     return Object.entries(found).map(([stage, { dims, data }]) => {
       const expected = stated[stage];
       if (dims.join() !== expected.dims.join()) throw Error(`${stage}: ${dims} where the vectors have ${expected.dims}`);
-      const apart = Math.max(...Array.from(data, (value, i) => Math.abs(value - expected.data[i]) / Math.max(1, Math.abs(expected.data[i]))));
+      const differs = (value, other) => Math.abs(value - other) / Math.max(1, Math.abs(other));
+      const apart = data.reduce((worst, value, i) => Math.max(worst, differs(value, expected.data[i])), 0);
       const tolerance = scores.tolerance ?? 1e-4; // the first vectors do not state it
       const more = apart <= tolerance ? "" : `, which is more than ${tolerance}`; // NaN is
       return { agrees: !more, line: `${stage}: ${apart.toExponential(1)}${more}` };
@@ -112,23 +124,32 @@ export function readNpy(bytes, name) {
   const dims = header.match(/'shape': \(([\d, ]*)\)/)[1].split(",").filter((size) => size.trim()).map(Number);
   if (bytes.length - end < product(dims) * Numbers.BYTES_PER_ELEMENT) throw Error(`${name} is cut off`);
   const data = new Numbers(new Uint8Array(bytes.subarray(end)).buffer, 0, product(dims)); // a copy is aligned
-  const half = (b) => (b & 0x8000 ? -1 : 1) * (b & 0x7c00 ? 2 ** (((b >> 10) & 31) - 15) * (1 + (b & 1023) / 1024) : (b & 1023) / 2 ** 24);
   return { type, dims, data: type === "<f4" ? data : Float64Array.from(data, type === "<f2" ? half : Number) };
+}
+
+/** The number that 16 bits stand for: sign, five bits of exponent, ten of the mantissa. */
+function half(bits) {
+  const exponent = (bits >> 10) & 31, mantissa = bits & 1023;
+  return (bits & 0x8000 ? -1 : 1) * (exponent ? (1024 + mantissa) * 2 ** (exponent - 25) : mantissa * 2 ** -24);
 }
 
 export function writeNpy({ dims, data }) {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${dims.join(", ")},), }`;
   const header = text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n";
-  const start = Uint8Array.from(`\x93NUMPY\x01\x00${String.fromCharCode(header.length & 255, header.length >> 8)}${header}`, (c) => c.charCodeAt(0));
-  return new Uint8Array([...start, ...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
+  const start = `\x93NUMPY\x01\x00${String.fromCharCode(header.length & 255, header.length >> 8)}${header}`;
+  const bytes = new Uint8Array(start.length + data.byteLength);
+  bytes.set(Array.from(start, (letter) => letter.charCodeAt(0)));
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), start.length);
+  return bytes;
 }
 
 /** Raw values as float32 for the graphs; without a range in `raw`, bytes are divided by 255 and floats are as they are. */
-export function scaled({ type, dims, data: values }, { raw, range }, name) {
+function scaled({ type, dims, data: values }, { raw, range }, name) {
   const [low, high] = raw ? (raw.range ?? [0, 1]) : [0, type === "|u1" ? 255 : 1];
   const data = Float32Array.from(values, (value) => {
     const number = (value - low) / (high - low), nearest = range ? Math.min(Math.max(number, 0), 1) : number;
-    if (!Number.isFinite(number) || (number !== nearest && !raw?.clip)) throw Error(`${name} has values that are not in ${low}..${high}`);
+    if (!Number.isFinite(number) || (number !== nearest && !raw?.clip))
+      throw Error(`${name} has values that are not in ${low}..${high}`);
     return nearest;
   });
   return { dims, data };
@@ -140,7 +161,8 @@ function upright(picture, bytes, name) {
   let orientation = 1;
   for (let at = 8; latin(bytes.subarray(1, 4)) === "PNG" && at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
     const chunk = latin(bytes.subarray(at + 4, at + 8));
-    if (chunk === "acTL" || (chunk === "IHDR" && bytes[at + 16] > 8)) throw Error(`${name} has several frames, or more than 8 bits a channel`);
+    if (chunk === "acTL" || (chunk === "IHDR" && bytes[at + 16] > 8))
+      throw Error(`${name} has several frames, or more than 8 bits a channel`);
     if (chunk !== "eXIf" || picture.upright) continue;
     const exif = new DataView(bytes.buffer, bytes.byteOffset + at + 8, view.getUint32(at)), little = exif.getUint8(0) === 0x49;
     const first = exif.getUint32(4, little);
@@ -159,13 +181,17 @@ function upright(picture, bytes, name) {
   return { width: w, height: h, data: new Uint8Array(turned.buffer) };
 }
 
-/** An RGBA picture as bytes [1, C, H, W]: over white, grey or in colour, cropped about the centre and resized where sides are fixed. */
+/** An RGBA picture as bytes [1, C, H, W]: over white, grey or in colour, cropped about the centre and resized where sides are
+ * fixed. */
 function pixels({ width, height, data: rgba }, { shape: [channels, ...size], prepare = RULE }, name) {
-  if (Object.entries(RULE).some(([key, value]) => (prepare[key] ?? value) !== value)) throw Error("the bundle prepares pictures by a rule that this program does not know");
-  if (size.length !== 2 || ![1, 3].includes(channels)) throw Error(`${name} is a picture, and the samples are ${channels}, ${size}: give them as .npy`);
+  if (Object.entries(RULE).some(([key, value]) => (prepare[key] ?? value) !== value))
+    throw Error("the bundle prepares pictures by a rule that this program does not know");
+  if (size.length !== 2 || ![1, 3].includes(channels))
+    throw Error(`${name} is a picture, and the samples have the shape ${[channels, ...size]}: give them as .npy`);
   const count = width * height, over = (i, c) => 255 - Math.round((rgba[4 * i + 3] * (255 - rgba[4 * i + c])) / 255);
   const grey = (i) => (19595 * over(i, 0) + 38470 * over(i, 1) + 7471 * over(i, 2) + 32768) >> 16;
-  let planes = Array.from({ length: channels }, (_, c) => Uint8Array.from({ length: count }, (_, i) => (channels === 1 ? grey(i) : over(i, c))));
+  const plane = (_, c) => Uint8Array.from({ length: count }, (_, i) => (channels === 1 ? grey(i) : over(i, c)));
+  let planes = Array.from({ length: channels }, plane);
   const [h, w] = size.map((side, axis) => (size.includes(null) ? [height, width] : size)[axis]);
   if (h !== height || w !== width) {
     const whole = width / height, wanted = w / h;
@@ -178,7 +204,7 @@ function pixels({ width, height, data: rgba }, { shape: [channels, ...size], pre
   return { type: "|u1", dims: [1, channels, h, w], data: all };
 }
 
-/** Pillow's bicubic filter (a = −0.5) from the middle `part` of n pixels to `size`, in whole 2⁻²²: [first pixel, weights] for each. */
+/** Pillow's bicubic filter (a = −0.5) from the middle `part` of n pixels to `size`: [first pixel, weights in 2⁻²²] for each. */
 function weights(n, part, size) {
   const start = Math.fround((n - part) * 0.5), end = Math.fround((n - part) * 0.5 + part); // Pillow holds the box in float32
   const scale = Math.fround(end - start) / size, wide = Math.max(scale, 1);

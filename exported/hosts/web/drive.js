@@ -1,6 +1,6 @@
 // Runs this folder's page in headless Chromium, for tests: node drive.js CHROMIUM. Each line of standard input is a task, in JSON:
-// [BUNDLE, TASK, IN, OUT.npy]. "picture" saves a screenshot, "check" writes what the page says, "again" does "reconstruct" twice and
-// writes how often each graph was fetched. Each line of output, in JSON, is an error or "".
+// [BUNDLE, TASK, IN, OUT.npy]. "picture" saves a screenshot, "check" writes what the page says, "again" does "reconstruct" twice
+// and writes how often each graph was fetched. Each line of output, in JSON, is an error or "".
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -26,14 +26,9 @@ function answer(request, response) {
 
 /** Does one task in the page. Files come and go as base64 of their bytes, so that every bit stays the same, NaN too. */
 async function inside(task, name, bytes) {
-  const [{ bundle, picture, run }, { readNpy, writeNpy }] = await Promise.all([import("./host.js"), import("./bundle.js")]);
-  const given = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
-  const work = async (task) => {
-    if (!["decode", "sample", "time"].includes(task)) return (await bundle).run(task, await picture(new File([given], name)));
-    const { type, dims, data } = readNpy(given, name);
-    if (type !== "<f4") throw Error(`${name} is ${type}, not float32`);
-    return run(task, data, dims);
-  };
+  const [{ bundle: loading }, { writeNpy }] = await Promise.all([import("./host.js"), import("./bundle.js")]);
+  const given = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0)), bundle = await loading;
+  const work = async (task) => bundle.run(task, await bundle.input(task, name, given));
   let made;
   if (task === "again") {
     await work("reconstruct"), await work("reconstruct");
@@ -46,7 +41,7 @@ async function inside(task, name, bytes) {
 
 /** Writes the stages that the page compared; throws what it says where they do not agree. */
 async function checked(page, target) {
-  const [stages, said] = await page.evaluate(() => [document.querySelector("pre").textContent, document.querySelector("output").value]);
+  const [stages, said] = await page.evaluate(() => ["pre", "output"].map((each) => document.querySelector(each).textContent));
   if (!said.startsWith("every stage agrees")) throw Error(`${stages}\n${said}`);
   fs.writeFileSync(target, `${stages}\n`);
 }
@@ -58,7 +53,8 @@ async function work(browser, address, [folder, task, source, target]) {
     await page.setViewport({ width: 720, height: 300 });
     const broken = new Promise((_, fail) => page.once("pageerror", fail));
     await page.goto(task === "check" ? `${address}&check` : address);
-    await Promise.race([broken, page.waitForFunction(() => document.querySelector("output").value)]); // now the page has shown its pictures
+    const shown = page.waitForFunction(() => document.querySelector("output").value); // after all pictures
+    await Promise.race([broken, shown]);
     if (task === "picture") return await page.screenshot({ path: target });
     if (task === "check") return await checked(page, target);
     const made = await page.evaluate(inside, task, path.basename(source), fs.readFileSync(source).toString("base64"));

@@ -1,10 +1,10 @@
-// Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, with &check to compare every stage with
-// the bundle's test vectors, or call run() from a script. Arrays are {dims, data}, float32: samples [N, C, *sides] in the units of the
-// training data, codes [N, *latent], standard normal noise [N, k]; picture() makes a file a sample. `interpolate` makes 12 samples, from
-// one to another; `sample` and `score` use the first density; `score` gives [N, 2]: error and log-density, NaN where no density gives
-// it; `time` gives the milliseconds of each of 100 decodes.
+// Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, with &check to compare every stage
+// with the bundle's test vectors, or call run() from a script. Arrays are float32: samples [N, C, *sides] in the units of the
+// training data, codes [N, *latent], standard normal noise [N, k]. `interpolate` makes 12 samples, from one to another; `sample`
+// and `score` use the first density; `score` gives [N, 2]: error and log-density, NaN where no density gives it; `time` gives the
+// milliseconds of each of 100 decodes.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
-import { Bundle, scaled } from "./bundle.js";
+import { Bundle, writeNpy } from "./bundle.js";
 const query = new URLSearchParams(location.search), STEPS = 12;
 const place = new URL((query.get("bundle") ?? "../../mnist-d8/").replace(/\/?$/, "/"), location);
 
@@ -22,12 +22,13 @@ async function open(file) {
   };
 }
 
-/** The pixels of a file, upright. Those of opaque PNG files are exact; where they are translucent a canvas rounds, by a level or two. */
+/** The pixels of a file, upright, as they are stored. A canvas rounds translucent ones, which does not show over white. */
 async function decode(bytes) {
   const image = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
   canvas.drawImage(image, 0, 0);
-  return { upright: true, width: image.width, height: image.height, data: canvas.getImageData(0, 0, image.width, image.height).data };
+  const { width, height, data } = canvas.getImageData(0, 0, image.width, image.height);
+  return { upright: true, width, height, data };
 }
 
 /** The bundle, which is read once; each of its graphs is opened once, when it is first needed. */
@@ -35,19 +36,15 @@ export const bundle = read("manifest.json").then(
   (bytes) => new Bundle(JSON.parse(new TextDecoder().decode(bytes)), { read, open, decode }),
 );
 
-const raw = (task) => !["decode", "sample", "time"].includes(task);
 export async function run(task, data, dims) {
-  const values = { type: "<f4", dims, data }, opened = await bundle;
-  return opened.run(task, raw(task) ? scaled(values, opened.data, "what is given") : values);
+  const opened = await bundle;
+  return opened.run(task, await opened.input(task, "input.npy", writeNpy({ data, dims })));
 }
-
-/** A file of the user as a sample for the graphs. */
-export const picture = async (file) => (await bundle).sample(file.name, new Uint8Array(await file.arrayBuffer()));
 
 /** Samples side by side: of volumes the middle slice; signals and rows as lines, one for each channel. */
 function show(id, { dims: [count, channels, ...sides], data }, { raw, range }) {
   const flat = sides.length < 2, [height, width] = flat ? [64, 96] : sides.slice(-2), each = data.length / count;
-  const [low, high] = range ? (raw?.range ?? range) : [Math.min(...data), Math.max(...data)];
+  const [low, high] = range ? (raw?.range ?? range) : [Math.min, Math.max].map((end) => data.reduce((a, b) => end(a, b)));
   const shade = (value) => (value - low) / (high - low || 1);
   const canvas = Object.assign(document.getElementById(id), { width: count * width, height, hidden: false }).getContext("2d");
   const length = sides[0] ?? channels, middle = sides.length === 3 ? Math.floor(sides[0] / 2) * height * width : 0;
@@ -82,7 +79,7 @@ async function samples() {
 }
 
 async function restore(file) {
-  const opened = await bundle, sample = await picture(file);
+  const opened = await bundle, sample = await opened.sample(file.name, new Uint8Array(await file.arrayBuffer()));
   const [error, log] = (await opened.score(sample)).data;
   show("sample", opened.inUnits(sample), opened.data);
   show("reconstruct", await opened.run("reconstruct", sample), opened.data);
@@ -93,7 +90,7 @@ async function restore(file) {
 async function check() {
   const stages = await (await bundle).check();
   document.querySelector("pre").textContent = stages.map(({ line }) => line).join("\n");
-  say(stages.every(({ agrees }) => agrees) ? "every stage agrees with the test vectors" : "the bundle does not do here what its test vectors say");
+  say(`${stages.every(({ agrees }) => agrees) ? "every stage agrees" : "not every stage agrees"} with the test vectors`);
 }
 
 const showing = (work) => (event) => work(event.target.files?.[0]).catch((error) => say(error.message));

@@ -1,5 +1,6 @@
-// Reads NumPy's .npy files of plain numbers in C order, and writes those of float32, on a little-endian machine.
+// Arrays: NumPy's .npy files of plain numbers in C order, on a little-endian machine; other sides; errors.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <fstream>
@@ -21,6 +22,7 @@ inline size_t product(const std::vector<int64_t>& shape, size_t from = 0, size_t
   return count;
 }
 
+// So many numbers from a file.
 template <class Number>
 std::vector<double> numbers(std::istream& in, size_t count) {
   std::vector<Number> read(count);
@@ -82,4 +84,33 @@ inline void write_npy(const std::string& file, const Floats& array) {
   out.write(start, 10) << text;
   if (!out.write(reinterpret_cast<const char*>(array.data.data()), std::streamsize(array.data.size() * sizeof(float))))
     throw std::runtime_error(file + " cannot be written");
+}
+
+// Samples [N, C, *sides] with other sides: continued by reflection, or cut.
+inline Floats with_sides(Floats array, const std::vector<int64_t>& wanted) {
+  for (size_t axis = 2; axis < array.shape.size(); axis++) {
+    const size_t side = size_t(array.shape[axis]), size = size_t(wanted[axis]), period = std::max<size_t>(2 * side - 2, 1);
+    const size_t outer = product(array.shape, 0, axis), inner = product(array.shape, axis + 1);
+    std::vector<float> made;
+    for (size_t i = 0; i < outer * size; i++) {
+      const size_t place = i % size % period, from = place < side ? place : period - place;
+      const auto start = array.data.begin() + int64_t((i / size * side + from) * inner);
+      made.insert(made.end(), start, start + int64_t(inner));
+    }
+    array.shape[axis] = wanted[axis];
+    array.data = made;
+  }
+  return array;
+}
+
+// The mean squared difference of each sample.
+inline Floats mean_squares(const Floats& one, const Floats& other) {
+  const size_t count = size_t(one.shape[0]), each = one.data.size() / count;
+  Floats means{{one.shape[0]}, {}};
+  for (size_t row = 0; row < count; row++) {
+    double sum = 0;
+    for (size_t i = row * each; i < (row + 1) * each; i++) sum += std::pow(double(one.data[i] - other.data[i]), 2);
+    means.data.push_back(float(sum / double(each)));
+  }
+  return means;
 }
