@@ -16,6 +16,8 @@ from aepipe.images.pixels import as_float
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 
+from .gate import CODE_TOLERANCE
+
 STEPS = 5  # an open side has so many steps, and a pixel more, so that padding shows
 
 
@@ -39,6 +41,7 @@ def write_vectors(folder: Path) -> None:
         for name, array in (("prepared", prepared), ("latent", codes), ("reconstruction", restored)):
             np.save(place / f"{name}.npy", array)
         scores: dict[str, Any] = {"error": float(model.score_batch(prepared)["error"][0]), "log_density": {}}
+        scores["tolerance"] = CODE_TOLERANCE  # for |a - b| / max(1, |a|) of every number
         for density in model.bundle.densities:
             if not model.bundle.has("log_prob", density):
                 continue
