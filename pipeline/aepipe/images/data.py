@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aepipe.arguments import is_one_of, whole
-from aepipe.errors import AepipeError, BadInput, closest, foreign
+from aepipe.errors import AepipeError, BadInput, as_typed, closest, foreign
 from aepipe.files.numpy_files import reading
 from aepipe.files.out import as_path
 from aepipe.files.regular import check_regular
@@ -109,7 +109,7 @@ def open_images(
     if range is not None:
         raw = raw_of(range, source.dtype, lambda: _typical(source), source.name)
     if raw is None:
-        _check_plain(source)
+        _check_plain(source, of_model=shape is not None)
         return source
     if source.dtype.name != raw.dtype and "uint8" in (source.dtype.name, raw.dtype):
         source.taken.remarks.append(
@@ -124,13 +124,13 @@ def _typical(source: Source) -> np.ndarray:
     return source.images.read(spread)
 
 
-def _check_plain(source: Source) -> None:
+def _check_plain(source: Source, *, of_model: bool) -> None:
     """Raise BadInput for numbers that are neither bytes nor may be floats in 0..1, before any is read."""
     dtype = getattr(source.images, "dtype", None)
     if dtype is not None and dtype != np.uint8 and np.dtype(dtype).kind in "iu":
-        raise BadInput(
-            f"{source.name} holds {dtype} values", "say which are black and white: --range 0..4095, or --range dtype"
-        )
+        ours = "the model was trained on bytes, or on floats in 0..1: give these"
+        hint = ours if of_model else "say which are black and white: --range 0..4095, or --range dtype"
+        raise BadInput(f"{source.name} holds {dtype} values", hint)
 
 
 def _check_wish(source: Source, wish: Wish) -> None:
@@ -147,9 +147,11 @@ def check_asked(split: str | None, layout: str | None, *sources: Source) -> None
     """Raise BadInput where the user has named a split, or how axes stand, and none of the sources has such."""
     names = " and ".join(source.name for source in sources)
     if split is not None and not any(source.taken.split for source in sources):
-        raise BadInput(f"--split belongs to data with splits, not to {names}", "leave out --split: all is read")
+        raise BadInput(
+            f"{as_typed('--split')} belongs to data with splits, not to {names}", "leave out --split: all is read"
+        )
     if layout is not None and not any(source.taken.layout for source in sources):
-        raise BadInput(f"--layout belongs to arrays, not to {names}", "leave out --layout")
+        raise BadInput(f"{as_typed('--layout')} belongs to arrays, not to {names}", "leave out --layout")
 
 
 def _wish(image_size: Any, channels: Any) -> Wish:

@@ -13,7 +13,7 @@ from aepipe._types import Array
 from aepipe.arguments import whole
 from aepipe.bundle.manifest import Role, ends_of
 from aepipe.bundle.reader import Bundle
-from aepipe.errors import BadInput, foreign
+from aepipe.errors import BadInput, foreign, without_options
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
@@ -266,7 +266,10 @@ class Model:
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
-        source = open_images(images, shape=self.shape, raw=self.raw)
+        with without_options("skip-bad", "image-size", "channels", "layout", "range", "clip", "split", "limit"):
+            return self._over_source(open_images(images, shape=self.shape, raw=self.raw), compute)
+
+    def _over_source(self, source: Source, compute: Callable[[Array], Array]) -> Array:
         if source.own_sizes and not self.space.fixed:
             return self._over_files(source, compute)
         result: Array | None = None

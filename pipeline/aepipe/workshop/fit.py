@@ -16,7 +16,7 @@ from torch import nn
 from aepipe import plugins
 from aepipe._version import __version__
 from aepipe.arguments import code_size, sides, whole
-from aepipe.errors import AepipeError, BadInput, closest
+from aepipe.errors import AepipeError, BadInput, as_typed, closest
 from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
@@ -164,7 +164,7 @@ def resume(
     saved = run.recipe
     settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
-        further = "; --epochs N trains it further" if saved.schedule == "constant" else ""
+        further = f"; {as_typed('--epochs N')} trains it further" if saved.schedule == "constant" else ""
         say(f"the run {directory} is finished{further}")
         if (run.directory / LOCK).exists():  # a training that was killed when it had finished may have left it
             with suppress(AepipeError), run.alone():
