@@ -26,6 +26,7 @@ from .arrays import Images, array_images, as_array
 from .decoding import ENDINGS, max_pixels
 from .folders import find_images, has_splits
 from .image_files import Wish, is_plain, open_files
+from .loaded import load
 from .ranges import raw_of
 from .reader_files import FittedImages, ReadFiles, target_of
 from .readers import Reader, endings_of, known_endings, missing, reader_of, unknown
@@ -307,12 +308,11 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
     choice = plugins.choose("dataset", parse_spec(spec))
     dataset, owner = choice.make(), choice.component
     with foreign(f"data set {owner.name!r} of {owner.plugin} failed", "see 'aepipe plugins' for where it comes from"):
-        images = dataset.load(asked.split)
-        labels = dataset.labels(asked.split) if hasattr(dataset, "labels") else None
+        images, labels = load(owner, dataset, asked.split)
     record = choice.record()
     source = Source(name, _of_shape(images, asked, f"data set {owner.name!r}"), dataset=record)
     source.range = getattr(dataset, "range", None)
-    source.labels = None if labels is None else np.asarray(labels)
+    source.labels = labels
     if source.labels is not None and len(source.labels) != len(source):
         message = f"data set {name!r} has {len(source)} images but {len(source.labels)} labels"
         raise AepipeError(message, "report it to the authors of the data set")

@@ -14,7 +14,7 @@ from aepipe.bundle.manifest import Graph, tensor
 from aepipe.errors import AepipeError
 from aepipe.runtime.providers import OnnxRuntime
 from aepipe.workshop.export.gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
-from aepipe.workshop.export.to_onnx import Job, export_graphs
+from aepipe.workshop.export.to_onnx import FROZEN, Job, export_graphs
 
 from .report import Finding, require
 
@@ -35,7 +35,7 @@ def check_graphs(module: nn.Module, calls: dict[str, Tensor], *, images: bool = 
             export_graphs(jobs, Path(folder), {}, lowered=True)
         except AepipeError as error:
             change = "use operations of torch that ONNX has; no Python control flow, item() or sizes that depend on the values"
-            raise Finding(error.message, change) from error
+            raise Finding(error.message, error.hint if error.typed == FROZEN else change) from error
         for job in jobs:
             _run_at_all_sizes(job, Path(folder), calls[job.method].numpy(), expected[job.method].numpy(), images)
 

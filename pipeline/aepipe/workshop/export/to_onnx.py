@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET, IR = 18, 10
+FROZEN = (
+    "len(x), int(x.shape[0]), range, if and loops over it make Python numbers of a size; use x.shape[0] as it is, "
+    "flatten(1), or -1 in reshape and expand"
+)
 
 Densities = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # label to module and record
 
@@ -138,6 +142,8 @@ def _exported_by_owner(jobs: Sequence[Job]) -> tuple[list[tuple[Job, onnx.ModelP
 def _alone(job: Job) -> tuple[Job, onnx.ModelProto]:
     try:
         return job, _exported([job])[0]
+    except AepipeError:
+        raise
     except Exception as error:
         script = any(isinstance(each, torch.jit.ScriptModule) for each in job.module.modules())
         cause = "it holds a torch.jit.ScriptModule" if script else exporter_cause(error)
@@ -152,9 +158,21 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
     parts = []
     for index, job in enumerate(jobs):
         given, made = f"in{index}", f"out{index}"
+        _check_open(job, whole.graph.inputs[index].shape)
         ends = {given: next(iter(job.graph.inputs)), made: next(iter(job.graph.outputs))}
         parts.append(ir.serde.serialize_model(cut(whole, given, made, ends)))
     return parts
+
+
+def _check_open(job: Job, found: Any) -> None:
+    """Raise AepipeError where the exporter has fixed a size of the input that has to vary, as it does in silence."""
+    (wanted,) = (each.shape for each in job.graph.inputs.values())
+    for axis, (size, exported) in enumerate(zip(wanted, found or (), strict=False)):
+        if not isinstance(size, int) and isinstance(exported, int):
+            name = type(job.module).__name__ if job.graph.density else f"the {job.graph.role}"
+            what = "the size of the batch" if axis == 0 else f"side {axis - 1}"
+            message = f"{job.graph.file} cannot be exported: {name} fixes {what} at {exported}, by using it as a Python number"
+            raise AepipeError(message, FROZEN)
 
 
 def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:

@@ -59,7 +59,17 @@ Label = Annotated[str, Meta(pattern=rf"^{NAME_OF_COMPONENT.pattern}\Z")]  # it b
 class _Component:
     name: str
     options: dict[str, Any]
-    plugin: str | None  # None of a module that was given to `fit` and is no plugin's, as the version
+    plugin: str
+    version: str
+
+
+@dataclass
+class _Network:
+    """An encoder or decoder: a component, or a module that was given to `fit` and is no plugin's."""
+
+    name: str
+    options: dict[str, Any]
+    plugin: str | None
     version: str | None
 
 
@@ -70,8 +80,8 @@ class _Density(_Component):
 
 @dataclass
 class _Components:
-    encoder: _Component
-    decoder: _Component
+    encoder: _Network
+    decoder: _Network
     objective: _Component
     corruption: _Component | None
 
@@ -116,7 +126,7 @@ class _Config:
     """What run.json must hold. It may hold more."""
 
     shape: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=4)]
-    latent: Count | list[Count]
+    latent: Count | Annotated[list[Count], Meta(min_length=1, max_length=4)]
     data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
