@@ -37,6 +37,10 @@ def test_public_names_are_those_that_are_promised(module: str) -> None:
         assert getattr(loaded, name) is not None
 
 
+def test_a_look_around_shows_what_is_public_and_nothing_else() -> None:
+    assert set(dir(importlib.import_module("aepipe"))) == PUBLIC["aepipe"]
+
+
 def test_what_is_not_there_is_an_attribute_error() -> None:
     for module in PUBLIC:
         with pytest.raises(AttributeError, match="no_such_name"):

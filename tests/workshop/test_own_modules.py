@@ -76,6 +76,10 @@ def test_a_bundle_right_after_fit_computes_what_the_modules_do(own, tmp_path) ->
 @pytest.mark.trains
 def test_a_saved_run_says_what_it_can_do_without_the_modules(own, tied, tmp_path, capsys) -> None:
     again = aepipe.Run(own.directory)
+    assert (
+        repr(again)
+        == f"<Run {str(own.directory)!r}: images 1×8×8, code 3, densities gaussian; MSE {own.metrics['mse']:.5g}>"
+    )
     assert again.metrics == own.metrics and again.codes()[0].shape == (72, 3)
     assert again.fit_density("wide=gaussian") == "wide"
     for attempt in (again.model, again.export, lambda: aepipe.resume(own.directory, blobs(), epochs=2)):

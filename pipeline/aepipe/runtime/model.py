@@ -19,7 +19,7 @@ from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
-from aepipe.space import Raw, Sides, Size, Space, fits
+from aepipe.space import Raw, Sides, Size, Space, fits, in_short
 
 from . import providers
 from .interpolation import arc, line, path_density
@@ -76,6 +76,11 @@ class Model:
         self._wanted = provider
         self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
 
+    def __repr__(self) -> str:
+        sizes = in_short(self.space, self.latent, self.densities)
+        wanted = self._wanted if isinstance(self._wanted, str) else type(self.provider).__name__
+        return f"<Model {self.bundle.name!r}: {sizes}; {self.precision}, provider {wanted}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
@@ -93,6 +98,11 @@ class Model:
     def latent(self) -> Size:
         """Size of a code."""
         return self.bundle.latent
+
+    @property
+    def densities(self) -> tuple[str, ...]:
+        """The names of the densities on the codes; the first is the one that is taken where none is named."""
+        return self.bundle.densities
 
     @property
     def raw(self) -> Raw | None:
@@ -145,6 +155,19 @@ class Model:
             codes = between(self, start, end, steps, path, through)
         made = self.decode(codes.reshape(-1, *codes.shape[2:]))
         return made.reshape(len(start), steps, *made.shape[1:])
+
+    def log_prob(self, codes: Any, density: str | None = None) -> Array:
+        """The natural logarithm of a density at codes [N, *latent.shape], float32 [N] (default: the first of the bundle).
+
+        Of samples it is `log_prob(encode(samples))`, or the `log_density` of `score`. Raises BadInput for a bundle without a
+        density, for an unknown name, and for codes of another size than that of the training.
+        """
+        name, checked = self.bundle.density_name(density), self.check_codes(codes)
+        known = self.bundle.find("log_prob", name).inputs["latent"].shape[1:]
+        if tuple(known) != checked.shape[1:]:
+            message = f"the density {name!r} is of codes {list(known)}, and these are {list(checked.shape[1:])}"
+            raise BadInput(message, "give codes of samples of the training size")
+        return _joined([self.run("log_prob", part, name) for part in in_parts(checked, self.batch_size)])
 
     def noise(self, codes: Any, density: str) -> Array:
         """The noise [N, k] from which a density with an inverse makes these codes."""

@@ -37,7 +37,7 @@ from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing, writing
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
-from aepipe.space import Raw, Size, Space, is_bounded
+from aepipe.space import Raw, Size, Space, in_short, is_bounded
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
 from .own import KINDS as OWN_KINDS
@@ -343,12 +343,9 @@ class RunFolder:
         return dict(self.config["metrics"])
 
     def __repr__(self) -> str:
-        space = Space.of(self.shape)
-        densities = ", ".join(self.config.get("densities", [])) or "none"
+        sizes = in_short(Space.of(self.shape), self.latent, self.config.get("densities", []))
         state = f"MSE {self.config['metrics']['mse']:.5g}" if self.finished else "not finished"
-        return (
-            f"<Run {str(self.directory)!r}: {space.kind}s {space}, code {self.latent}, densities {densities}, {state}>"
-        )
+        return f"<Run {str(self.directory)!r}: {sizes}; {state}>"
 
 
 def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
