@@ -22,6 +22,7 @@ PUBLIC = {
     },
     "aepipe.runtime": {"FirstAvailable", "OnnxRuntime", "Provider", "Session", "provider"},
     "aepipe.progress": {"Advance", "progress", "say"},
+    "aepipe.sklearn": {"Autoencoder"},
     "aepipe.testing": {
         "ConformanceError", "Finding", "NotApplicable", "Subject", "checks_of", "run_check",
         *(f"check_{kind}" for kind in KINDS),

@@ -109,31 +109,31 @@ def _of_readable_length(message: str) -> str:
 
 
 class BadInput(AepipeError):
-    """The user's input, option or file cannot be used."""
+    """The user's input, option or file cannot be used. Exit code 2."""
 
     exit_code = 2
 
 
 class ParityError(AepipeError):
-    """An exported graph does not compute what the torch module computes: no bundle is written."""
+    """An exported graph does not compute what the torch module computes: no bundle is written. Exit code 3."""
 
     exit_code = 3
 
 
 class PrecisionRefused(AepipeError):
-    """A precision costs more accuracy than it may: the bundle is written without it."""
+    """A precision costs more accuracy than it may: the bundle is written without it. Exit code 3."""
 
     exit_code = 3
 
 
 class DensityRefused(AepipeError):
-    """A density cannot be exported, or its graph differs from torch: the bundle is written without it."""
+    """A density cannot be exported, or its graph differs from torch: the bundle is written without it. Exit code 3."""
 
     exit_code = 3
 
 
 class ProviderUnavailable(AepipeError):
-    """A provider that was asked for by name cannot run here."""
+    """A provider that was asked for by name cannot run here. Exit code 4."""
 
     exit_code = 4
 

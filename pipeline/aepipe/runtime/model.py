@@ -52,8 +52,12 @@ class Model:
     """The graphs of one bundle on one provider.
 
     Samples are arrays [N, C, *sides] (in any layout that gives the model's shape), memory-mapped ones too: images as uint8 or
-    float in 0..1, others in the units of the training data. What comes back is float32 in the same units, where bytes are
-    0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+    float in 0..1, others in the units of the training data. They may also be a data string, a path, a list of paths or of
+    Pillow images, an open file, a data set of torch or a DataLoader. What comes back is float32 in the same units, where bytes
+    are 0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+
+    Methods raise BadInput for samples, codes and names that cannot be used, ProviderUnavailable where the provider that was
+    named cannot run, and AepipeError where a graph fails or makes NaN.
 
     Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
     absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
@@ -96,7 +100,7 @@ class Model:
 
     @property
     def latent(self) -> Size:
-        """Size of a code."""
+        """Size of a code: an int, the number of its values, whose `shape` is (8,) of a vector, (4, 16, 16) of a map."""
         return self.bundle.latent
 
     @property
@@ -124,20 +128,20 @@ class Model:
         return in_units(samples, self.raw)
 
     def encode(self, images: Any) -> Array:
-        """Codes [N, *latent.shape] of samples."""
+        """Codes float32 [N, *latent.shape] of samples."""
         return self._over(images, self.encode_batch)
 
     def decode(self, codes: Any) -> Array:
-        """Samples [N, C, *sides] of codes [N, *latent.shape]."""
+        """Samples float32 [N, C, *sides] of codes [N, *latent.shape], in 0..1 or in the units of the training data."""
         parts = in_parts(self.check_codes(codes), self.batch_size)
         return self.in_units(_joined([self.decode_batch(part) for part in parts]))
 
     def reconstruct(self, images: Any) -> Array:
-        """Samples to codes and back."""
+        """Samples to codes and back, float32 [N, C, *sides] of the sides of the samples."""
         return self.in_units(self._over(images, self.reconstruct_batch))
 
     def denoise(self, images: Any) -> Array:
-        """Restore spoiled samples: the same graphs, for a bundle that was trained to denoise."""
+        """Restore spoiled samples, float32 [N, C, *sides]: `reconstruct` of a bundle that was trained to denoise."""
         return self.reconstruct(images)
 
     def interpolate(self, a: Any, b: Any, steps: int = 12, path: str = "linear", density: str | None = None) -> Array:
@@ -170,13 +174,16 @@ class Model:
         return _joined([self.run("log_prob", part, name) for part in in_parts(checked, self.batch_size)])
 
     def noise(self, codes: Any, density: str) -> Array:
-        """The noise [N, k] from which a density with an inverse makes these codes."""
+        """The noise float32 [N, k] from which a density makes these codes [N, *latent.shape].
+
+        Raises BadInput for a density without an inverse.
+        """
         return _joined(
             [self.run("noise", part, density) for part in in_parts(self.check_codes(codes), self.batch_size)]
         )
 
     def from_noise(self, noise: Any, density: str) -> Array:
-        """The codes [N, latent] that a density makes of noise [N, k]."""
+        """The codes float32 [N, *latent.shape] that a density makes of noise [N, k], standard normal numbers."""
         name = self.bundle.density_name(density)
         features = self.bundle.noise_features(name)
         checked = self._check_rows(
@@ -192,7 +199,7 @@ class Model:
         return self.in_units(_joined([self.decode_batch(codes) for codes in self.sample_codes(count, density, seed)]))
 
     def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
-        """Codes drawn from a density, in batches."""
+        """Codes drawn from a density, in batches float32 [n, *latent.shape] of at most `batch_size`, `count` in all."""
         count, seed = whole("the count", count, 1), whole("the seed", seed, 0)
         name = self.bundle.density_name(density)
         features = self.bundle.noise_features(name)
