@@ -55,13 +55,13 @@ def between(ends):
 
 
 def log_density(bundle, code):
-    """The log-density of each code in the first density, NaN where it gives none, is told a label, or knows codes of another size."""
+    """The log-density of each code in the first density, NaN where it gives none, is told a label, or knows other sizes."""
     density = next(iter(described(bundle)[0]["densities"]), None)
     graphs = [graph for graph in described(bundle)[0]["graphs"] if graph["role"] == "log_prob"]
     for graph in graphs:
-        if graph["density"] == density and graph["inputs"] == {"latent": graph["inputs"]["latent"]}:
-            if list(code.shape[1:]) == graph["inputs"]["latent"]["shape"][1:]:
-                return opened(bundle, "log_prob", density)(code)
+        untold, known = list(graph["inputs"]) == ["latent"], graph["inputs"]["latent"]["shape"][1:]
+        if graph["density"] == density and untold and list(code.shape[1:]) == known:
+            return opened(bundle, "log_prob", density)(code)
     return np.full(len(code), np.nan, np.float32)
 
 

@@ -20,7 +20,7 @@ from aepipe.files.numpy_files import reading
 from aepipe.files.ours import OwnFolder
 from aepipe.files.out import as_path
 from aepipe.files.records import read_record
-from aepipe.space import Sides, Size, Space
+from aepipe.space import Sides, Size, Space, in_short
 
 from .manifest import (
     CARD,
@@ -73,6 +73,9 @@ class Bundle:
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN, upgraded)
         for file in self.files:
             self._require_inside(file)
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.name!r}: {in_short(self.space, self.latent, self.densities)}>"
 
     @property
     def name(self) -> str:

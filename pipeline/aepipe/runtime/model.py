@@ -14,14 +14,14 @@ from aepipe._types import Array
 from aepipe.arguments import whole
 from aepipe.bundle.manifest import LABEL, Role, ends_of
 from aepipe.bundle.reader import Bundle
-from aepipe.errors import BadInput, foreign
+from aepipe.errors import BadInput, foreign, without_options
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
 from aepipe.process import free_memory
-from aepipe.space import Raw, Sides, Size, Space, fits
+from aepipe.space import Raw, Sides, Size, Space, fits, in_short
 
 from . import providers
 from .interpolation import arc, line, path_density
@@ -55,8 +55,12 @@ class Model:
     """The graphs of one bundle on one provider.
 
     Samples are arrays [N, C, *sides] (in any layout that gives the model's shape), memory-mapped ones too: images as uint8 or
-    float in 0..1, others in the units of the training data. What comes back is float32 in the same units, where bytes are
-    0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+    float in 0..1, others in the units of the training data. They may also be a data string, a path, a list of paths or of
+    Pillow images, an open file, a data set of torch or a DataLoader. What comes back is float32 in the same units, where bytes
+    are 0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+
+    Methods raise BadInput for samples, codes and names that cannot be used, ProviderUnavailable where the provider that was
+    named cannot run, and AepipeError where a graph fails or makes NaN.
 
     Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
     absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
@@ -79,6 +83,11 @@ class Model:
         self._wanted = provider
         self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
 
+    def __repr__(self) -> str:
+        sizes = in_short(self.space, self.latent, self.densities)
+        wanted = self._wanted if isinstance(self._wanted, str) else type(self.provider).__name__
+        return f"<Model {self.bundle.name!r}: {sizes}; {self.precision}, provider {wanted}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
@@ -94,8 +103,13 @@ class Model:
 
     @property
     def latent(self) -> Size:
-        """Size of a code."""
+        """Size of a code: an int, the number of its values, whose `shape` is (8,) of a vector, (4, 16, 16) of a map."""
         return self.bundle.latent
+
+    @property
+    def densities(self) -> tuple[str, ...]:
+        """The names of the densities on the codes; the first is the one that is taken where none is named."""
+        return self.bundle.densities
 
     @property
     def raw(self) -> Raw | None:
@@ -117,20 +131,20 @@ class Model:
         return in_units(samples, self.raw)
 
     def encode(self, images: Any) -> Array:
-        """Codes [N, *latent.shape] of samples."""
+        """Codes float32 [N, *latent.shape] of samples."""
         return self._over(images, self.encode_batch)
 
     def decode(self, codes: Any) -> Array:
-        """Samples [N, C, *sides] of codes [N, *latent.shape]."""
+        """Samples float32 [N, C, *sides] of codes [N, *latent.shape], in 0..1 or in the units of the training data."""
         parts = in_parts(self.check_codes(codes), self.batch_size)
         return self.in_units(_joined([self.decode_batch(part) for part in parts]))
 
     def reconstruct(self, images: Any) -> Array:
-        """Samples to codes and back."""
+        """Samples to codes and back, float32 [N, C, *sides] of the sides of the samples."""
         return self.in_units(self._over(images, self.reconstruct_batch))
 
     def denoise(self, images: Any) -> Array:
-        """Restore spoiled samples: the same graphs, for a bundle that was trained to denoise."""
+        """Restore spoiled samples, float32 [N, C, *sides]: `reconstruct` of a bundle that was trained to denoise."""
         return self.reconstruct(images)
 
     def interpolate(self, a: Any, b: Any, steps: int = 12, path: str = "linear", density: str | None = None) -> Array:
@@ -355,7 +369,10 @@ class Model:
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
-        source = open_images(images, shape=self.shape, raw=self.raw)
+        with without_options("skip-bad", "image-size", "channels", "layout", "range", "clip", "split", "limit"):
+            return self._over_source(open_images(images, shape=self.shape, raw=self.raw), compute)
+
+    def _over_source(self, source: Source, compute: Callable[[Array], Array]) -> Array:
         if source.own_sizes and not self.space.fixed:
             return self._over_files(source, compute)
         result: Array | None = None

@@ -16,7 +16,7 @@ from aepipe.errors import AepipeError
 from aepipe.plugins.calling import call
 from aepipe.runtime.providers import OnnxRuntime
 from aepipe.workshop.export.gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE
-from aepipe.workshop.export.to_onnx import Job, export_graphs
+from aepipe.workshop.export.to_onnx import FROZEN, Job, export_graphs
 
 from .report import Finding, require
 
@@ -48,7 +48,7 @@ def check_graphs(
             export_graphs(jobs, Path(folder), {}, lowered=True)
         except AepipeError as error:
             change = "use operations of torch that ONNX has; no Python control flow, item() or sizes that depend on the values"
-            raise Finding(error.message, change) from error
+            raise Finding(error.message, error.hint if error.typed == FROZEN else change) from error
         for job in jobs:
             given = {"value": calls[job.method], **told.get(job.method, {})}
             arrays = {name: each.numpy() for name, each in given.items()}

@@ -72,6 +72,7 @@ def export_run(
     """
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
+    run.require_own()
     chosen = chosen_densities(run.config.get("densities", []), densities, without)
     name = f"autoencoder-d{'x'.join(map(str, run.latent.shape))}" if wanted.private else run.directory.resolve().name
     out = as_path(out) if out else Path("exported") / name

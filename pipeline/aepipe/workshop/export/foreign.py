@@ -24,6 +24,7 @@ from aepipe.progress import say
 from aepipe.space import Size, is_bounded
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
+from aepipe.workshop.training.own import record_of_module
 from aepipe.workshop.training.run import choose_densities, fit_density
 from aepipe.workshop.training.surroundings import ordinary_settings
 
@@ -99,7 +100,7 @@ def export_modules(
         frozen(model)
         contents = _contents(model, source, chosen, skip_bad=skip_bad)
         contents.name = bundle_name(out)
-        contents.components = {"encoder": _record(encoder), "decoder": _record(decoder)}
+        contents.components = {"encoder": record_of_module(encoder), "decoder": record_of_module(decoder)}
         return write_bundle(contents, out, wanted, show=show)
 
 
@@ -146,10 +147,6 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
             "count": len(held_out),
         },
     )
-
-
-def _record(module: nn.Module) -> dict[str, Any]:
-    return {"name": type(module).__name__, "options": {}, "plugin": None, "version": None}
 
 
 def _try_batches(model: Autoencoder, source: Source) -> None:

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET, IR = 18, 10
+FROZEN = (
+    "len(x), int(x.shape[0]), range, if and loops over it make Python numbers of a size; use x.shape[0] as it is, "
+    "flatten(1), or -1 in reshape and expand"
+)
 
 
 class _SideBySide(nn.Module):
@@ -155,6 +159,8 @@ def _exported_by_owner(jobs: Sequence[Job]) -> tuple[list[tuple[Job, onnx.ModelP
 def _alone(job: Job) -> tuple[Job, onnx.ModelProto]:
     try:
         return job, _exported([job])[0]
+    except AepipeError:
+        raise
     except Exception as error:
         script = any(isinstance(each, torch.jit.ScriptModule) for each in job.module.modules())
         cause = "it holds a torch.jit.ScriptModule" if script else exporter_cause(error)
@@ -169,6 +175,7 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
     parts = []
     for index, job in enumerate(jobs):
         given, made = _names("in", index, job.graph.inputs), _names("out", index, job.graph.outputs)
+        _check_open(job, {each.name: each.shape for each in whole.graph.inputs}[given[0]])
         ends = dict(zip([*given, *made], [*job.graph.inputs, *job.graph.outputs], strict=True))
         parts.append(ir.serde.serialize_model(cut(whole, given, made, ends)))
     return parts
@@ -177,6 +184,17 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
 def _names(what: str, index: int, ends: Mapping[str, Tensor]) -> list[str]:
     """How the inputs, or the outputs, of a job are called among those of all jobs: in3, in3_1."""
     return [f"{what}{index}" + (f"_{number}" if number else "") for number in range(len(ends))]
+
+
+def _check_open(job: Job, found: Any) -> None:
+    """Raise AepipeError where the exporter has fixed a size of the input that has to vary, as it does in silence."""
+    wanted = next(iter(job.graph.inputs.values())).shape
+    for axis, (size, exported) in enumerate(zip(wanted, found or (), strict=False)):
+        if not isinstance(size, int) and isinstance(exported, int):
+            name = type(job.module).__name__ if job.graph.density else f"the {job.graph.role}"
+            what = "the size of the batch" if axis == 0 else f"side {axis - 1}"
+            message = f"{job.graph.file} cannot be exported: {name} fixes {what} at {exported}, by using it as a Python number"
+            raise AepipeError(message, FROZEN)
 
 
 def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:

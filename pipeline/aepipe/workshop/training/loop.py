@@ -211,7 +211,7 @@ class Training(Generic[R]):
 
     def _restore(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        load_state(self.model, weights, f"the model of {self.run.directory}")
+        self.run.fill(self.model, weights)
         self.saved_optimiser = {name: value for name, value in tensors.items() if name.startswith("optimiser.")}
         self.state = record_of(self.run.directory / "last.safetensors", State, notes)
         if self.state.epoch == self.run.config.get("extended_at"):

@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -39,9 +39,11 @@ from aepipe.images.labels import class_count, class_labels
 from aepipe.plugins.calling import call, needs
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
-from aepipe.space import Raw, Size, is_bounded
+from aepipe.space import Raw, Size, Space, in_short, is_bounded
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
+from .own import KINDS as OWN_KINDS
+from .own import is_own, own_modules
 from .recipe import Recipe
 from .surroundings import ordinary_settings
 
@@ -64,6 +66,16 @@ class _Component:
 
 
 @dataclass
+class _Network:
+    """An encoder or decoder: a component, or a module that was given to `fit` and is no plugin's."""
+
+    name: str
+    options: dict[str, Any]
+    plugin: str | None
+    version: str | None
+
+
+@dataclass
 class _Density(_Component):
     label: Label
 
@@ -75,8 +87,8 @@ class _Fitted(_Component):
 
 @dataclass
 class _Components:
-    encoder: _Component
-    decoder: _Component
+    encoder: _Network
+    decoder: _Network
     objective: _Component
     corruption: _Component | None
 
@@ -124,7 +136,7 @@ class _Config:
     """What run.json must hold. It may hold more."""
 
     shape: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=4)]
-    latent: Count | list[Count]
+    latent: Count | Annotated[list[Count], Meta(min_length=1, max_length=4)]
     data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
@@ -155,11 +167,21 @@ def _row(line: str) -> dict[str, Any]:
 
 
 class RunFolder:
-    """What training wrote to a folder; raises BadInput when there is no run or it cannot be read."""
+    """What training wrote to a folder; raises BadInput when there is no run or it cannot be read.
 
-    def __init__(self, directory: str | Path):
-        self.directory = directory = as_path(directory)
-        path = self.directory / NAME
+    A run that was trained with modules of the user's own holds their weights and not their code: to resume and to export it
+    takes them as `encoder` and `decoder` again, whatever their weights are.
+    """
+
+    def __init__(self, directory: str | Path, *, encoder: Any = None, decoder: Any = None):
+        self.directory = as_path(directory)
+        self._read()
+        self.own = own_modules(encoder=encoder, decoder=decoder)
+        for kind, module in self.own.items():
+            self._check_own(kind, module)
+
+    def _read(self) -> None:
+        directory, path = self.directory, self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
         record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
@@ -181,7 +203,7 @@ class RunFolder:
         Raises BadInput where another process writes.
         """
         with locked(self.directory / LOCK, f"the run {self.directory}", wait=wait):
-            self.__init__(self.directory)  # type: ignore[misc]
+            self._read()
             yield
 
     def update(self, **changes: Any) -> None:
@@ -234,9 +256,37 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
 
+    def _check_own(self, kind: str, module: nn.Module) -> None:
+        """Raise BadInput for a module in the place of a plugin, or of a module of another class."""
+        record = self.config["components"][kind]
+        if not is_own(record):
+            message = (
+                f"the {kind} of {self.directory} is {record['name']!r} of {record['plugin']}, no module of your own"
+            )
+            raise BadInput(message, f"leave out {kind}")
+        if type(module).__name__ != record["name"]:
+            message = (
+                f"{self.directory} was trained with the {kind} {record['name']}, and this is a {type(module).__name__}"
+            )
+            raise BadInput(message, "give a module like the one that was trained")
+
+    @property
+    def missing(self) -> list[str]:
+        """Which of encoder and decoder are modules of the user's own that were not given again."""
+        return [kind for kind in OWN_KINDS if is_own(self.config["components"][kind]) and kind not in self.own]
+
+    def require_own(self) -> None:
+        """Raise BadInput unless all that the run was trained with is there."""
+        if missing := self.missing:
+            names = " and ".join(f"the {kind} {self.config['components'][kind]['name']}" for kind in missing)
+            message = f"the run {self.directory} was trained with {names} of your own, whose code it does not hold"
+            given = ", ".join(f"{kind}=…" for kind in missing)
+            raise BadInput(message, f"open it in Python with the modules: aepipe.Run({str(self.directory)!r}, {given})")
+
     def new_model(self, *, rebuild: bool = False) -> Autoencoder:
         """The model with fresh weights; `rebuild` if saved ones will be loaded into it."""
-        components, data = self.config["components"], self.config["data"]
+        self.require_own()
+        components, data = {**self.config["components"], **self.own}, self.config["data"]
         sizes = self.shape, self.latent, data["mean"], data["std"]
         return build(components, *sizes, bounded=self.bounded, rebuild=rebuild, classes=self.classes)
 
@@ -244,9 +294,14 @@ class RunFolder:
     def model(self) -> Autoencoder:
         """The model with the best weights, in evaluation mode on the CPU."""
         model = self.new_model(rebuild=True)
-        load_state(model, load_tensors(self.directory / "best.safetensors")[0], f"the model of {self.directory}")
+        self.fill(model, load_tensors(self.directory / "best.safetensors")[0])
         frozen(model)
         return model
+
+    def fill(self, model: Autoencoder, tensors: Mapping[str, Tensor]) -> None:
+        """Load weights into the run's model; raises BadInput where they are not its own."""
+        hint = {"hint": "give modules like those that were trained"} if self.own else {}
+        load_state(model, tensors, f"the model of {self.directory}", **hint)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Codes of the training images, float32 [N, *latent.shape], and their labels if they had any."""
@@ -301,8 +356,21 @@ class RunFolder:
         self.update(densities_wanted=list(wanted.values()), densities=list(wanted))
         return choice.label
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A run goes to other processes without modules of the user's own, which they have."""
+        return {**vars(self), "own": {}}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How good a finished run is: mse and psnr (of unbounded values nmse and snr in dB) of `count` samples of `split`, ssim
+        of images, mse_input of denoisers, epochs and best_epoch. Raises BadInput for a run that is not finished."""
+        self.require_finished()
+        return dict(self.config["metrics"])
+
     def __repr__(self) -> str:
-        return f"Run({str(self.directory)!r})"
+        sizes = in_short(Space.of(self.shape), self.latent, self.config.get("densities", []))
+        state = f"MSE {self.config['metrics']['mse']:.5g}" if self.finished else "not finished"
+        return f"<Run {str(self.directory)!r}: {sizes}; {state}>"
 
 
 def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
