@@ -28,6 +28,7 @@ from aepipe.workshop.run import Run
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, settled_code
+from aepipe.workshop.training.optimiser import make_optimiser
 from aepipe.workshop.training.recipe import Recipe
 from aepipe.workshop.training.run import LOCK, choose_densities
 from aepipe.workshop.training.surroundings import ordinary_settings
@@ -45,6 +46,7 @@ def fit(
     encoder: str = "conv",
     decoder: str = "deconv",
     objective: str = "mse",
+    optimiser: str = "adam",
     latent_dim: int | str | Sequence[int] = 8,
     corrupt: str | None = None,
     densities: str | Sequence[str] | None = None,
@@ -68,9 +70,10 @@ def fit(
     0..1, unless `range` says what they are: "LO..HI" or a pair of numbers, "dtype", "auto", or "none" for unbounded data.
     `latent_dim` is a number, or the shape of a code that is a map: "4x16x16" or (4, 16, 16), or "image" for one as large as
     the sample. `densities` are gaussian and pca by default, and none where the code is as large as the sample. `recipe`
-    takes epochs, batch_size, lr, schedule, patience, precision, device, seed. Returns the finished run, kept in `out`
-    (default runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train
-    together. Raises BadInput for unusable images or options,
+    takes epochs, batch_size, lr, schedule, warmup (steps, or a share of all below 1), clip (the largest norm of a gradient),
+    ema (the decay of an average of the weights, which is then validated, kept and exported), patience, precision, device,
+    seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken). Under
+    torchrun every process calls it, and they train together. Raises BadInput for unusable images or options,
     AepipeError when the loss becomes NaN.
     """
     settings = _recipe(recipe)
@@ -80,7 +83,7 @@ def fit(
     image_size, skip_bad = sides(image_size), bool(skip_bad)
     device = choose_device(settings.device)
     settings = settings.settled(device)
-    components = _components(encoder, decoder, objective, corrupt)
+    components = _components(encoder, decoder, objective, optimiser, corrupt)
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None else ():
@@ -96,7 +99,10 @@ def fit(
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        build(components, source.shape, latent, 0.0, 1.0)
+        trial = build(components, source.shape, latent, 0.0, 1.0)
+        if trainable := [(name, each) for name, each in trial.named_parameters() if each.requires_grad]:
+            make_optimiser(components["optimiser"], trainable, settings.lr)
+        del trial, trainable
         wanted = _possible(wanted, latent, asked_for=densities is not None, show=show)
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
@@ -137,14 +143,16 @@ def resume(
     saved = run.recipe
     settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
-        further = "; --epochs N trains it further" if saved.schedule == "constant" else ""
+        further = "" if saved.has_length else "; --epochs N trains it further"
         say(f"the run {directory} is finished{further}")
         if (run.directory / LOCK).exists():  # a training that was killed when it had finished may have left it
             with suppress(AepipeError), run.alone():
                 pass
         return run
-    if settings.epochs > saved.epochs and saved.schedule != "constant":
+    if settings.epochs > saved.epochs and saved.has_length:
         hint = "train a new run with more --epochs"
+        if saved.schedule == "constant":
+            raise BadInput(f"a warm-up of {saved.warmup:g} of the steps is that of {saved.epochs} epochs", hint)
         raise BadInput(f"a {saved.schedule} schedule ends with its last epoch, {saved.epochs}", hint)
     facts = run.config["data"]
     if facts["spec"] == "array" and images is None:
@@ -174,7 +182,7 @@ def _train(run: Run, data: TrainingData, settings: Recipe, show: bool) -> Run:
 
 def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
     held.enter_context(run.alone())
-    if settings.schedule == "constant":
+    if not settings.has_length:
         run.update(recipe=asdict(settings))
     if run.finished:  # if an early stop ended the run, that stop does not count any more
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
@@ -215,9 +223,9 @@ def _recipe(given: dict[str, Any]) -> Recipe:
     return Recipe(**given)
 
 
-def _components(encoder: str, decoder: str, objective: str, corrupt: str | None) -> dict[str, Any]:
+def _components(encoder: str, decoder: str, objective: str, optimiser: str, corrupt: str | None) -> dict[str, Any]:
     """Records of what the run is made of, each option settled."""
-    wanted = {"encoder": encoder, "decoder": decoder, "objective": objective}
+    wanted = {"encoder": encoder, "decoder": decoder, "objective": objective, "optimiser": optimiser}
     records: dict[str, Any] = {kind: plugins.choose(kind, spec).record() for kind, spec in wanted.items()}
     corruption = plugins.choose("corruption", corrupt) if corrupt else None
     if corruption:

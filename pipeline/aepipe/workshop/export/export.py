@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aepipe import figures
+from aepipe import figures, plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
@@ -31,6 +31,7 @@ from aepipe.space import Raw, Size, Space, is_bounded, times
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
+from aepipe.workshop.training.optimiser import DEFAULT
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
@@ -88,12 +89,13 @@ def export_run(
         codes=codes[kept],
         labels=None if labels is None else labels[kept],
         held_out=as_float(run.heldout()),
-        components={kind: record for kind, record in config["components"].items() if record},
+        components={kind: record for kind, record in config["components"].items() if record and kind != "optimiser"},
         trained={
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if spoil else "reconstruct",
             **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
+            **_how_else(config),
             "epochs": config["metrics"]["epochs"],
             "images": config["data"]["train"],
             "reading": reading_of(config["data"], private=wanted.private),
@@ -102,6 +104,16 @@ def export_run(
         corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
     return write_bundle(contents, out, wanted, show=show)
+
+
+def _how_else(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run was trained, where that is not the usual way: its optimiser, and what else was asked for."""
+    record = config["components"].get("optimiser")
+    usual = plugins.choose("optimiser", DEFAULT).record()
+    unusual = record and any(record[key] != usual[key] for key in ("name", "options", "plugin"))
+    asked = {key: config["recipe"].get(key) for key in ("warmup", "clip", "ema")}
+    found = {"optimiser": record if unusual else None, **asked}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:

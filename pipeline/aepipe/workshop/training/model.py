@@ -19,6 +19,8 @@ from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing
 from aepipe.space import Size
 
+from .players import players_of
+
 
 class Autoencoder(nn.Module):
     """Turns samples into codes and back; the networks themselves see standardised samples.
@@ -86,6 +88,9 @@ def build(
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
     decoder = plugins.create("decoder", components["decoder"], latent, shape, rebuild=rebuild)
+    loss = plugins.choose("objective", components["objective"]).component
+    with foreign(f"{loss} of {loss.plugin} is no objective", loss.report):
+        players_of(objective)
     model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model

@@ -72,6 +72,7 @@ class _Components:
     decoder: _Component
     objective: _Component
     corruption: _Component | None
+    optimiser: _Component | None = None  # Adam, in runs of an older aepipe
 
 
 @dataclass
