@@ -15,6 +15,26 @@ def half_squared_error(output: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (output - target).square().sum() / len(target)
 
 
+class AbsoluteError(nn.Module):
+    """The features are the code; the loss is √(e² + ε²), summed over each sample (Charbonnier et al., 1994)."""
+
+    features_per_latent = 1
+
+    def __init__(self, epsilon: float):
+        super().__init__()
+        if epsilon < 0:
+            raise ValueError(f"epsilon must not be negative, not {epsilon}")
+        self.epsilon = epsilon
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
+        error = decode(features).float() - target
+        size = error.abs() if self.epsilon == 0 else (error.square() + self.epsilon**2).sqrt()
+        return {"loss": size.sum() / len(target)}
+
+
 class SquaredError(nn.Module):
     """The features are the code; the loss is the lecture's ½·‖g(f(x)) − x‖²."""
 

@@ -8,6 +8,7 @@ from aepipe import hookimpl
 @hookimpl
 def register_objectives(register):
     register(mse)
+    register(charbonnier)
     register(vae)
     register(rae)
 
@@ -17,6 +18,16 @@ def mse(latent):
     from .losses import SquaredError
 
     return SquaredError()
+
+
+def charbonnier(latent, *, epsilon: float = 1e-3):
+    """The absolute error, smooth at 0: outliers weigh less than in `mse`, and restored edges stay sharper.
+
+    epsilon: how smooth, on the standardised scale; 0 is the plain absolute error
+    """
+    from .losses import AbsoluteError
+
+    return AbsoluteError(epsilon)
 
 
 def vae(latent, *, beta: float = 1.0):

@@ -15,8 +15,8 @@ from tests.helpers.strangers import install
 
 BUILT_IN = {
     "encoder": ["conv", "identity", "mlp", "pca", "resnet", "resnet-map"],
-    "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "upsample"],
-    "objective": ["mse", "rae", "vae"],
+    "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "unet", "upsample"],
+    "objective": ["charbonnier", "mse", "rae", "vae"],
     "density": ["gaussian", "gmm", "pca"],
     "corruption": ["block", "downsample", "erase", "gaussian", "mixed", "saltpepper"],
     "dataset": ["digits", "fashion-mnist", "mnist"],

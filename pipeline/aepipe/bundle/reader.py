@@ -345,6 +345,9 @@ class Bundle:
         if self.manifest.private:
             message = f"the bundle {self.name} was exported as private, without codes"
             raise BadInput(message, "export the run again without --private")
+        if self.latent.shape == self.space.shape and not (self.directory / CODES).exists():
+            message = f"the bundle {self.name} keeps no codes: its code is the {self.space.kind} itself"
+            raise BadInput(message, "take a bundle with codes of their own")
         path, content = self.directory / CODES, self.beside(CODES)
         with reading(f"{path} cannot be read", AGAIN), np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if "codes" not in arrays:

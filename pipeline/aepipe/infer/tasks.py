@@ -205,7 +205,7 @@ def sample(model: Model, reading: Reading, out: str, *, count: int, density: str
     name = model.bundle.density_name(density)
     model.start("decoder")
     if to.kind == "png":
-        images = np.concatenate([model.decode_batch(codes) for codes in model.sample_codes(count, name, seed)])
+        images = np.concatenate(list(model.sample_batches(count, name, seed)))
         subtitle = f"density {name} · d = {model.latent} · seed {seed}"
         title = f"Samples from {model.bundle.name}"
         figures.save(figures.sheet(images, title=title, subtitle=subtitle, bounded=model.bounded), to.path)

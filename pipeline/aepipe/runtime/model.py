@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
+from aepipe.process import free_memory
 from aepipe.space import Raw, Sides, Size, Space, fits
 
 from . import providers
@@ -165,8 +167,21 @@ class Model:
         """New samples [count, C, *sides] from a density on the codes (default: the first of the bundle).
 
         The noise comes from NumPy's default generator with `seed`: the same on every provider and for every batch size.
+        Raises BadInput where memory cannot hold so many.
         """
-        return self.in_units(_joined([self.decode_batch(codes) for codes in self.sample_codes(count, density, seed)]))
+        return self.in_units(_joined(list(self.sample_batches(count, density, seed))))
+
+    def sample_batches(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
+        """The same in batches on the scale of the graphs, for who keeps all of them."""
+        values = whole("the count", count, 1) * math.prod(side or 1 for side in self.shape)
+        needed, free = 2 * 4 * values, free_memory()  # the parts, and what they are joined to
+        if needed > free:
+            message = f"{count} samples need {needed / 2**30:,.0f} GiB of memory, and {free / 2**30:,.0f} GiB are free"
+            raise BadInput(
+                message, "ask for fewer at a time; a folder or .npy as OUT of the command line takes any number"
+            )
+        for codes in self.sample_codes(count, density, seed):
+            yield self.decode_batch(codes)
 
     def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
         """Codes drawn from a density, in batches."""

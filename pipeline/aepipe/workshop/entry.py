@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BadInput
 
 if TYPE_CHECKING:
     from aepipe._types import Array
@@ -21,6 +21,10 @@ BROUGHT_BY_IT = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklea
 @contextmanager
 def training_extra() -> Iterator[None]:
     """A block that needs the training extra; raises AepipeError that says how to install it where a package is missing."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # torch's own libraries end the whole process there
+        raise BadInput("the current folder does not exist any more", "cd to one that does") from None
     try:
         yield
     except ModuleNotFoundError as error:

@@ -164,7 +164,7 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         metrics=contents.metrics,
     )
     manifest.write(folder)
-    if not formats.private:
+    if not formats.private and contents.latent.shape != contents.data.shape:  # codes that are the samples are no codes
         labels = {} if contents.labels is None else {"labels": contents.labels}
         np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
     found = check_learned(folder, model, densities, contents.held_out)

@@ -45,9 +45,10 @@ def validation_error(model: Autoencoder, data: TrainingData, corrupt: Corrupt | 
 def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
     """Write codes, held-out images, densities and metrics, computed with the best weights, and mark the run as finished."""
     model = run.model().to(data.device)
-    codes = _codes(model, data)
+    needed = run.latent.shape != run.shape or run.config["densities_wanted"]
+    codes = _codes(model, data) if needed else np.empty((0, *run.shape), np.float32)  # they would be the samples
     labels = data.source.labels
-    kept = {} if labels is None else {"labels": labels[data.good[data.train]]}
+    kept = {} if labels is None else {"labels": labels[data.good[data.train]][: len(codes)]}
     save_arrays(run.directory / "codes.npz", codes=codes, **kept)
     held_out = data.good[data.validation[:HELD_OUT]]
     save_arrays(run.directory / "heldout.npz", images=data.source.read(held_out))

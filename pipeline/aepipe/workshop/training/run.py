@@ -103,7 +103,8 @@ class _Metrics:
     split: str
     count: Count
     mse: float
-    psnr: float = math.nan  # of bounded values
+    psnr: float = math.nan  # of bounded values, of the mean error and the mean of each sample's
+    psnr_mean: float = math.nan
     nmse: float = math.nan  # of unbounded values, as snr
     snr: float = math.nan
     ssim: float = math.nan  # of images that are large enough
@@ -268,8 +269,11 @@ class RunFolder:
         for record in self.config["densities_wanted"]:
             if record["name"] == parse_spec(spec, labels=True).name:
                 plugins.choose("density", record)  # if its plugin is gone, this says what to install
-        choice = plugins.choose("density", spec)
-        density = fit_density(choice, self.latent, torch.from_numpy(self.codes()[0]), self.config["recipe"]["seed"])
+        choice, codes = plugins.choose("density", spec), self.codes()[0]
+        if not len(codes):
+            message = f"the run {self.directory} keeps no codes: its code is the sample itself"
+            raise BadInput(message, "train it again with --density, or with a code of its own")
+        density = fit_density(choice, self.latent, torch.from_numpy(codes), self.config["recipe"]["seed"])
         folder = self.directory / "density"
         folder.mkdir(exist_ok=True)
         save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), choice.record())
