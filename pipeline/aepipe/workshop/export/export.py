@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from aepipe import figures, plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import CODES, MANIFEST, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
+from aepipe.files.records import read_json
 from aepipe.images.corruption import corruption
 from aepipe.images.data import open_images
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
+from aepipe.plugins.reports import BundleReport
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
@@ -58,16 +61,17 @@ def export_run(
     densities: str | Sequence[str] | None = None,
     without: str | Sequence[str] = (),
     show: bool = True,
+    hooks: bool = True,
     **formats: Any,
 ) -> Path:
     """Export a finished run; returns the bundle's folder, by default exported/NAME of the run (private: of the latent size).
 
     `densities` names those of the run's that the bundle gets (by default all; the first is the default one), `without` those
-    that it does not get. `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io, overwrite, private. An
-    existing bundle is replaced, and only by a complete new one. Raises BadInput when `out` exists and is not a bundle, or one
-    with further precisions or io and `overwrite` is not given; ParityError (and writes nothing) when a graph does not compute
-    what torch computes; and, after the rest has been written, DensityRefused for a density that does not, and
-    PrecisionRefused for a precision other than fp32 that costs more than `max_drop`.
+    that it does not get. With `hooks` the hook `exported` is called. `formats` takes the fields of `Formats`: lower, precision,
+    calibrate, max_drop, io, overwrite, private. An existing bundle is replaced, and only by a complete new one. Raises BadInput
+    when `out` exists and is not a bundle, or one with further precisions or io and `overwrite` is not given; ParityError (and
+    writes nothing) when a graph does not compute what torch computes; and, after the rest has been written, DensityRefused for
+    a density that does not, and PrecisionRefused for a precision other than fp32 that costs more than `max_drop`.
     """
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
@@ -103,7 +107,8 @@ def export_run(
         metrics=config["metrics"],
         corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
-    return write_bundle(contents, out, wanted, show=show)
+    tell = partial(_tell, run=run.directory) if hooks else None
+    return write_bundle(contents, out, wanted, show=show, tell=tell)
 
 
 def _how_else(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +121,20 @@ def _how_else(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:
-    """Write everything to a temporary folder beside `out`, check it, then move it into place.
+def _tell(out: Path, run: Path | None = None) -> None:
+    """Call the hook `exported`."""
+    plugins.registry().call("exported", BundleReport(out, read_json(out / MANIFEST), run))
+
+
+def write_bundle(
+    contents: Contents,
+    out: Path,
+    formats: Formats,
+    *,
+    show: bool = True,
+    tell: Callable[[Path], None] | None = _tell,
+) -> Path:
+    """Write everything to a temporary folder beside `out`, check it, then move it into place, and `tell` about it.
 
     Raises DensityRefused or PrecisionRefused after writing, where something was left out.
     """
@@ -128,6 +145,8 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
     gone = sorted(before - graphs_there(out))
     if gone and show:
         say(f"{out} was replaced, and has these graphs no more: {', '.join(gone)}")
+    if tell:
+        tell(out)
     if left_out.densities:
         raise left_out.densities_refused(out) from left_out.precisions_refused(out, formats)
     if left_out.precisions:
