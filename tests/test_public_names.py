@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", "provider", "reader")
+KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", "optimiser", "provider", "reader")
 PUBLIC = {
     "aepipe": {
         "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",

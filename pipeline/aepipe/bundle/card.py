@@ -154,7 +154,10 @@ def _recipe(trained: Mapping[str, Any]) -> dict[str, str]:
     if "epochs" not in trained:
         return {}
     text = "{epochs} epochs, batch {batch_size}, learning rate {lr:g} ({schedule}), {precision}, seed {seed}"
-    return {"recipe": text.format(**trained)}
+    optimiser = trained.get("optimiser")
+    rows = {"optimiser": f"`{spec_of(optimiser)}`" + _origin(optimiser)} if optimiser else {}
+    further = [f", {key} {trained[key]:g}" for key in ("warmup", "clip", "ema") if key in trained]
+    return {"recipe": text.format(**trained) + "".join(further), **rows}
 
 
 def _components(components: Mapping[str, Any]) -> dict[str, str]:

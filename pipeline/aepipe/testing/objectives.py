@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from aepipe.images.labels import UNKNOWN
 from aepipe.plugins.calling import call, takes
 from aepipe.plugins.kinds import CLASSES, LATENTS
+from aepipe.workshop.training.model import load_state
+from aepipe.workshop.training.players import backward, players_of, shares_of, without_loss
 
 from .exporting import ROWS, check_graphs
 from .modules import (
@@ -29,9 +31,10 @@ from .modules import (
     training,
 )
 from .pairs import example
-from .report import NotApplicable, Refused, Subject, require, trying
+from .report import Finding, NotApplicable, Refused, Subject, require, trying
 
 SHAPES = ((1, 6, 6), (3, 4, 7))
+STEPS = 3
 ONLY_KNOWN = "leave out what is unknown: known = labels >= 0; sums over none are 0, means are not"
 
 
@@ -228,6 +231,43 @@ def leaves_its_input(subject: Subject) -> None:
         check_untouched("losses", lambda values: loss_of(objective, features.clone(), decoder, values), target)
 
 
+def leaves_parameters_alone(subject: Subject) -> None:
+    """`losses` neither changes a parameter nor calls backward: training does both, and saves what it keeps for that."""
+    objective, latent = build(subject)
+    # Of another seed than the losses are drawn with: noise that equals the features would hide what an adversary learns.
+    features, decoder = features_for(objective, latent, 5, seed=3).requires_grad_(), Decoder(latent, SHAPES[0])
+    parameters = [
+        *objective.named_parameters(),
+        *((f"decode.{name}", each) for name, each in decoder.named_parameters()),
+    ]
+    before = [each.detach().clone() for _, each in parameters]
+    objective.train()
+    loss_of(objective, features, decoder, example(5, *SHAPES[0]))
+    change = "no optimiser and no backward() in losses: name an adversary in `players` and give its loss by its name"
+    for (name, each), earlier in zip(parameters, before, strict=True):
+        require(torch.equal(each, earlier), f"losses changes the parameter {name}", change)
+        require(each.grad is None, f"losses leaves a gradient in {name}", change)
+
+
+def has_losses_for_its_players(subject: Subject) -> None:
+    """Each of `players` is a sub-module with parameters of its own, and `losses` gives a loss of its name."""
+    objective, latent = build(subject)
+    if not hasattr(objective, "players"):
+        raise NotApplicable("it has no players")
+    try:
+        players = players_of(objective)
+    except ValueError as error:
+        raise Finding(str(error), 'set players = ("critic",) for a sub-module self.critic') from error
+    owned = [id(each) for part in players.values() for each in part.parameters()]
+    require(len(owned) == len(set(owned)), "two players share parameters", "give each player its own")
+    features, decoder = features_for(objective, latent, 5).requires_grad_(), Decoder(latent, SHAPES[0])
+    with seeded(0):
+        losses = objective.losses(features, decoder, example(5, *SHAPES[0]))
+    missing = without_loss(players, losses)
+    change = 'return {"loss": …, "critic": …}: what trains the player stands under its name'
+    require(not missing, f"losses gives no {', '.join(map(repr, missing))}", change)
+
+
 def follows_the_seed(subject: Subject) -> None:
     """The same seed gives the same weights and, also in training, the same loss."""
     (first, latent), (second, _) = build(subject, seed=1), build(subject, seed=1)
@@ -271,6 +311,58 @@ def survives_saving(subject: Subject) -> None:
     )
 
 
+class _Training:
+    """An objective between an encoder and a decoder, trained step by step."""
+
+    def __init__(self, objective: Any, latent: int):
+        features, self.target = features_for(objective, latent, 8), example(8, *SHAPES[0])
+        self.images = features
+        with seeded(0):
+            parts = {"encoder": nn.Linear(features.shape[1], features.shape[1]), "decoder": Decoder(latent, SHAPES[0])}
+        self.net = nn.ModuleDict({"objective": objective, **parts}).train()
+        parameters = [each for each in self.net.parameters() if each.requires_grad]
+        self.optimiser = torch.optim.Adam(parameters, lr=1e-2)
+        self.shares = shares_of(objective, parameters)
+
+    def steps(self, first: int, count: int) -> None:
+        for step in range(first, first + count):
+            self.optimiser.zero_grad(set_to_none=True)
+            with seeded(step):
+                features = self.net["encoder"](self.images)
+                backward(self.net["objective"].losses(features, self.net["decoder"], self.target.clone()), self.shares)
+            self.optimiser.step()
+
+    def continued(self, objective: Any, latent: int) -> _Training:
+        """The same training with a new objective that has this one's saved state."""
+        load_state(objective, self.net["objective"].state_dict(), "the objective")
+        other = _Training(objective, latent)
+        for part in ("encoder", "decoder"):
+            other.net[part].load_state_dict(self.net[part].state_dict())
+        other.optimiser.load_state_dict(self.optimiser.state_dict())
+        return other
+
+
+def goes_on_exactly(subject: Subject) -> None:
+    """Saved and loaded in the middle of a training it goes on as if nothing had happened, bit for bit."""
+    (whole, latent), (first, _) = build(subject, seed=1), build(subject, seed=1)
+    try:
+        undisturbed, stopped = _Training(whole, latent), _Training(first, latent)
+        undisturbed.steps(0, 2 * STEPS)
+        stopped.steps(0, STEPS)
+        again = stopped.continued(build(subject, seed=2)[0], latent)
+        again.steps(STEPS, STEPS)
+    except Exception as error:
+        raise NotApplicable("it cannot be trained, saved or loaded: see the other checks") from error
+    ours, theirs = again.net.state_dict(), undisturbed.net.state_dict()
+    differ = [name for name in theirs if name not in ours or not torch.equal(ours[name], theirs[name])]
+    change = (
+        "keep whatever later steps depend on in parameters and buffers (counters too), and have no optimiser of its own"
+    )
+    require(
+        not differ, f"saved and loaded in the middle of a training, it ends elsewhere: {', '.join(differ[:3])}", change
+    )
+
+
 def exports_to_onnx(subject: Subject) -> None:
     """`code` becomes an ONNX graph with a dynamic batch that computes the same."""
     objective, latent = build(subject)
@@ -303,9 +395,14 @@ def _train(objective: Any, latent: int, bf16: bool = False) -> set[str]:
     loss_of(objective, encoder(features), decoder, target)
     with seeded(0):
         modules = {"objective": objective, "encoder": encoder, "decoder": decoder}
-        return train_steps(
-            losses, [p for module in modules.values() for p in module.parameters() if p.requires_grad], modules
-        )
+        parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
+        try:
+            shares = shares_of(objective, parameters)
+        except ValueError as error:
+            raise NotApplicable("see has_losses_for_its_players") from error
+        if without_loss(shares, losses()):
+            raise NotApplicable("see has_losses_for_its_players")
+        return train_steps(losses, parameters, modules, shares=shares)
 
 
 CHECKS: list[Callable[[Subject], None]] = [
@@ -315,6 +412,8 @@ CHECKS: list[Callable[[Subject], None]] = [
     uses_decode,
     uses_target,
     leaves_its_input,
+    leaves_parameters_alone,
+    has_losses_for_its_players,
     follows_the_seed,
     passes_gradients,
     trains_in_bf16,
@@ -322,5 +421,6 @@ CHECKS: list[Callable[[Subject], None]] = [
     selects_a_metric,
     gives_outputs,
     survives_saving,
+    goes_on_exactly,
     exports_to_onnx,
 ]

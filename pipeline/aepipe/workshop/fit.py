@@ -31,6 +31,7 @@ from aepipe.workshop.run import Run
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, own_code, settled_code
+from aepipe.workshop.training.optimiser import make_optimiser
 from aepipe.workshop.training.own import is_own, own_modules, record_of_module
 from aepipe.workshop.training.recipe import Recipe
 from aepipe.workshop.training.run import LOCK, choose_densities, require_labels
@@ -49,6 +50,7 @@ def fit(
     encoder: str | nn.Module = "conv",
     decoder: str | nn.Module = "deconv",
     objective: str = "mse",
+    optimiser: str = "adam",
     latent_dim: int | str | Sequence[int] | None = None,
     corrupt: str | None = None,
     densities: str | Sequence[str] | None = None,
@@ -79,9 +81,10 @@ def fit(
 
     `latent_dim` is a number (by default 8, or what an encoder of your own makes), or the shape of a code that is a map:
     "4x16x16" or (4, 16, 16), or "image" for one as large as the sample. `densities` are gaussian and pca by default, and
-    none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, patience, precision,
-    device, seed. Returns the finished run, kept in `out` (default runs/NAME, with a number after it where that is taken).
-    Under torchrun every process calls it, and they train together.
+    none where the code is as large as the sample. `recipe` takes epochs, batch_size, lr, schedule, warmup (steps, or a share
+    of all below 1), clip (the largest norm of a gradient), ema (the decay of an average of the weights, which is then
+    validated, kept and exported), patience, precision, device, seed. Returns the finished run, kept in `out` (default
+    runs/NAME, with a number after it where that is taken). Under torchrun every process calls it, and they train together.
 
     Raises BadInput for unusable images, modules or options, AepipeError when the loss becomes NaN.
     """
@@ -94,7 +97,7 @@ def fit(
     image_size, skip_bad = sides(image_size), bool(skip_bad)
     device = choose_device(settings.device)
     settings = settings.settled(device)
-    components = _components({**pair, "objective": objective, **own}, corrupt)
+    components = _components({**pair, "objective": objective, "optimiser": optimiser, **own}, corrupt)
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None and "encoder" not in own else ():
@@ -117,10 +120,13 @@ def fit(
     classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         model = build({**components, **own}, source.shape, latent, 0.0, 1.0, classes=classes)
+        if trainable := [(name, each) for name, each in model.named_parameters() if each.requires_grad]:
+            make_optimiser(components["optimiser"], trainable, settings.lr)
         learner = plugins.choose("objective", components["objective"])
         require_labels(learner, model.objective.losses, classes is not None, lacking(source))
         wanted, learning = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)
     learning = learning or takes(model.objective.losses, "labels")
+    del model, trainable
     data = _collect(source, settings, components, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
@@ -175,14 +181,16 @@ def resume(
     saved = run.recipe
     settings = replace(saved, epochs=saved.epochs if epochs is None else epochs, device=device or saved.device)
     if run.finished and (epochs is None or epochs <= run.config["metrics"]["epochs"]):
-        further = f"; {as_typed('--epochs N')} trains it further" if saved.schedule == "constant" else ""
+        further = "" if saved.has_length else f"; {as_typed('--epochs N')} trains it further"
         say(f"the run {directory} is finished{further}")
         if (run.directory / LOCK).exists():  # a training that was killed when it had finished may have left it
             with suppress(AepipeError), run.alone():
                 pass
         return run
-    if settings.epochs > saved.epochs and saved.schedule != "constant":
+    if settings.epochs > saved.epochs and saved.has_length:
         hint = "train a new run with more --epochs"
+        if saved.schedule == "constant":
+            raise BadInput(f"a warm-up of {saved.warmup:g} of the steps is that of {saved.epochs} epochs", hint)
         raise BadInput(f"a {saved.schedule} schedule ends with its last epoch, {saved.epochs}", hint)
     facts = run.config["data"]
     if facts["spec"] == "array" and images is None:
@@ -224,7 +232,7 @@ def _train(run: Run, own: dict[str, nn.Module], data: TrainingData, settings: Re
 
 def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
     held.enter_context(run.alone())
-    if settings.schedule == "constant":
+    if not settings.has_length:
         run.update(recipe=asdict(settings))
     if run.finished:  # if an early stop ended the run, that stop does not count any more
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])

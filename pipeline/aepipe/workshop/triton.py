@@ -80,14 +80,15 @@ def export_triton(source: str | Path, out: str | Path | None = None, *, show: bo
 
 def _write_run(source: Path, name: str, home: OwnFolder, show: bool, formats: Mapping[str, Any]) -> Path:
     """Export the run to a bundle that goes again. A density that is refused is not in the repository either."""
-    from aepipe.workshop.run import Run
+    from .export.export import export_run
+    from .run import Run
 
     run = Run(source)
     refused: DensityRefused | None = None
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / name
         try:
-            run.export(bundle, show=show, **formats)
+            export_run(run, bundle, show=show, hooks=False, **formats)
         except DensityRefused as error:
             refused = error
         _write(Bundle(bundle), home)

@@ -119,7 +119,119 @@ def changes_the_target(latent):
     return Fault(latent)
 
 
-@fault("objective", "follows_the_seed", "torch's generator", "survives_saving")
+@fault("objective", "leaves_parameters_alone", "losses changes the parameter critic", "goes_on_exactly")
+def trains_its_critic_itself(latent):
+    "An adversary with an optimiser of its own, whose momentum nobody saves."
+    import torch
+    from torch import nn
+
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def __init__(self):
+            super().__init__(latent)
+            self.critic = nn.Linear(latent, 1)
+            self.optimiser = torch.optim.Adam(self.critic.parameters(), lr=0.01)
+
+        def losses(self, features, decode, target):
+            if torch.is_grad_enabled():
+                self.optimiser.zero_grad()
+                noise = torch.randn_like(features)
+                (self.critic(noise) - self.critic(features.detach())).mean().backward()
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+            loss = super().losses(features, decode, target)["loss"]
+            return {"loss": loss + self.critic(features).mean()}
+
+    return Fault()
+
+
+@fault("objective", "leaves_parameters_alone", "losses leaves a gradient in")
+def calls_backward_itself(latent):
+    "Adds a gradient of its own to the decoder's."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        def losses(self, features, decode, target):
+            import torch
+
+            if torch.is_grad_enabled():
+                decode(features.detach()).square().mean().backward()
+            return super().losses(features, decode, target)
+
+    return Fault(latent)
+
+
+def _adversarial(latent, players=("critic",)):
+    from torch import nn
+
+    from tests.testing.planted.sound import Objective
+
+    class Adversarial(Objective):
+        def __init__(self):
+            super().__init__(latent)
+            self.critic = nn.Sequential(nn.Linear(latent, 8), nn.Tanh(), nn.Linear(8, 1))
+            self.players = players
+
+        def losses(self, features, decode, target):
+            import torch
+
+            loss = super().losses(features, decode, target)["loss"]
+            real, made = self.critic(torch.randn_like(features)), self.critic(features.detach())
+            critic = nn.functional.softplus(made).mean() + nn.functional.softplus(-real).mean()
+            return {"loss": loss + nn.functional.softplus(-self.critic(features)).mean(), "critic": critic}
+
+    return Adversarial
+
+
+@fault("objective", "has_losses_for_its_players", "set players = (")
+def names_no_part(latent):
+    "A player that is called otherwise."
+    return _adversarial(latent, ("discriminator",))()
+
+
+@fault("objective", "has_losses_for_its_players", "stands under its name")
+def forgets_the_players_loss(latent):
+    "No loss of the player's name."
+
+    class Fault(_adversarial(latent)):
+        def losses(self, features, decode, target):
+            losses = super().losses(features, decode, target)
+            return {"loss": losses["loss"], "adversary": losses["critic"]}
+
+    return Fault()
+
+
+@fault("objective", "passes_gradients", "no gradient reaches critic")
+def detaches_the_player(latent):
+    "A player whose own loss does not reach it; that of the others does."
+
+    class Fault(_adversarial(latent)):
+        def losses(self, features, decode, target):
+            losses = super().losses(features, decode, target)
+            return {**losses, "critic": losses["critic"].detach()}
+
+    return Fault()
+
+
+@fault("objective", "goes_on_exactly", "counters too", "survives_saving")
+def counts_in_an_attribute(latent):
+    "A penalty that grows with a count of its own."
+    from tests.testing.planted.sound import Objective
+
+    class Fault(Objective):
+        count = 0
+
+        def losses(self, features, decode, target):
+            import torch
+
+            self.count += torch.is_grad_enabled()
+            return {"loss": super().losses(features, decode, target)["loss"] + self.count * features.square().mean()}
+
+    return Fault(latent)
+
+
+@fault("objective", "follows_the_seed", "torch's generator", "survives_saving", "goes_on_exactly")
 def draws_with_numpy(latent):
     "Adds noise that the seed does not fix."
     from tests.testing.planted.sound import Objective
@@ -160,7 +272,7 @@ def mixes_types(latent):
     return Fault(latent)
 
 
-@fault("objective", "survives_saving", "register_buffer")
+@fault("objective", "survives_saving", "register_buffer", "goes_on_exactly")
 def forgets_a_tensor(latent):
     "Weighs with a plain attribute that is drawn at random."
     import torch

@@ -21,6 +21,7 @@ from aepipe.plugins.calling import call
 from aepipe.space import Size
 
 from .own import copies, named
+from .players import players_of
 
 
 class Autoencoder(nn.Module):
@@ -118,6 +119,9 @@ def build(
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
     decoder = own.get("decoder") or plugins.create("decoder", components["decoder"], latent, shape, **made)
+    learner = plugins.choose("objective", components["objective"]).component
+    with foreign(f"{learner} of {learner.plugin} is no objective", learner.report):
+        players_of(objective)
     model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model

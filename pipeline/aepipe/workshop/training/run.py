@@ -91,6 +91,7 @@ class _Components:
     decoder: _Network
     objective: _Component
     corruption: _Component | None
+    optimiser: _Component | None = None  # Adam, in runs of an older aepipe
 
 
 @dataclass
