@@ -11,14 +11,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", "optimiser", "provider", "reader")
+KINDS = (
+    "augmentation",
+    "corruption",
+    "dataset",
+    "decoder",
+    "density",
+    "encoder",
+    "objective",
+    "optimiser",
+    "provider",
+    "reader",
+)
 PUBLIC = {
     "aepipe": {
         "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",
         "__version__", "export_modules", "fit", "hookimpl", "load", "pack_codes", "resume", "unpack_codes",
     },
     "aepipe.plugins": {
-        "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Registry", "choose", "create", "names", "registry",
+        "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Range", "Registry", "choose", "create", "drawn", "names",
+        "registry",
     },
     "aepipe.runtime": {"FirstAvailable", "OnnxRuntime", "Provider", "Session", "provider"},
     "aepipe.progress": {"Advance", "progress", "say"},

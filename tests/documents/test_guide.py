@@ -56,6 +56,7 @@ def trained(env, cli, tmp_path_factory):
         "decoder": "shallow:hidden=32,activation=gelu",
         "objective": "sparse:weight=0.2",
         "corrupt": "stripes:every=3",
+        "augment": "shift:most=1",
         "density": "cold=round:temperature=0.5",
     }
     options = [text for name, spec in parts.items() for text in (f"--{name}", spec)]
@@ -78,6 +79,7 @@ def test_what_the_guide_trains_is_what_it_says(trained):
     assert config["components"]["decoder"]["options"] == {"hidden": 32, "activation": "gelu"}
     assert config["components"]["encoder"]["plugin"] == "aepipe-encoders"
     assert config["data"]["dataset"]["options"] == {"size": 16, "count": 200}
+    assert [each["options"] for each in config["augmentations"]] == [{"most": 1}]
     rows = [json.loads(line) for line in (trained / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["error"] + 0.2 * rows[-1]["penalty"], rel=1e-4)
     log = (trained / "run" / "log.txt").read_text().splitlines()

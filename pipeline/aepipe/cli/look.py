@@ -140,7 +140,7 @@ def _describe_component(component: Any) -> None:
 def _shown(value: Any) -> str:
     return (
         "/".join(map(str, value))
-        if isinstance(value, tuple)
+        if isinstance(value, tuple) and not isinstance(value, registry_of.Range)
         else str(value).lower()
         if isinstance(value, bool)
         else str(value)

@@ -182,21 +182,25 @@ def _plain_each(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def open_test_split(text: str, shape: Sides, raw: Raw | None = None, layout: str | None = None) -> Source | None:
-    """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits."""
+def open_test_split(text: str, shape: Sides | None = None, layout: str | None = None, **asked: Any) -> Source | None:
+    """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits.
+
+    The arguments are those of `open_images`.
+    """
+    asked["shape"] = shape
     if text == "array":
         return None
     found, member, _ = _classify(text)
     if isinstance(found, str) or (found.is_dir() and has_splits(found)):
-        return open_images(text, shape=shape, raw=raw)
+        return open_images(text, **asked)
     if member is None and not found.is_dir() and _has_both_splits(found):
-        return open_images(text, shape=shape, raw=raw, layout=layout)
+        return open_images(text, layout=layout, **asked)
     if (reader := reader_of(found, member)) is None or is_plain(found):
         return None
     kept = reader.read(found, "test")
     if kept is None or not kept.splits:
         return None
-    return open_images(text, shape=shape, raw=raw, layout=layout)
+    return open_images(text, layout=layout, **asked)
 
 
 def _has_both_splits(path: Path) -> bool:

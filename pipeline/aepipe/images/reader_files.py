@@ -47,8 +47,9 @@ class FittedImages:
 
     def __init__(self, images: Images, shape: Shape):
         self.images, self.shape = images, shape
-        if hasattr(images, "dtype"):
-            self.dtype = images.dtype
+        for name in ("dtype", "chunk"):
+            if hasattr(images, name):
+                setattr(self, name, getattr(images, name))
 
     def __len__(self) -> int:
         return len(self.images)

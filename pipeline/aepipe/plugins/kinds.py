@@ -88,6 +88,7 @@ KINDS = {
     ),
     "optimiser": Kind("optimisers", ("parameters", "lr"), ((SomeParameters(), 1e-3),), "optimisers", True),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),
+    "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
     "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
     "provider": Kind(

@@ -10,24 +10,28 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from aepipe import plugins
+from aepipe._types import Shape
 from aepipe._version import __version__
-from aepipe.arguments import code_size, sides, whole
+from aepipe.arguments import code_size, sides, whole, words
 from aepipe.errors import AepipeError, BadInput, as_typed, closest
 from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
 from aepipe.files.out import as_path, check_apart, output_kind
 from aepipe.files.staged import remove_leftovers, writing
+from aepipe.images.corruption import corruption
 from aepipe.images.data import check_asked, open_images, plain
 from aepipe.images.labels import class_count, class_labels, lacking
 from aepipe.images.source import Source
 from aepipe.plugins.calling import takes
 from aepipe.progress import say
-from aepipe.space import Size
+from aepipe.space import Size, is_bounded
 from aepipe.workshop.run import Run
+from aepipe.workshop.training.augmentation import Augmentations
 from aepipe.workshop.training.device import choose_device
 from aepipe.workshop.training.loop import train
 from aepipe.workshop.training.model import build, own_code, settled_code
@@ -53,6 +57,7 @@ def fit(
     optimiser: str = "adam",
     latent_dim: int | str | Sequence[int] | None = None,
     corrupt: str | None = None,
+    augment: str | Sequence[str] = (),
     densities: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     split: str | None = None,
@@ -72,7 +77,8 @@ def fit(
     or a DataLoader of one whose items are images or (image, label). `layout` says how the axes of an array stand (NCL, NHWC,
     NDHW, …) where that is not plain. `split` is "train" by default, and refused where the data have no splits. Values are
     uint8, or floats in 0..1, unless `range` says what they are: "LO..HI" or a pair of numbers, "dtype", "auto", or "none" for
-    unbounded data.
+    unbounded data. `augment` are augmentations by spec, which vary what trains, in their order and before the corruption:
+    ["crop:size=64", "flip"]. With a crop, images need not have one size.
 
     `encoder` and `decoder` are spec strings of plugins, or torch modules of your own: the encoder takes standardised samples
     float32 [N, C, *sides] and gives features [N, d] or maps, the decoder goes back. Copies of them are trained, from the
@@ -98,28 +104,31 @@ def fit(
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components({**pair, "objective": objective, "optimiser": optimiser, **own}, corrupt)
+    augmentations = [_checked("augmentation", spec) for spec in words("augment", augment)]
     asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None and "encoder" not in own else ():
         choice.make(wanted_code, classes=2)  # refuses values that it cannot take, before anything is read
     source = open_images(images, split=split or "train", limit=limit, **asked)
     check_asked(split, layout, source)
+    varied = Augmentations(augmentations, bounded=is_bounded(source.raw))
     if show:
-        say(source.describe())
+        say(source.describe(whole=source.own_sizes and varied.reshape))
+    shape = _tried(source, varied, components["corruption"])
     with torch.random.fork_rng():
         if "encoder" in own:
-            latent = own_code(own["encoder"], components["objective"], source.shape)
-            _check_code(latent, wanted_code or Size(*source.shape), latent_dim)
+            latent = own_code(own["encoder"], components["objective"], shape)
+            _check_code(latent, wanted_code or Size(*shape), latent_dim)
         else:
-            latent = settled_code(wanted_code, components["encoder"], source.shape)
-    wanted = [] if densities is None and latent.shape == source.shape else chosen
+            latent = settled_code(wanted_code, components["encoder"], shape)
+    wanted = [] if densities is None and latent.shape == shape else chosen
     name = components["encoder"]["name"] if "encoder" in own else str(encoder)
     place = as_path(out) if out else default_directory(source.name, name, latent)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        model = build({**components, **own}, source.shape, latent, 0.0, 1.0, classes=classes)
+        model = build({**components, **own}, shape, latent, 0.0, 1.0, classes=classes)
         if trainable := [(name, each) for name, each in model.named_parameters() if each.requires_grad]:
             make_optimiser(components["optimiser"], trainable, settings.lr)
         learner = plugins.choose("objective", components["objective"])
@@ -127,7 +136,7 @@ def fit(
         wanted, learning = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)
     learning = learning or takes(model.objective.losses, "labels")
     del model, trainable
-    data = _collect(source, settings, components, skip_bad, show)
+    data = _collect(source, settings, components, augmentations, skip_bad, show)
     facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
     facts |= {"image_size": plain(image_size), "channels": plain(channels)}
     facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
@@ -135,7 +144,7 @@ def fit(
         "aepipe": __version__,
         "torch": torch.__version__,
         "finished": False,
-        "shape": list(source.shape),
+        "shape": list(shape),
         "latent": latent.record,
         "data": {
             **facts,
@@ -144,6 +153,7 @@ def fit(
             "labels": data.labels_digest() if learning else None,
         },
         "components": components,
+        "augmentations": augmentations,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
         "recipe": asdict(settings),
     }
@@ -200,7 +210,8 @@ def resume(
     where = {key: facts[key] for key in ("split", "image_size", "channels", "limit")}
     where |= {"layout": facts.get("layout"), "raw": run.raw}
     source = open_images(facts["spec"] if images is None else images, **where)
-    data = _collect(source, settings, run.config["components"], facts["skip_bad"], show)
+    augmentations = run.config.get("augmentations", [])
+    data = _collect(source, settings, run.config["components"], augmentations, facts["skip_bad"], show)
     if data.fingerprint != facts["fingerprint"]:
         raise BadInput(
             f"{facts['spec']} has changed since the run {directory} began", "train a new run on the new images"
@@ -266,6 +277,7 @@ def _check_installed(run: Run) -> None:
     run.require_own()
     config = run.config
     records = [*config["components"].items(), ("dataset", config["data"]["dataset"])]
+    records += [("augmentation", each) for each in config.get("augmentations", [])]
     for kind, record in records + [("density", each) for each in config["densities_wanted"]]:
         if record and not is_own(record):
             plugins.choose(kind, record)
@@ -292,10 +304,14 @@ def _components(wanted: dict[str, Any], corrupt: str | None) -> dict[str, Any]:
         kind: record_of_module(what) if isinstance(what, nn.Module) else plugins.choose(kind, what).record()
         for kind, what in wanted.items()
     }
-    corruption = plugins.choose("corruption", corrupt) if corrupt else None
-    if corruption:
-        corruption.make()  # refuses values that it cannot take
-    return {**records, "corruption": corruption.record() if corruption else None}
+    return {**records, "corruption": _checked("corruption", corrupt) if corrupt else None}
+
+
+def _checked(kind: str, spec: str) -> dict[str, Any]:
+    """The record of a component whose values were tried."""
+    choice = plugins.choose(kind, spec)
+    choice.make()  # refuses values that it cannot take
+    return choice.record()
 
 
 def default_directory(data: str, encoder: str, latent: Size) -> Path:
@@ -351,7 +367,29 @@ def _begin_anew(wanted: Path, config: dict[str, Any], held: ExitStack) -> Run:
     raise AssertionError
 
 
-def _collect(source: Source, recipe: Recipe, components: dict[str, Any], skip_bad: bool, show: bool) -> TrainingData:
-    device = choose_device(recipe.device)
-    on_cpu = components["corruption"] is not None
-    return collect(source, device=device, on_cpu=on_cpu, seed=recipe.seed, skip_bad=skip_bad, show=show)
+def _tried(source: Source, varied: Augmentations, corrupt: dict[str, Any] | None) -> Shape:
+    """C, *sides of what trains. Augmentations and the corruption are tried on two grey samples, so that one which cannot take
+    samples of this kind is refused before anything is read."""
+    grey = varied.drawn(np.full((2, *source.shape), 0.5, np.float32), [0])
+    if corrupt:
+        corruption(corrupt, bounded=is_bounded(source.raw))(grey, np.random.default_rng(0))
+    return grey.shape[1:]
+
+
+def _collect(
+    source: Source,
+    recipe: Recipe,
+    components: dict[str, Any],
+    augmentations: list[dict[str, Any]],
+    skip_bad: bool,
+    show: bool,
+) -> TrainingData:
+    return collect(
+        source,
+        device=choose_device(recipe.device),
+        on_cpu=bool(components["corruption"] or augmentations),
+        seed=recipe.seed,
+        skip_bad=skip_bad,
+        show=show,
+        augment=augmentations,
+    )

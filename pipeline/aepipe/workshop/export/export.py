@@ -16,7 +16,19 @@ from aepipe import figures, plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, LABEL, MANIFEST, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import (
+    CODES,
+    LABEL,
+    MANIFEST,
+    PRECISE,
+    PREVIEW,
+    VECTORS,
+    Data,
+    Graph,
+    Latent,
+    Manifest,
+    spec_of,
+)
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
@@ -101,6 +113,7 @@ def export_run(
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if spoil else "reconstruct",
             **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
+            **({"augment": [spec_of(each) for each in config["augmentations"]]} if config.get("augmentations") else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
             **_how_else(config),
             "epochs": config["metrics"]["epochs"],

@@ -52,7 +52,7 @@ def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
     kept = {} if labels is None else {"labels": labels}
     save_arrays(run.directory / "codes.npz", codes=codes, **kept)
     held_out = data.good[data.validation[:HELD_OUT]]
-    save_arrays(run.directory / "heldout.npz", images=data.source.read(held_out))
+    save_arrays(run.directory / "heldout.npz", images=data.fixed().read(held_out))
     fitted = []
     for record in run.config["densities_wanted"]:
         choice = plugins.choose("density", record)
@@ -86,9 +86,14 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     selects = selected_by(model.objective, history[0])
     best = min(reversed(history), key=lambda row: row[selects])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
-    asked = {"shape": run.shape, "raw": run.raw, "layout": facts.get("layout")}
+    asked = {"raw": run.raw, "layout": facts.get("layout")}
+    if data.augment.reshape:  # samples are as they were read for the training, before they get their shape
+        files = data.source.paths is not None and run.shape[0] in (1, 3)
+        asked |= {"image_size": facts["image_size"], "channels": run.shape[0] if files else None}
+    else:
+        asked |= {"shape": run.shape}
     test = open_test_split(facts["spec"], **asked) if facts["split"] == "train" else None
-    source = test or data.source.pick(data.good[data.validation])
+    source = data.fixed(test) if test else data.fixed().pick(data.good[data.validation])
     seed = run.config["recipe"]["seed"]
     measured = evaluate(
         reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"], unbounded=not run.bounded

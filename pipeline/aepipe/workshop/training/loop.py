@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,7 +132,7 @@ class Training(Generic[R]):
                 self._restore_optimiser(*self.saved)
 
     def _epochs(self) -> None:
-        images = len(self.data.train)
+        images = len(self.data.train) * self.data.augment.draws
         with progress("training", self.recipe.epochs * images, show=self.show) as advance:
             advance(self.state.epoch * images)
             while self.state.epoch < self.recipe.epochs and not self.state.stopped:
@@ -142,7 +141,7 @@ class Training(Generic[R]):
     def _epoch(self, epoch: int, advance: Callable[..., None]) -> dict[str, Any]:
         """One pass over the training images; returns the epoch's row of metrics.jsonl."""
         seed, size = self.recipe.seed, self.recipe.batch_size
-        rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
+        rows = self.data.order([seed, epoch])
         steps = math.ceil(len(rows) / size)
         # The cosine has the length of the recipe that the run began with, even if a resumed run shall end earlier.
         whole = self.run.config["recipe"]["epochs"] * steps
@@ -150,7 +149,7 @@ class Training(Generic[R]):
         self.model.train()
         sums: dict[str, Tensor] = {}
         done, started, lr = 0, time.monotonic(), 0.0
-        pairs = self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)
+        pairs = self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team, augmented=True)
         batches = zip(pairs, self.data.labels_of(rows, size, self.team), strict=True)
         for step, ((images, target), labels) in enumerate(batches):
             lr = learning_rate(self.recipe, (epoch - 1) * steps + step, whole)

@@ -142,6 +142,7 @@ class _Config:
     components: _Components
     densities_wanted: tuple[_Density, ...]
     recipe: Recipe
+    augmentations: tuple[_Component, ...] = ()
     finished: bool = False
     densities: tuple[Label, ...] = ()
     metrics: _Metrics | None = None
