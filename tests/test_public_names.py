@@ -20,6 +20,7 @@ KINDS = (
     "encoder",
     "layout",
     "objective",
+    "optimiser",
     "provider",
     "reader",
 )
@@ -34,6 +35,7 @@ PUBLIC = {
     },
     "aepipe.runtime": {"FirstAvailable", "OnnxRuntime", "Provider", "Session", "provider"},
     "aepipe.progress": {"Advance", "progress", "say"},
+    "aepipe.sklearn": {"Autoencoder"},
     "aepipe.testing": {
         "ConformanceError", "Finding", "NotApplicable", "Subject", "checks_of", "run_check",
         *(f"check_{kind}" for kind in KINDS),
@@ -47,6 +49,10 @@ def test_public_names_are_those_that_are_promised(module: str) -> None:
     assert set(loaded.__all__) == PUBLIC[module]
     for name in PUBLIC[module]:
         assert getattr(loaded, name) is not None
+
+
+def test_a_look_around_shows_what_is_public_and_nothing_else() -> None:
+    assert set(dir(importlib.import_module("aepipe"))) == PUBLIC["aepipe"]
 
 
 def test_what_is_not_there_is_an_attribute_error() -> None:

@@ -17,6 +17,7 @@ for _module in (
     "encoders",
     "decoders",
     "objectives",
+    "optimisers",
     "densities",
     "corruptions",
     "augmentations",

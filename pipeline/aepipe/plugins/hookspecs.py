@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from .epoch import EpochReport
+    from .reports import BundleReport, EpochReport, RunReport
 
 hookspec = pluggy.HookspecMarker("aepipe")
 
@@ -35,6 +35,11 @@ def register_objectives(register: Register) -> None:
 @hookspec
 def register_densities(register: Register) -> None:
     "Factories `(latent, *, options)` of probability densities on codes: fit, sample, log_prob, maybe noise."
+
+
+@hookspec
+def register_optimisers(register: Register) -> None:
+    "Factories `(parameters, lr, *, options)` of torch optimisers; `parameters` are pairs (name, parameter)."
 
 
 @hookspec
@@ -73,5 +78,20 @@ def register_commands(cli: click.Group) -> None:
 
 
 @hookspec
+def run_started(run: RunReport) -> None:
+    "Called before a run trains, and again where it is resumed, with `run.directory`, `run.configuration`, `run.history`."
+
+
+@hookspec
 def epoch_finished(run: EpochReport) -> None:
     "Called after every epoch with `run.epoch`, `run.metrics`, `run.directory`; setting `run.stop = True` ends training."
+
+
+@hookspec
+def run_finished(run: RunReport) -> None:
+    "Called when a run is complete, with its densities and with `run.configuration['metrics']`."
+
+
+@hookspec
+def exported(bundle: BundleReport) -> None:
+    "Called when a bundle is in its place, with `bundle.directory`, `bundle.manifest` and `bundle.run`."

@@ -5,7 +5,7 @@ A new kind is one entry here, its hook in hookspecs.py, and a module of checks i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,29 @@ from aepipe.space import Size
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 64), (2, 40), (1, 8, 8, 8), (12,))
 LATENTS = (3, 4, 8)  # sizes of a code that it is likely to accept
 REBUILD = {"rebuild": False}  # True where saved weights will be loaded into what the factory makes
+CLASSES = 3  # that labels tell apart
 SIZE = 4  # numbers in a code, or features, beside those shapes
+
+
+class SomeParameters:
+    """(name, parameter) pairs of a small network, to try an optimiser with. They are made when they are asked for."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[str, Any]] = []
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        if not self._pairs:
+            from torch import nn
+
+            parts = {"encoder": nn.Linear(3, 2), "decoder": nn.Linear(2, 3)}
+            self._pairs = list(nn.ModuleDict(parts).named_parameters())
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return "parameters"
 
 
 @dataclass(frozen=True)
@@ -52,16 +74,19 @@ KINDS = {
         "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True, REBUILD
     ),
     "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True, REBUILD),
-    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], **REBUILD}),
+    "objective": Kind(
+        "objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], "classes": CLASSES, **REBUILD}
+    ),
     "density": Kind(
         "densities",
         ("latent",),
         _LATENTS,
         "densities",
         True,
-        {"classes": None, **REBUILD},
+        {"classes": CLASSES, **REBUILD},
         "It is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.",
     ),
+    "optimiser": Kind("optimisers", ("parameters", "lr"), ((SomeParameters(), 1e-3),), "optimisers", True),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),
     "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),

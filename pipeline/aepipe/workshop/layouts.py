@@ -80,14 +80,15 @@ def _write_run(
     source: Path, name: str, out: Path, write: Callable[[Path], str], show: bool, formats: Mapping[str, Any]
 ) -> str:
     """Export the run to a bundle that goes again. What is refused there is not in the layout either."""
-    from aepipe.workshop.run import Run
+    from .export.export import export_run
+    from .run import Run
 
     run = Run(source)
     refused: DensityRefused | PrecisionRefused | None = None
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / name
         try:
-            run.export(bundle, show=show, **formats)
+            export_run(run, bundle, show=show, hooks=False, **formats)
         except (DensityRefused, PrecisionRefused) as error:
             refused = error
         said = write(bundle)

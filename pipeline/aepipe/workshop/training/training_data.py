@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from aepipe._types import Corrupt, Shape
 from aepipe.errors import BadInput
 from aepipe.images.batches import own_size_batches, prefetch, raw_batches
+from aepipe.images.labels import class_count, class_labels
 from aepipe.images.source import Source
 from aepipe.process import free_memory
 from aepipe.progress import progress, say
@@ -60,7 +62,23 @@ class TrainingData:
     def facts(self) -> dict[str, Any]:
         """What a run stores about its data."""
         counts = {"count": len(self.good), "train": len(self.train), "validation": len(self.validation)}
-        return {**counts, "mean": self.mean, "std": self.std, "fingerprint": self.fingerprint}
+        classes = class_count(class_labels(self.source.labels))
+        return {**counts, "classes": classes, "mean": self.mean, "std": self.std, "fingerprint": self.fingerprint}
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Labels of all rows, int64 [rows] on the training device, -1 where unknown; None where the data have none."""
+        found = class_labels(self.source.labels)
+        return None if found is None else torch.from_numpy(found[self.good]).to(self.device)
+
+    def labels_of(self, rows: np.ndarray, size: int, team: Team = teams.ALONE) -> Iterator[Tensor | None]:
+        """Yield the labels of what `pairs` yields of these rows."""
+        for part in shares(len(rows), size, team):
+            yield None if self.labels is None else self.labels[torch.from_numpy(rows[part]).to(self.device)]
+
+    def labels_digest(self) -> str | None:
+        """By which a run that learned from labels knows that they are still the same."""
+        return None if self.labels is None else hashlib.sha256(self.labels.cpu().numpy().tobytes()).hexdigest()
 
     def stored(self, rows: np.ndarray) -> Samples:
         """Samples of these rows as the source has them, in main memory; one by one where they keep their own sizes."""
