@@ -23,6 +23,7 @@ KINDS = (
     "optimiser",
     "provider",
     "reader",
+    "task",
 )
 PUBLIC = {
     "aepipe": {

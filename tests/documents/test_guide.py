@@ -120,6 +120,13 @@ def test_the_command(trained, cli, env):
     assert re.fullmatch(r"epoch [12]: 0\.\d{5}\n", done.stdout), done
 
 
+def test_the_task(trained, cli, env):
+    done = cli("infer", "spread", "bundle", "discs:count=30", "--digits", 2, "-o", "spread.json", cwd=trained, env=env)
+    assert done.returncode == 0 and "spread.json: of 30 codes" in done.stderr, done.stderr
+    assert len(json.loads((trained / "spread.json").read_text())) == 3
+    assert "spread" in cli("infer", "--help", env=env).stdout
+
+
 def test_the_layout(trained, cli, env):
     done = cli("export", "bundle", "--layout", "flat:separator=_", "-o", "graphs", cwd=trained, env=env)
     assert done.returncode == 0 and "graphs: 5 graphs" in done.stderr, done.stderr

@@ -23,6 +23,7 @@ for _module in (
     "augmentations",
     "datasets",
     "layouts",
+    "tasks",
     "providers",
     "readers",
 ):
@@ -34,7 +35,7 @@ EXPORT = "exports_to_onnx"
 
 def _with_marks(fault):
     """A test that exports is one that trains."""
-    exports = EXPORT in (fault.check, *fault.also) or KINDS[fault.kind].checks == "layouts"
+    exports = EXPORT in (fault.check, *fault.also) or fault.kind in ("layout", "task")
     return pytest.param(fault, id=str(fault), marks=[pytest.mark.trains] if exports else [])
 
 

@@ -1,13 +1,15 @@
-"""`aepipe infer`: seven tasks on a bundle, through ONNX Runtime alone."""
+"""`aepipe infer`: tasks on a bundle, aepipe's own and those of plugins, through ONNX Runtime alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import click
 
 from aepipe.errors import BadInput
+from aepipe.plugins import Component, choose, registry
+from aepipe.plugins.specs import Spec
 
 from .commands import Commands
 from .options import Count, clip_option, data_options, runtime_options, shard_option
@@ -16,8 +18,65 @@ READ = ("split", "limit", "skip_bad", "layout", "clip")  # how an input is read
 SHARED = ("provider", "precision", "batch_size", "threads", "shard", *READ)
 
 
+class Tasks(Commands):
+    """The tasks of aepipe, and those of plugins, which are looked up when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*self.commands, *_of_plugins(self.commands)])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.commands:
+            return self.commands[name]
+        component = _of_plugins(self.commands).get(name)
+        return None if component is None else _plugin_task(component)
+
+
+def _of_plugins(taken: Collection[str]) -> dict[str, Component]:
+    """Tasks of plugins by name. One that cannot be a command is left out, and `aepipe plugins` says why."""
+    own = registry()
+    found = {}
+    for name in own.names("task"):
+        component = own.find("task", name)
+        used = sorted({option.name for option in component.options} & {*SHARED, "bundle", "input", "out", "help"})
+        error = f"task {name!r} exists already and stays as it is" if name in taken else ""
+        if used:
+            error = f"task {name!r} has the option {used[0]!r}, which all tasks have"
+        if not error:
+            found[name] = component
+            continue
+        for plugin in own.plugins:
+            if f"task:{name}" in plugin.components and error not in plugin.errors:
+                plugin.errors.append(error)
+    return found
+
+
+def _plugin_task(component: Component) -> click.Command:
+    """A task of a plugin as a command, with an option for each of its factory."""
+
+    def run(model: Any, reading: Any, /, out: str, *, input: str, **options: Any) -> None:
+        from aepipe.infer.plugin_tasks import run_task
+
+        given = {name: value for name, value in options.items() if value is not None}
+        run_task(choose("task", Spec(component.name, given)), model, reading, out, input=input)
+
+    for option in reversed(component.options):
+        dashed, flag = option.name.replace("_", "-"), option.type is bool
+        default = "" if option.required else f"  [default: {str(option.default).lower() if flag else option.default}]"
+        run = click.option(
+            f"--{dashed}/--no-{dashed}" if flag else f"--{dashed}",
+            option.name,
+            default=None,
+            required=option.required,
+            metavar=None if flag else option.type_name.upper(),
+            help=f"{option.help}{default}",
+        )(run)
+    run = click.argument("input")(run)
+    run.__name__, run.__doc__ = component.name, f"{component.help}\n\nA task of {component.plugin}."
+    return as_task(run, f"aepipe infer {component.name} exported/mnist-d8 mnist -o OUT", ("shard",))
+
+
 @click.group(
-    cls=Commands,
+    cls=Tasks,
     epilog="""\b
 Examples:
   aepipe infer reconstruct exported/mnist-d8 mnist --limit 64 -o out.png
@@ -49,16 +108,24 @@ def task(example: str, without: Sequence[str] = ()) -> Callable[[Callable[..., A
     """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
-        wrapped = data_options(clip_option(runtime_options(shard_option(out(_with_model(function, without))))))
-        wrapped = click.argument("bundle")(wrapped)
-        command = infer.command(function.__name__, help=function.__doc__, epilog=f"\b\nExample:\n  {example}")(wrapped)
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name in without:
-                parameter.hidden = True
+        command = as_task(function, example, without)
+        infer.add_command(command)
         return command
 
     return decorate
+
+
+def as_task(function: Callable[..., Any], example: str, without: Sequence[str]) -> click.Command:
+    """The command of a task."""
+    out = click.option("-o", "--out", required=True, metavar="OUT", help="Where the result goes, by its ending.")
+    wrapped = data_options(clip_option(runtime_options(shard_option(out(_with_model(function, without))))))
+    wrapped = click.argument("bundle")(wrapped)
+    name, epilog = function.__name__, f"\b\nExample:\n  {example}"
+    command = click.command(name, help=function.__doc__, epilog=epilog)(wrapped)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name in without:
+            parameter.hidden = True
+    return command
 
 
 def _with_model(function: Callable[..., Any], without: Sequence[str]) -> Callable[..., Any]:

@@ -63,6 +63,11 @@ def register_readers(register: Register) -> None:
 
 
 @hookspec
+def register_tasks(register: Register) -> None:
+    "Factories `(*, options)` of functions `(model, reading, out)` that write a file: `aepipe infer NAME`."
+
+
+@hookspec
 def register_layouts(register: Register) -> None:
     "Factories `(*, options)` of functions `(bundle, out)` that write a bundle in another form: `export --layout NAME`."
 

@@ -91,6 +91,7 @@ KINDS = {
     "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
     "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
+    "task": Kind("tasks", (), ((),), "tasks", caution="A small bundle is exported for it, which takes some seconds."),
     "layout": Kind(
         "layouts", (), ((),), "layouts", caution="A small bundle is exported for it, which takes some seconds."
     ),
