@@ -190,7 +190,10 @@ BAD = {
     "tuple": (lambda: Gives(lambda codes: (codes, codes)), "the encoder gives a tuple"),
     "dict": (lambda: Gives(lambda codes: {"codes": codes}), "the encoder gives a dict"),
     "double inside": (lambda: Gives(lambda codes: codes.double()), "the encoder gives float64"),
-    "rows one by one": (lambda: Gives(lambda codes: torch.stack([row * 2 for row in codes])), "fixes the size of the batch at 2"),
+    "rows one by one": (
+        lambda: Gives(lambda codes: torch.stack([row * 2 for row in codes])),
+        "fixes the size of the batch at 2",
+    ),
     "meta": (lambda: encoder_of(Identity()).to("meta"), "'meta'"),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), "lazy"),
     "scalar": (lambda: Gives(lambda codes: codes.sum()), r"made codes \[\]"),
