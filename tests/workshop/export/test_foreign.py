@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aepipe
 import numpy as np
 import pytest
@@ -91,3 +93,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         encoder[2].bias[0] = torch.nan
     with pytest.raises(BadInput, match="NaN"):
         aepipe.export_modules(encoder, decoder_of(Identity()), blobs(), tmp_path / "out", show=False)
+
+
+@pytest.mark.trains
+def test_what_is_restored_exactly_has_a_manifest_of_valid_json(tmp_path):
+    out = aepipe.export_modules(Identity(), Identity(), blobs(40), tmp_path / "exact", densities=(), show=False)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    metrics = json.loads((out / "manifest.json").read_text(), parse_constant=refuse)["metrics"]
+    assert metrics["mse"] == 0 and "psnr" not in metrics  # it is infinite
