@@ -18,6 +18,7 @@ KINDS = (
     "decoder",
     "density",
     "encoder",
+    "layout",
     "objective",
     "optimiser",
     "provider",

@@ -120,6 +120,12 @@ def test_the_command(trained, cli, env):
     assert re.fullmatch(r"epoch [12]: 0\.\d{5}\n", done.stdout), done
 
 
+def test_the_layout(trained, cli, env):
+    done = cli("export", "bundle", "--layout", "flat:separator=_", "-o", "graphs", cwd=trained, env=env)
+    assert done.returncode == 0 and "graphs: 5 graphs" in done.stderr, done.stderr
+    assert (trained / "graphs" / "density_cold_sample.onnx").is_file()
+
+
 def test_the_provider_agrees_with_onnx_runtime(trained, cli, env):
     for provider in ("reference", "cpu"):
         done = cli(

@@ -23,6 +23,7 @@ BUILT_IN = {
     ],
     "augmentation": ["crop", "flip", "jitter", "rotate90"],
     "dataset": ["digits", "fashion-mnist", "mnist"],
+    "layout": ["ort", "triton"],
     "provider": ["auto", "cpu", "cuda"],
     "reader": [],  # what needs none is read without a plugin; those of others are distributions of their own
 }

@@ -22,6 +22,7 @@ for _module in (
     "corruptions",
     "augmentations",
     "datasets",
+    "layouts",
     "providers",
     "readers",
 ):
@@ -33,7 +34,7 @@ EXPORT = "exports_to_onnx"
 
 def _with_marks(fault):
     """A test that exports is one that trains."""
-    exports = EXPORT in (fault.check, *fault.also)
+    exports = EXPORT in (fault.check, *fault.also) or KINDS[fault.kind].checks == "layouts"
     return pytest.param(fault, id=str(fault), marks=[pytest.mark.trains] if exports else [])
 
 

@@ -63,6 +63,11 @@ def register_readers(register: Register) -> None:
 
 
 @hookspec
+def register_layouts(register: Register) -> None:
+    "Factories `(*, options)` of functions `(bundle, out)` that write a bundle in another form: `export --layout NAME`."
+
+
+@hookspec
 def register_providers(register: Register) -> None:
     "Factories `(*, options)` of runtimes with `open(path, threads=, batch=)` that run an ONNX graph."
 

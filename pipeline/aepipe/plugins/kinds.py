@@ -91,6 +91,9 @@ KINDS = {
     "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
     "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
+    "layout": Kind(
+        "layouts", (), ((),), "layouts", caution="A small bundle is exported for it, which takes some seconds."
+    ),
     "provider": Kind(
         "providers", (), ((),), "providers", caution="Where it is not available, only how it says so is checked."
     ),

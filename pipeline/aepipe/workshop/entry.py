@@ -61,9 +61,9 @@ def reconstruction(run: Run) -> Callable[[Array], Array]:
     return reconstruction(run.model())
 
 
-def export_triton(source: str | Path, out: str | Path | None, **formats: Any) -> Path:
-    """Write a model repository from a run or a bundle; a bundle needs onnx, but not torch."""
+def export_layout(layout: str, source: str | Path, out: str | Path | None, **formats: Any) -> tuple[Path, str, str]:
+    """Write a run or a bundle in the form of a layout; a bundle needs onnx, but not torch."""
     with training_extra():
-        from .triton import export_triton
+        from .layouts import export_layout
 
-        return export_triton(source, out, **formats)
+        return export_layout(layout, source, out, **formats)
