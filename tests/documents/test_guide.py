@@ -54,6 +54,7 @@ def trained(env, cli, tmp_path_factory):
         "encoder": "linear",
         "decoder": "shallow:hidden=32,activation=gelu",
         "objective": "sparse:weight=0.2",
+        "optimiser": "gentle:encoder=0.2",
         "corrupt": "stripes:every=3",
         "density": "cold=round:temperature=0.5",
     }
@@ -83,6 +84,31 @@ def test_what_the_guide_trains_is_what_it_says(trained):
     assert log == [f"{row['epoch']} {row['validation_mse']}" for row in rows]
     manifest = json.loads((trained / "bundle" / "manifest.json").read_text())
     assert manifest["densities"] == ["cold"] and manifest["trained"]["task"] == "denoise"
+
+
+def test_the_optimiser_and_the_diary(trained):
+    config = json.loads((trained / "run" / "run.json").read_text())
+    assert config["components"]["optimiser"]["options"] == {"encoder": 0.2}
+    diary = (trained / "run" / "diary.txt").read_text().splitlines()
+    mse = config["metrics"]["mse"]
+    assert diary == ["0 of 2 epochs are done", f"MSE {mse:.5f} after 2 epochs", "bundle has 5 graphs"]
+
+
+def test_the_player(trained, cli, env):
+    options = (
+        "--data",
+        "discs:count=100",
+        "--encoder",
+        "linear",
+        "--objective",
+        "adversarial:hidden=8",
+        "--latent-dim",
+        2,
+    )
+    done = cli("train", *options, "--decoder", "shallow", "--epochs", 1, "-o", "adversarial", cwd=trained, env=env)
+    assert done.returncode == 0, done.stderr
+    (row,) = (json.loads(line) for line in (trained / "adversarial" / "metrics.jsonl").read_text().splitlines())
+    assert row["critic"] > 0 and row["loss"] > row["error"]
 
 
 def test_the_reader(trained, cli, env):
