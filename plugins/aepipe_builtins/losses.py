@@ -92,3 +92,34 @@ class Regularised(nn.Module):
         size = 0.5 * sum(weights, start=features.new_zeros(()))
         loss = reconstruction + self.code_weight * codes + self.decoder_weight * size
         return {"loss": loss, "reconstruction": reconstruction, "codes": codes, "weights": size}
+
+
+class Supervised(nn.Module):
+    """The squared error, and the cross-entropy of a linear classifier of the code."""
+
+    features_per_latent = 1
+
+    def __init__(self, latent: int, classes: int, weight: float):
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"weight must not be negative, not {weight}")
+        self.weight, self.outputs = weight, {"class": classes}
+        self.head = nn.Linear(latent, classes)
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def output(self, codes: Tensor) -> dict[str, Tensor]:
+        """Logits: softmax makes probabilities of them."""
+        return {"class": self.head(codes.flatten(1))}
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor, *, labels: Tensor) -> dict[str, Tensor]:
+        known = labels >= 0
+        scores = self.output(features)["class"].float()
+        entropy = nn.functional.cross_entropy(scores[known], labels[known], reduction="sum") / known.sum().clamp(min=1)
+        reconstruction = half_squared_error(decode(features), target)
+        return {
+            "loss": reconstruction + self.weight * entropy,
+            "reconstruction": reconstruction,
+            "cross_entropy": entropy,
+        }

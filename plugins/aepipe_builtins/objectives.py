@@ -11,6 +11,7 @@ def register_objectives(register):
     register(charbonnier)
     register(vae)
     register(rae)
+    register(supervised)
 
 
 def mse(latent):
@@ -49,3 +50,15 @@ def rae(latent, *, code: float = 1e-2, decoder: float = 1e-4):
     from .losses import Regularised
 
     return Regularised(code, decoder)
+
+
+def supervised(latent, *, weight: float = 1.0, classes: int | None = None):
+    """The quadratic loss, and a linear classifier of the code that learns from labels and is exported as the output `class`.
+
+    weight: of the cross-entropy, in nats, which is averaged over the samples whose label is known
+    """
+    if classes is None:
+        raise ValueError("it learns from labels, and the data have none")
+    from .losses import Supervised
+
+    return Supervised(latent, classes, weight)

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 
+import aepipe
 import numpy as np
 import pytest
 from aepipe.plugins.lookup import HOOKS
@@ -56,6 +57,7 @@ def trained(env, cli, tmp_path_factory):
         "objective": "sparse:weight=0.2",
         "optimiser": "gentle:encoder=0.2",
         "corrupt": "stripes:every=3",
+        "augment": "shift:most=1",
         "density": "cold=round:temperature=0.5",
     }
     options = [text for name, spec in parts.items() for text in (f"--{name}", spec)]
@@ -78,12 +80,29 @@ def test_what_the_guide_trains_is_what_it_says(trained):
     assert config["components"]["decoder"]["options"] == {"hidden": 32, "activation": "gelu"}
     assert config["components"]["encoder"]["plugin"] == "aepipe-encoders"
     assert config["data"]["dataset"]["options"] == {"size": 16, "count": 200}
+    assert [each["options"] for each in config["augmentations"]] == [{"most": 1}]
     rows = [json.loads(line) for line in (trained / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["error"] + 0.2 * rows[-1]["penalty"], rel=1e-4)
     log = (trained / "run" / "log.txt").read_text().splitlines()
     assert log == [f"{row['epoch']} {row['validation_mse']}" for row in rows]
     manifest = json.loads((trained / "bundle" / "manifest.json").read_text())
     assert manifest["densities"] == ["cold"] and manifest["trained"]["task"] == "denoise"
+
+
+def test_what_learns_from_labels(env, cli, trained):
+    parts = ("--data", "discs:count=300", "--encoder", "linear", "--decoder", "shallow", "--latent-dim", 3)
+    done = cli("train", *parts, "--objective", "sorted", "--density", "islands", "-o", "told", cwd=trained, env=env)
+    assert done.returncode == 0, done.stderr
+    assert cli("export", "told", "-o", "islands", cwd=trained, env=env).returncode == 0
+    for label in (0, 1):
+        out = ("--label", label, "--count", 200, "-o", f"label-{label}.npy")
+        done = cli("infer", "sample", "islands", "--provider", "cpu", *out, cwd=trained, env=with_path())
+        assert done.returncode == 0, done.stderr
+    small, large = (np.load(trained / f"label-{label}.npy").mean() for label in (0, 1))
+    assert small < large
+    with aepipe.load(trained / "islands", provider="cpu") as model:
+        distance = model.outputs(np.concatenate(list(model.sample_codes(50, label=1))))["distance"]
+    assert (distance.argmin(1) == 1).mean() > 0.9
 
 
 def test_the_optimiser_and_the_diary(trained):

@@ -18,7 +18,10 @@ BUILT_IN = {
     "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "unet", "upsample"],
     "objective": ["charbonnier", "mse", "rae", "vae"],
     "density": ["gaussian", "gmm", "pca"],
-    "corruption": ["block", "downsample", "erase", "gaussian", "mixed", "saltpepper"],
+    "corruption": [
+        *("block", "blur", "downsample", "erase", "gaussian", "jpeg", "mixed", "poisson", "saltpepper"),
+    ],
+    "augmentation": ["crop", "flip", "jitter", "rotate90"],
     "dataset": ["digits", "fashion-mnist", "mnist"],
     "provider": ["auto", "cpu", "cuda"],
     "reader": [],  # what needs none is read without a plugin; those of others are distributions of their own

@@ -20,6 +20,7 @@ for _module in (
     "optimisers",
     "densities",
     "corruptions",
+    "augmentations",
     "datasets",
     "providers",
     "readers",

@@ -107,6 +107,10 @@ def export(
         click.echo(f"{folder}: a model repository of {models}", err=True)
         click.echo(f"next: tritonserver --model-repository={typed(folder.resolve())}", err=True)
         return
+    from aepipe.bundle.reader import Bundle
+
     folder = entry.open_run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
-    click.echo(f"next: aepipe infer sample {typed(folder)} -o samples.png", err=True)
+    task = "sample" if Bundle(folder).densities else "reconstruct"
+    given, made = ("", "samples") if task == "sample" else (" IMAGES", "restored")
+    click.echo(f"next: aepipe infer {task} {typed(folder)}{given} -o {made}.png", err=True)

@@ -23,6 +23,7 @@ Examples:
   aepipe train --data photos/ --image-size 64 --encoder conv:channels=64 --epochs 50 --schedule cosine
   aepipe train --data mnist --corrupt gaussian:sigma=0.5 -o runs/denoiser
   aepipe train --data photos/ --optimiser adamw:weight_decay=0.05 --schedule onecycle --clip 1 --ema 0.999
+  aepipe train --data photos/ --augment crop:size=64 --augment flip --corrupt gaussian:sigma=0..0.2
   aepipe train --resume runs/mnist-d8
   torchrun --standalone --nproc-per-node 2 -m aepipe train --data mnist"""
 )
@@ -36,6 +37,12 @@ Examples:
 )
 @click.option("--objective", default="mse", show_default=True, metavar="SPEC", help="See 'aepipe list objective'.")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input and learn to restore it, e.g. gaussian:sigma=0.5.")
+@click.option(
+    "--augment",
+    multiple=True,
+    metavar="SPEC",
+    help="Vary what trains, e.g. crop:size=64 for patches of images of any size, flip; may be repeated, in this order.",
+)
 @click.option("--epochs", type=int, help="Passes over the training images.  [default: 25]")
 @click.option(
     "--batch-size", default=100, show_default=True, type=int, help="Images a step, of all processes together."

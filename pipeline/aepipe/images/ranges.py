@@ -85,7 +85,7 @@ def into_graph(values: Array, raw: Raw, indices: Array, name: str) -> Array:
         message = f"index {indices[worst]} of {name} leaves the range {raw}: {outside:,} of {values.size:,} values do"
         raise BadInput(
             message,
-            f"they go from {values.min():g} to {values.max():g}: train with a wider --range, or clip them with --clip",
+            f"they go from {values.min():g} to {values.max():g}; train with a wider range, or clip them, as --clip does in infer",
         )
     scaled = (values.astype(np.float64) - low) / (high - low)
     return np.clip(scaled, 0, 1).astype(np.float32)

@@ -16,6 +16,7 @@ from aepipe.plugins.components import Choice, Component
 from aepipe.plugins.specs import parse_spec
 
 from .decoding import SKIP
+from .loaded import load
 from .objects import is_images
 
 OWN = {".npy", ".npz", ".gz"}  # arrays, which stay with aepipe
@@ -92,9 +93,7 @@ class Reader:
             dataset = self.choice.component.factory(str(path), **self.choice.options)
             if dataset is None:
                 return None
-            samples = dataset.load(split)
-            labels = dataset.labels(split) if hasattr(dataset, "labels") else None
-            labels = None if labels is None else np.asarray(labels)
+            samples, labels = load(self.component, dataset, split)
             return Kept(samples, labels, bool(getattr(dataset, "splits", False)))
 
 

@@ -50,6 +50,16 @@ def names_of(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(each.name for each in _parameters(function) or ())
 
 
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function gets an argument of this name where it is among `also`."""
+    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in _parameters(function) or ())
+
+
+def needs(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function cannot be called without an argument of this name."""
+    return any(each.name == name and each.default is each.empty for each in _parameters(function) or ())
+
+
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
     try:
         return list(inspect.signature(function).parameters.values())

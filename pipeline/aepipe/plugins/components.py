@@ -12,7 +12,7 @@ from aepipe.errors import DEBUG, FOREIGN, foreign, one_line
 
 from .calling import call
 from .kinds import KINDS
-from .specs import Option, convert_options, options_of
+from .specs import Option, Range, convert_options, options_of
 
 
 @dataclass
@@ -88,7 +88,8 @@ class Choice:
     def record(self) -> dict[str, Any]:
         """What a run or a bundle stores of this choice: names and values, never pickled code."""
         c = self.component
-        return {"name": c.name, "options": self.options, "plugin": c.plugin, "version": c.version}
+        options = {name: str(value) if isinstance(value, Range) else value for name, value in self.options.items()}
+        return {"name": c.name, "options": options, "plugin": c.plugin, "version": c.version}
 
     def make(self, *arguments: Any, **also: Any) -> Any:
         """Call the factory with the arguments of its kind, and with those of `also` that it names.

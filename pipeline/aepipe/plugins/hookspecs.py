@@ -48,6 +48,11 @@ def register_corruptions(register: Register) -> None:
 
 
 @hookspec
+def register_augmentations(register: Register) -> None:
+    "Factories `(*, options)` of functions `augment(images, rng) -> images` that vary what trains, before any corruption."
+
+
+@hookspec
 def register_datasets(register: Register) -> None:
     "Factories `(*, options)` of data sets with `load(split)` and maybe `labels(split)`."
 

@@ -15,6 +15,7 @@ from aepipe.space import Size
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 64), (2, 40), (1, 8, 8, 8), (12,))
 LATENTS = (3, 4, 8)  # sizes of a code that it is likely to accept
 REBUILD = {"rebuild": False}  # True where saved weights will be loaded into what the factory makes
+CLASSES = 3  # that labels tell apart
 SIZE = 4  # numbers in a code, or features, beside those shapes
 
 
@@ -73,18 +74,21 @@ KINDS = {
         "encoders", ("shape", "features"), tuple((shape, code) for code, shape in _TRIED), "networks", True, REBUILD
     ),
     "decoder": Kind("decoders", ("latent", "shape"), _TRIED, "networks", True, REBUILD),
-    "objective": Kind("objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], **REBUILD}),
+    "objective": Kind(
+        "objectives", ("latent",), _LATENTS, "objectives", True, {"shape": SHAPES[0], "classes": CLASSES, **REBUILD}
+    ),
     "density": Kind(
         "densities",
         ("latent",),
         _LATENTS,
         "densities",
         True,
-        {"classes": None, **REBUILD},
+        {"classes": CLASSES, **REBUILD},
         "It is fitted about fifteen times, to at most 2,000 codes: give options that make this quick.",
     ),
     "optimiser": Kind("optimisers", ("parameters", "lr"), ((SomeParameters(), 1e-3),), "optimisers", True),
     "corruption": Kind("corruptions", (), ((),), "corruptions"),
+    "augmentation": Kind("augmentations", (), ((),), "augmentations"),
     "dataset": Kind("datasets", (), ((),), "datasets", caution="The data must be there, or in reach."),
     "reader": Kind("readers", ("path",), (("no-such-file",),), "readers"),
     "provider": Kind(

@@ -29,6 +29,7 @@ class EpochReport:
     patience: int
     configuration: dict[str, Any]  # a copy of what run.json holds
     stop: bool = False
+    selects: str = "validation_mse"  # the metric by which the best epoch is picked: the lowest
 
 
 @dataclass

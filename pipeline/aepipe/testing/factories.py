@@ -14,12 +14,12 @@ from typing import Any
 
 from aepipe.errors import BadInput
 from aepipe.plugins.kinds import KINDS
-from aepipe.plugins.specs import Option, convert, parse_spec
+from aepipe.plugins.specs import Option, Range, convert, parse_spec
 
 from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
 T = typing.TypeVar("T")
-SUPPORTED = "int, float, bool, str, Literal, X | None and tuple[X, ...]"
+SUPPORTED = "int, float, bool, str, Literal, X | None, X | Range and tuple[X, ...]"
 HEAVY = ("torch", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "matplotlib", "safetensors")
 IMPORT_SECONDS = 0.3  # seconds of CPU time, so that a busy machine does not make a module look slow
 
@@ -120,7 +120,7 @@ def documents_options(subject: Subject) -> None:
 def _supported(kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        inner = [argument for argument in arguments if argument is not type(None)]
+        inner = [argument for argument in arguments if argument not in (type(None), Range)]
         return len(inner) == 1 and len(arguments) == 2 and _supported(inner[0])
     if origin is tuple:
         return len(arguments) == 2 and arguments[1] is Ellipsis and arguments[0] in (int, float, str)
@@ -143,7 +143,7 @@ def defaults_survive_spec_strings(subject: Subject) -> None:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Range):
         return "/".join(map(str, value))
     return f'"{value}"' if isinstance(value, str) and any(c in value for c in ",:[") else str(value)
 

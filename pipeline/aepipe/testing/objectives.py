@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aepipe.plugins.kinds import LATENTS
+from aepipe.images.labels import UNKNOWN
+from aepipe.plugins.calling import call, takes
+from aepipe.plugins.kinds import CLASSES, LATENTS
 from aepipe.workshop.training.model import load_state
 from aepipe.workshop.training.players import backward, players_of, shares_of, without_loss
 
@@ -29,10 +31,11 @@ from .modules import (
     training,
 )
 from .pairs import example
-from .report import Finding, NotApplicable, Refused, Subject, require
+from .report import Finding, NotApplicable, Refused, Subject, require, trying
 
 SHAPES = ((1, 6, 6), (3, 4, 7))
 STEPS = 3
+ONLY_KNOWN = "leave out what is unknown: known = labels >= 0; sums over none are 0, means are not"
 
 
 class Decoder(nn.Sequential):
@@ -92,10 +95,68 @@ def gives_codes(subject: Subject) -> None:
     check_rows("code", objective.code, features_for(objective, latent, 4))
 
 
+def losses_of(objective: Any, features: Tensor, decoder: Decoder, target: Tensor, known: bool = True) -> Any:
+    """`losses` called as aepipe calls it: with what it names. Unless classes are `known`, no label is."""
+    count, shape = len(target), tuple(target.shape[1:])
+    labels = torch.arange(count) % CLASSES
+    labels[0 if known and count > 1 else slice(0, 0 if known else None)] = UNKNOWN
+    matrix = example(prod(shape), features.shape[1], seed=5) / prod(shape)
+    also = {
+        "labels": labels,
+        "images": example(count, *shape, seed=4),
+        "encode": lambda images: objective.code(images.flatten(1) @ matrix.to(images.dtype)),
+        "mean": torch.tensor(0.4),
+        "std": torch.tensor(0.3),
+        "shape": shape,
+    }
+    return call(objective.losses, {"features": features, "decode": decoder, "target": target}, also=also)
+
+
+def bears_unknown_labels(subject: Subject) -> None:
+    """A batch in which no label is known, all are -1, gives a finite loss."""
+    objective, latent = build(subject)
+    if not takes(objective.losses, "labels"):
+        raise NotApplicable("it learns from no labels")
+    features, decoder = features_for(objective, latent, 4), Decoder(latent, SHAPES[0])
+    with seeded(0), trying("a batch without known labels", ONLY_KNOWN):
+        losses = losses_of(objective, features, decoder, example(4, *SHAPES[0]), known=False)
+    for name, value in losses.items():
+        require(
+            torch.isfinite(value).all(), f"losses[{name!r}] is {value} for a batch without known labels", ONLY_KNOWN
+        )
+
+
+def selects_a_metric(subject: Subject) -> None:
+    """`selects`, where there is one, is one of its losses or validation_mse."""
+    objective, latent = build(subject)
+    selects = getattr(objective, "selects", None)
+    if selects is None:
+        raise NotApplicable("it leaves the choice of the best epoch to validation_mse")
+    features = features_for(objective, latent, 4)
+    losses = losses_of(objective, features, Decoder(latent, SHAPES[0]), example(4, *SHAPES[0]))
+    known = [*losses, "validation_mse"]
+    require(selects in known, f"selects is {selects!r}", f"name one of its metrics: {', '.join(known)}")
+
+
+def gives_outputs(subject: Subject) -> None:
+    """`outputs`, name to size, is what `output` gives of codes: float32 [N, size] by name, which becomes a graph."""
+    objective, latent = build(subject)
+    sizes = getattr(objective, "outputs", None)
+    if not sizes:
+        raise NotApplicable("it has no outputs")
+    codes = objective.code(features_for(objective, latent, 5)).detach()
+    change = "output(codes) gives a dict with a tensor [N, size] for each entry of outputs"
+    with torch.no_grad(), trying("output", change):
+        made = objective.eval().output(codes)
+    require(isinstance(made, dict) and set(made) == set(sizes), f"output gives {made!r:.60}", change)
+    for name, size in sizes.items():
+        require_tensor(f"output {name!r}", made[name], (5, size))
+
+
 def loss_of(objective: Any, features: Tensor, decoder: Decoder, target: Tensor) -> Tensor:
     """The loss under a seed; if there is none, the check `gives_losses` reports it."""
     with seeded(0):
-        losses = objective.losses(features, decoder, target)
+        losses = losses_of(objective, features, decoder, target)
     if not (isinstance(losses, dict) and isinstance(losses.get("loss"), Tensor)):
         raise NotApplicable("it has no loss: see gives_losses")
     return losses["loss"]
@@ -108,7 +169,7 @@ def gives_losses(subject: Subject) -> None:
         for count in (1, 5):
             features = features_for(objective, latent, count).requires_grad_()
             with seeded(0):
-                losses = objective.losses(features, Decoder(latent, shape), example(count, *shape))
+                losses = losses_of(objective, features, Decoder(latent, shape), example(count, *shape))
             require(
                 isinstance(losses, dict) and "loss" in losses, "losses gives no 'loss'", 'return {"loss": scalar, …}'
             )
@@ -306,6 +367,20 @@ def exports_to_onnx(subject: Subject) -> None:
     """`code` becomes an ONNX graph with a dynamic batch that computes the same."""
     objective, latent = build(subject)
     check_graphs(objective.requires_grad_(False), {"code": features_for(objective, latent, ROWS)})
+    for name in getattr(objective, "outputs", None) or {}:
+        codes = objective.code(features_for(objective, latent, ROWS))
+        check_graphs(_Output(objective, name), {"forward": codes})
+
+
+class _Output(nn.Module):
+    """One output of an objective."""
+
+    def __init__(self, objective: Any, name: str):
+        super().__init__()
+        self.objective, self.name = objective, name
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.objective.output(codes)[self.name]
 
 
 def _train(objective: Any, latent: int, bf16: bool = False) -> set[str]:
@@ -314,7 +389,7 @@ def _train(objective: Any, latent: int, bf16: bool = False) -> set[str]:
 
     def losses() -> dict[str, Any]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return objective.losses(encoder(features), decoder, target)
+            return losses_of(objective, encoder(features), decoder, target)
 
     objective.train()
     loss_of(objective, encoder(features), decoder, target)
@@ -342,6 +417,9 @@ CHECKS: list[Callable[[Subject], None]] = [
     follows_the_seed,
     passes_gradients,
     trains_in_bf16,
+    bears_unknown_labels,
+    selects_a_metric,
+    gives_outputs,
     survives_saving,
     goes_on_exactly,
     exports_to_onnx,

@@ -24,6 +24,7 @@ MAX_BATCH = 64  # how many requests may be joined, and the largest of them
 KIND = "Triton repository by aepipe"
 FOR_RUNS = ("densities", "without")  # options that choose among what a run has
 
+TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
 {ends}dynamic_batching {{ }}
@@ -155,7 +156,9 @@ def _tensors(kind: str, tensors: Mapping[str, Tensor]) -> str:
     lines = []
     for name, tensor in tensors.items():
         sizes = [size if isinstance(size, int) else -1 for size in tensor.shape[1:]]
-        lines.append(f"  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: {sizes} }}")
+        # A tensor without sizes of its own, such as a label, has to be given as [batch, 1].
+        shape = f"dims: {sizes}" if sizes else "dims: [1] reshape: { shape: [] }"
+        lines.append(f"  {{ name: {quoted(name)} data_type: {TYPES[tensor.dtype]} {shape} }}")
     return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"
 
 

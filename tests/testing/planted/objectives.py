@@ -300,3 +300,50 @@ def decides_in_python(latent):
             return features if float(features.detach().sum()) < 1e9 else features / 2
 
     return Fault(latent)
+
+
+@fault("objective", "bears_unknown_labels", "leave out what is unknown")
+def takes_the_mean_of_none(latent):
+    "A mean over the known labels, of which there may be none."
+    from tests.testing.planted.sound import Classifier
+
+    class Fault(Classifier):
+        def losses(self, features, decode, target, *, labels):
+            from torch.nn.functional import cross_entropy
+
+            losses = super().losses(features, decode, target, labels=labels)
+            known = cross_entropy(self.head(features).float(), labels, ignore_index=-1)
+            return losses | {"class": known}
+
+    return Fault(latent)
+
+
+@fault("objective", "selects_a_metric", "name one of its metrics")
+def selects_by_nothing(latent):
+    "Picks the best epoch by a metric that it does not give."
+    from tests.testing.planted.sound import Classifier
+
+    class Fault(Classifier):
+        selects = "accuracy"
+
+    return Fault(latent)
+
+
+@fault("objective", "gives_outputs", "for each entry of outputs")
+def gives_one_tensor(latent):
+    "An output that is no dict."
+    from torch.nn.functional import cross_entropy
+
+    from tests.testing.planted.sound import Classifier
+
+    class Fault(Classifier):
+        def output(self, codes):
+            return self.head(codes)
+
+        def losses(self, features, decode, target, *, labels):
+            known = labels >= 0
+            error = cross_entropy(self.head(features).float()[known], labels[known], reduction="sum")
+            squares = (decode(features) - target).square().mean()
+            return {"loss": squares + error / len(labels)}
+
+    return Fault(latent)

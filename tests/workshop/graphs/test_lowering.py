@@ -136,6 +136,33 @@ def test_a_convolution_to_few_channels_in_blocks(outputs, inputs, kernel, pads, 
     assert_same(run(lowered, x), run(model, x))
 
 
+@often
+@given(st.integers(1, 4), st.integers(1, 6), pair, st.data())
+def test_a_convolution_to_few_channels_in_blocks_at_every_size(outputs, inputs, kernel, data):
+    """Sides that vary, of a convolution that keeps them: whatever remains beside whole blocks is cropped."""
+    rng = np.random.default_rng(outputs)
+    weights = {
+        "w": rng.standard_normal((outputs, inputs, *kernel), np.float32),
+        "b": rng.standard_normal(outputs, np.float32),
+    }
+    begins = [data.draw(st.integers(0, k - 1)) for k in kernel]
+    pads = [*begins, *(k - 1 - begin for k, begin in zip(kernel, begins, strict=True))]
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["t"], kernel_shape=kernel, pads=pads)]
+    nodes += [helper.make_node("Tanh", ["t"], ["y"])]
+    model = graph_of(nodes, (inputs, "h", "w"), weights, ["N", outputs, "h", "w"])
+    lowered = lower(model)
+    assert ("DepthToSpace" in operators(lowered)) >= (outputs == 1 and min(kernel) > 2)
+    for size in ((1, 1), (3, 8), (13, 6)):
+        x = rng.standard_normal((2, inputs, *size), np.float32)
+        assert_same(run(lowered, x), run(model, x))
+
+
+def test_a_convolution_that_changes_sides_which_vary_is_left_alone():
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[5, 5], pads=[1, 1, 1, 1])]
+    model = graph_of(nodes, (2, "h", "w"), {"w": np.ones((1, 2, 5, 5), np.float32)}, ["N", 1, "h2", "w2"])
+    assert operators(lower(model)) == ["Conv"]
+
+
 def test_what_is_read_twice_is_left_alone():
     weights = {"w": np.ones((2, 16, 3, 3), np.float32), "s": np.float32(2)}
     nodes = [

@@ -16,7 +16,19 @@ from aepipe import figures, plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, MANIFEST, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import (
+    CODES,
+    LABEL,
+    MANIFEST,
+    PRECISE,
+    PREVIEW,
+    VECTORS,
+    Data,
+    Graph,
+    Latent,
+    Manifest,
+    spec_of,
+)
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
@@ -24,6 +36,7 @@ from aepipe.files.out import as_path, check_apart
 from aepipe.files.records import read_json
 from aepipe.images.corruption import corruption
 from aepipe.images.data import open_images
+from aepipe.images.labels import class_counts, class_labels
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
 from aepipe.plugins.reports import BundleReport
@@ -38,7 +51,8 @@ from aepipe.workshop.training.optimiser import DEFAULT
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents, LeftOut, of_codes
+from .contents import Contents, LeftOut
+from .densities import of_codes
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
@@ -75,6 +89,7 @@ def export_run(
     """
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
+    run.require_own()
     chosen = chosen_densities(run.config.get("densities", []), densities, without)
     name = f"autoencoder-d{'x'.join(map(str, run.latent.shape))}" if wanted.private else run.directory.resolve().name
     out = as_path(out) if out else Path("exported") / name
@@ -98,6 +113,7 @@ def export_run(
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if spoil else "reconstruct",
             **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
+            **({"augment": [spec_of(each) for each in config["augmentations"]]} if config.get("augmentations") else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
             **_how_else(config),
             "epochs": config["metrics"]["epochs"],
@@ -105,6 +121,7 @@ def export_run(
             "reading": reading_of(config["data"], private=wanted.private),
         },
         metrics=config["metrics"],
+        class_counts=class_counts(class_labels(labels), run.classes),
         corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
     tell = partial(_tell, run=run.directory) if hooks else None
@@ -169,6 +186,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
     }
     todo, failed = export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
     densities = {label: each for label, each in densities.items() if label not in failed}
+    told = any(LABEL in job.graph.inputs for job in todo)
+    trained = contents.trained | ({"labels": contents.class_counts} if told and not formats.private else {})
     manifest = Manifest(
         name=contents.name,
         aepipe=__version__,
@@ -177,8 +196,9 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         latent=Latent(shape=contents.latent.shape),
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
+        classes=len(contents.class_counts or []) if told else None,
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        trained={**contents.trained, "data": "private"} if formats.private else contents.trained,
+        trained={**trained, "data": "private"} if formats.private else trained,
         private=formats.private or None,
         metrics=contents.metrics,
     )

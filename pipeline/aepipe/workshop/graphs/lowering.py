@@ -185,23 +185,30 @@ def _lower_narrow(graph: ir.Graph, layer: Linear) -> None:
         return
     pads, before, after = integers(node, "pads", [0] * 4), _sizes(node.inputs[0]), _sizes(node.outputs[0])
     ones = integers(node, "strides", [1, 1]) + integers(node, "dilations", [1, 1]) + [layer.groups]
-    if before is None or after is None or set(ones) != {1}:
+    if set(ones) != {1}:
         return
+    k0, k1 = layer.kernel
+    known = before is not None and after is not None
+    if not known and (pads[0] + pads[2], pads[1] + pads[3]) != (k0 - 1, k1 - 1):
+        return  # sides that vary are those of the input, or it is not known what they are
+    before, after = (before, after) if before and after else ([OPEN] * 2, [OPEN] * 2)
     block = min(range(1, MOST_BLOCK + 1), key=lambda b: _cost(layer, after, b))
     if _cost(layer, after, block) > WORTH * _cost(layer, after, 1):
         return
-    k0, k1 = layer.kernel
     weight = np.zeros((layer.outputs, block, block, layer.inputs, k0 + block - 1, k1 + block - 1))
     for r0, r1 in np.ndindex(block, block):
         weight[:, r0, r1, :, r0 : r0 + k0, r1 : r1 + k1] = layer.weight[0]
     counts = [ceil(size / block) for size in after]
     ends = [max(counts[i] * block + layer.kernel[i] - 1 - before[i] - pads[i], 0) for i in (0, 1)]
+    if not known:
+        ends = [end + block - 1 for end in pads[2:]]  # enough that the last block is whole, whatever the sides are
     new = _Replacement(graph, layer)
     settings = {"pads": [*pads[:2], *ends], "strides": [block, block]}
     stacked = weight.reshape(1, -1, *weight.shape[3:])
     value = new.pointwise(new.conv(stacked, np.repeat(layer.bias, block**2), settings))
+    value = new.shuffle(value, [block, block], [])
     both = [Along(0, 0, 0, counts[i] * block - after[i], 0) for i in (0, 1)]
-    new.take_over(new.crop(new.shuffle(value, [block, block], []), both))
+    new.take_over(new.crop(value, both) if known else new.crop_to_input(value))
 
 
 def _cost(layer: Linear, sizes: list[int], block: int) -> int:
@@ -290,6 +297,11 @@ class _Replacement:
         bounds = [each.first for each in both], [-each.excess or END for each in both], list(range(2, 2 + len(both)))
         constants = [self.integers(each, "bounds") for each in bounds]
         return self.tape.op("Slice", [value, *constants])
+
+    def crop_to_input(self, value: ir.Value) -> ir.Value:
+        """Crop an image to the sides of the layer's input, which vary."""
+        sides = self.tape.op("Shape", [self.layer.inputs[0]], {"start": 2})
+        return self.tape.op("Slice", [value, self.integers([0, 0], "bounds"), sides, self.integers([2, 3], "bounds")])
 
     def take_over(self, value: ir.Value) -> None:
         """Replace the old nodes by the new ones; `value` is the result of the new ones."""

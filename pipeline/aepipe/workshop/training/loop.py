@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +28,7 @@ from .average import Average
 from .device import fast_layout
 from .finish import finish, validation_error
 from .heap import kept_heap
-from .model import fit_closed_forms, load_state, load_tensors, save_tensors
+from .model import fit_closed_forms, load_state, load_tensors, save_tensors, selected_by
 from .optimiser import DEFAULT, PREFIX, make_optimiser, parameters_of, restore_state, set_rate, state_of
 from .players import backward, shares_of, without_loss
 from .recipe import Recipe, learning_rate
@@ -119,8 +118,9 @@ class Training(Generic[R]):
 
     def _prepare(self) -> None:
         """Make the optimiser and the average, and restore both where the run goes on."""
-        example = next(self.data.batches(self.data.train[:2], 2))
-        self.model.to(memory_format=fast_layout(self.model, example))
+        rows = self.data.train[:2]
+        example, labels = next(self.data.batches(rows, 2)), next(self.data.labels_of(rows, 2))
+        self.model.to(memory_format=fast_layout(self.model, example, labels))
         trained = [(name, each) for name, each in self.model.named_parameters() if each.requires_grad]
         self.optimiser = make_optimiser(self._optimiser_record, trained, self.recipe.lr)
         self.trained = parameters_of(self.optimiser)
@@ -132,7 +132,7 @@ class Training(Generic[R]):
                 self._restore_optimiser(*self.saved)
 
     def _epochs(self) -> None:
-        images = len(self.data.train)
+        images = len(self.data.train) * self.data.augment.draws
         with progress("training", self.recipe.epochs * images, show=self.show) as advance:
             advance(self.state.epoch * images)
             while self.state.epoch < self.recipe.epochs and not self.state.stopped:
@@ -141,7 +141,7 @@ class Training(Generic[R]):
     def _epoch(self, epoch: int, advance: Callable[..., None]) -> dict[str, Any]:
         """One pass over the training images; returns the epoch's row of metrics.jsonl."""
         seed, size = self.recipe.seed, self.recipe.batch_size
-        rows = np.random.default_rng([seed, epoch]).permutation(self.data.train)
+        rows = self.data.order([seed, epoch])
         steps = math.ceil(len(rows) / size)
         # The cosine has the length of the recipe that the run began with, even if a resumed run shall end earlier.
         whole = self.run.config["recipe"]["epochs"] * steps
@@ -149,10 +149,12 @@ class Training(Generic[R]):
         self.model.train()
         sums: dict[str, Tensor] = {}
         done, started, lr = 0, time.monotonic(), 0.0
-        for step, (images, target) in enumerate(self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team)):
+        pairs = self.data.pairs(rows, size, self.corrupt, [seed, epoch], self.team, augmented=True)
+        batches = zip(pairs, self.data.labels_of(rows, size, self.team), strict=True)
+        for step, ((images, target), labels) in enumerate(batches):
             lr = learning_rate(self.recipe, (epoch - 1) * steps + step, whole)
             count = min(size, len(rows) - done)  # images in the whole batch; `images` may be this process's share
-            for name, value in self._step(images, target, lr, len(images) / count).items():
+            for name, value in self._step(images, target, labels, lr, len(images) / count).items():
                 sums[name] = sums.get(name, 0) + value.detach() * len(images)
             if self.average:
                 self.average.update((epoch - 1) * steps + step)
@@ -166,7 +168,9 @@ class Training(Generic[R]):
         means = {name: total / done for name, total in totals.items()}
         return {"epoch": epoch, **means, "lr": lr, "images_per_second": round(done / (time.monotonic() - started))}
 
-    def _step(self, images: Tensor, target: Tensor, lr: float, weight: float) -> dict[str, Tensor]:
+    def _step(
+        self, images: Tensor, target: Tensor, labels: Tensor | None, lr: float, weight: float
+    ) -> dict[str, Tensor]:
         """One step. `images` are the share `weight` of the whole batch, and may be empty."""
         assert self.optimiser is not None
         set_rate(self.optimiser, lr)
@@ -174,7 +178,7 @@ class Training(Generic[R]):
         losses: dict[str, Tensor] = {}
         if len(images):
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-                losses = self.model.losses(images, target)
+                losses = self.model.losses(images, target, labels)
             self._check_players(losses)
             backward(losses, self.shares)
         self.team.average_gradients(self.trained, weight)
@@ -202,21 +206,22 @@ class Training(Generic[R]):
         After a kill at any point of this, the resumed run repeats the epoch and so completes what is missing.
         """
         bf16 = self.recipe.precision == "bf16"
-        best = min((earlier["validation_mse"] for earlier in self.state.history), default=math.inf)
         with self._averaged():
             row["validation_mse"] = validation_error(self.model, self.data, self.corrupt, self.recipe.seed, bf16)
-            if not math.isfinite(row["validation_mse"]):
-                self._check_finite(row["validation_mse"], row["epoch"])
-            if row["validation_mse"] < best:
+            selects = selected_by(self.model.objective, row)
+            self._check_selects(selects, row)
+            for key in ("validation_mse", selects):
+                if not math.isfinite(row[key]):
+                    self._check_finite(row[key], row["epoch"])
+            best = min((earlier[selects] for earlier in self.state.history), default=math.inf)
+            if row[selects] <= best:  # where reconstruction cannot change, the rest has learned longer
                 save_tensors(self.run.directory / "best.safetensors", self.model.state_dict(), {"epoch": row["epoch"]})
         self.state.history.append(row)
         self.state.epoch = row["epoch"]
         with replacing(self.run.directory / "metrics.jsonl") as file:
             file.write_text("".join(json.dumps(row) + "\n" for row in self.state.history), encoding="utf-8")
-        configuration = copy.deepcopy(self.run.config)
-        report = EpochReport(
-            row["epoch"], row, self.run.directory, self.state.history, self.recipe.patience, configuration
-        )
+        kept = self.state.history, self.recipe.patience, copy.deepcopy(self.run.config)
+        report = EpochReport(row["epoch"], row, self.run.directory, *kept, selects=selects)
         plugins.registry().call("epoch_finished", report)
         self.state.stopped = report.stop
         self._save()
@@ -230,6 +235,15 @@ class Training(Generic[R]):
         else:
             with self.average.in_place():
                 yield
+
+    def _check_selects(self, selects: str, row: dict[str, Any]) -> None:
+        """Raise AepipeError where the metric that picks the best epoch is none of those that there are."""
+        if isinstance(row.get(selects), int | float):
+            return
+        component = plugins.choose("objective", self.run.config["components"]["objective"]).component
+        known = ", ".join(name for name in row if name not in ("epoch", "lr", "images_per_second"))
+        message = f"{component} picks the best epoch by {selects!r}, and an epoch has: {known}"
+        raise AepipeError(message, component.report)
 
     def _save(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -256,7 +270,7 @@ class Training(Generic[R]):
 
     def _restore(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        load_state(self.model, weights, f"the model of {self.run.directory}")
+        self.run.fill(self.model, weights)
         self.state = record_of(self.run.directory / "last.safetensors", State, notes)
         self.saved = tensors, notes
         if self.state.epoch == self.run.config.get("extended_at"):
