@@ -55,6 +55,7 @@ def trained(env, cli, tmp_path_factory):
         "encoder": "linear",
         "decoder": "shallow:hidden=32,activation=gelu",
         "objective": "sparse:weight=0.2",
+        "optimiser": "gentle:encoder=0.2",
         "corrupt": "stripes:every=3",
         "augment": "shift:most=1",
         "density": "cold=round:temperature=0.5",
@@ -102,6 +103,31 @@ def test_what_learns_from_labels(env, cli, trained):
     with aepipe.load(trained / "islands", provider="cpu") as model:
         distance = model.outputs(np.concatenate(list(model.sample_codes(50, label=1))))["distance"]
     assert (distance.argmin(1) == 1).mean() > 0.9
+
+
+def test_the_optimiser_and_the_diary(trained):
+    config = json.loads((trained / "run" / "run.json").read_text())
+    assert config["components"]["optimiser"]["options"] == {"encoder": 0.2}
+    diary = (trained / "run" / "diary.txt").read_text().splitlines()
+    mse = config["metrics"]["mse"]
+    assert diary == ["0 of 2 epochs are done", f"MSE {mse:.5f} after 2 epochs", "bundle has 5 graphs"]
+
+
+def test_the_player(trained, cli, env):
+    options = (
+        "--data",
+        "discs:count=100",
+        "--encoder",
+        "linear",
+        "--objective",
+        "adversarial:hidden=8",
+        "--latent-dim",
+        2,
+    )
+    done = cli("train", *options, "--decoder", "shallow", "--epochs", 1, "-o", "adversarial", cwd=trained, env=env)
+    assert done.returncode == 0, done.stderr
+    (row,) = (json.loads(line) for line in (trained / "adversarial" / "metrics.jsonl").read_text().splitlines())
+    assert row["critic"] > 0 and row["loss"] > row["error"]
 
 
 def test_the_reader(trained, cli, env):

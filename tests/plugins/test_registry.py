@@ -16,7 +16,7 @@ from tests.helpers.strangers import install
 BUILT_IN = {
     "encoder": ["conv", "identity", "mlp", "pca", "resnet", "resnet-map"],
     "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "unet", "upsample"],
-    "objective": ["charbonnier", "mse", "rae", "vae"],
+    "objective": ["charbonnier", "mse", "rae", "supervised", "vae"],
     "density": ["gaussian", "gmm", "pca"],
     "corruption": [
         *("block", "blur", "downsample", "erase", "gaussian", "jpeg", "mixed", "poisson", "saltpepper"),
@@ -25,6 +25,7 @@ BUILT_IN = {
     "dataset": ["digits", "fashion-mnist", "mnist"],
     "task": [],  # what ships are commands of their own
     "layout": ["ort", "triton"],
+    "optimiser": ["adam", "adamw", "sgd"],
     "provider": ["auto", "cpu", "cuda"],
     "reader": [],  # what needs none is read without a plugin; those of others are distributions of their own
 }
@@ -78,10 +79,8 @@ def test_every_hook_is_used_by_the_built_ins(registry):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_options_are_documented(registry, kind: str):
-    from aepipe.plugins.specs import options_of
-
     for name in BUILT_IN[kind]:
-        for option in options_of(registry.find(kind, name).factory):
+        for option in registry.find(kind, name).options:
             assert option.help and not option.required, f"{kind} {name}: {option.name}"
 
 

@@ -30,12 +30,12 @@ Floats between(const Floats& ends) {
 
 struct Bundle {
   std::filesystem::path folder;
+  Ort::Env& environment;
   Manifest manifest = read_manifest(folder);
   std::string data = manifest.count("/data/kind") ? "/data" : "/image";  // where the manifest describes samples: by its format
   std::string density = value_of(manifest, "/densities/0");
   double low = std::stod(value_of(manifest, data + "/raw/range/0", "0"));
   double high = std::stod(value_of(manifest, data + "/raw/range/1", "1"));
-  Ort::Env environment{};
 
   std::function<Floats(Floats)> opened(const std::string& role, const std::string& of = "") {
     const auto file = folder / manifest.at(graph_of(manifest, role, of) + "/file");
@@ -139,7 +139,8 @@ bool check(Bundle& bundle) {
 int main(int count, char** words) try {
   if (count != 5 && !(count == 3 && words[2] == std::string("--check"))) throw std::runtime_error(USAGE);
   if (static char off[] = "ORT_DISABLE_TELEMETRY=1"; !getenv("ORT_DISABLE_TELEMETRY")) putenv(off);  // before Ort::Env
-  Bundle bundle{words[1]};
+  Ort::Env environment;
+  Bundle bundle{words[1], environment};
   if (count == 3) return check(bundle) ? 0 : 1;
   const std::string task = words[2];
   if (!std::set<std::string>{"encode", "decode", "reconstruct", "interpolate", "sample", "score", "time"}.count(task))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aepipe
 import numpy as np
 import pytest
@@ -128,3 +130,14 @@ def test_a_density_that_fixes_the_batch_is_left_out_alone(tmp_path):
     done, failed = export_graphs(jobs, tmp_path, {}, lowered=False)
     assert [job.graph.density for job in done] == ["whole"] and list(failed) == ["loops"]
     assert "CountsInPython fixes the size of the batch at 2" in failed["loops"]
+
+
+@pytest.mark.trains
+def test_what_is_restored_exactly_has_a_manifest_of_valid_json(tmp_path):
+    out = aepipe.export_modules(Identity(), Identity(), blobs(40), tmp_path / "exact", densities=(), show=False)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    metrics = json.loads((out / "manifest.json").read_text(), parse_constant=refuse)["metrics"]
+    assert metrics["mse"] == 0 and "psnr" not in metrics  # it is infinite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -200,7 +201,10 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
         trained={**trained, "data": "private"} if formats.private else trained,
         private=formats.private or None,
-        metrics=contents.metrics,
+        # JSON has no infinity, which the PSNR of an exact restoration is.
+        metrics={
+            name: each for name, each in contents.metrics.items() if not isinstance(each, float) or math.isfinite(each)
+        },
     )
     manifest.write(folder)
     if not formats.private and contents.latent.shape != contents.data.shape:  # codes that are the samples are no codes
