@@ -62,7 +62,7 @@ def unet(latent: int, shape: OpenShape, channels: int, blocks: int, levels: int)
     if channels < 1 or blocks < 1:
         raise ValueError(f"channels and blocks are at least 1, not {channels} and {blocks}")
     if shape_of(latent) != tuple(shape):
-        raise ValueError("its code is the sample: take the encoder identity and --latent-dim image")
+        raise ValueError("its code is the sample: take the encoder identity, and the latent size 'image'")
     if any(side is not None and side % step for side in sides):
         raise ValueError(f"it halves sides {levels} times: choose multiples of {step}, or fewer levels")
     return UNet(Space.of(shape).channels, channels, blocks, levels, len(sides))

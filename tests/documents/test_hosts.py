@@ -189,6 +189,72 @@ def plain(tmp_path_factory: pytest.TempPathFactory):
     return make
 
 
+def told_bundle(folder: Path) -> Path:
+    """Rows of three numbers, which are codes too, and a density that adds its label to the noise and to the sum of a code."""
+    import onnx
+    from onnx import helper
+
+    def save(name: str, nodes: list[onnx.NodeProto], output: int, *more: onnx.ValueInfoProto) -> None:
+        given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3])
+        made = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3][:output])
+        rows = onnx.numpy_helper.from_array(np.array([1]), "axis")
+        graph = helper.make_graph(nodes, name, [given, *more], [made], [rows])
+        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+        onnx.save(model, folder / f"{name}.onnx")
+
+    label, node = helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["n"]), helper.make_node
+    number = node("Cast", ["label"], ["number"], to=onnx.TensorProto.FLOAT)
+    save("same", [node("Identity", ["x"], ["y"])], 2)
+    save(
+        "sample",
+        [number, node("Unsqueeze", ["number", "axis"], ["column"]), node("Add", ["x", "column"], ["y"])],
+        2,
+        label,
+    )
+    summed = node("ReduceSum", ["x", "axis"], ["sum"], keepdims=0)
+    save("log_prob", [number, summed, node("Add", ["sum", "number"], ["y"])], 1, label)
+    shape = {"dtype": "float32", "shape": ["batch", 3]}
+    told = {"precision": "fp32", "density": "told"}
+    inputs = {"label": {"dtype": "int64", "shape": ["batch"]}}
+    graphs = [
+        {"role": "encoder", "precision": "fp32", "file": "same.onnx", "inputs": {"row": shape}},
+        {"role": "decoder", "precision": "fp32", "file": "same.onnx", "inputs": {"latent": shape}},
+        {"role": "sample", **told, "file": "sample.onnx", "inputs": {"noise": shape, **inputs}},
+        {"role": "log_prob", **told, "file": "log_prob.onnx", "inputs": {"latent": shape, **inputs}},
+    ]
+    values = np.arange(3, dtype=np.float32)[None]
+    (folder / "vectors").mkdir()
+    for name in ("input", "prepared", "latent", "reconstruction"):
+        np.save(folder / f"vectors/{name}.npy", values)
+    (folder / "vectors/scores.json").write_text(json.dumps({"error": 0, "log_density": {"told": 3}}))
+    data = {"kind": "row", "shape": [3], "multiple": 1, "range": None, "raw": {"dtype": "float32"}}
+    whole = {
+        "format": 2,
+        "name": "told",
+        "data": data,
+        "latent": {"shape": [3]},
+        "graphs": graphs,
+        "densities": ["told"],
+    }
+    more = {"classes": 3, "vectors": "vectors", "files": {"vectors/input.npy": ""}}
+    (folder / "manifest.json").write_text(json.dumps({**whole, **more}))
+    return folder
+
+
+def test_it_tells_a_density_its_classes_in_turn_and_scores_without(host, tmp_path):
+    (tmp_path / "told").mkdir()
+    told = told_bundle(tmp_path / "told")
+    made = compare.call(host, told, "sample", np.zeros((4, 3), np.float32), tmp_path)
+    assert made[:, 0].tolist() == made[:, 2].tolist() == [0, 1, 2, 0]
+    score = compare.call(host, told, "score", np.ones((2, 3), np.float32), tmp_path)
+    assert score[:, 0].tolist() == [0, 0] and np.isnan(score[:, 1]).all()
+    assert "log_density told: 0.0e" in host.check(told, tmp_path / "check.txt")
+    manifest = json.loads((told / "manifest.json").read_text())
+    (told / "manifest.json").write_text(json.dumps({**manifest, "graphs": manifest["graphs"][:3]}))  # it lacks log_prob
+    score = compare.call(host, told, "score", np.ones((2, 3), np.float32), tmp_path)
+    assert score[:, 0].tolist() == [0, 0] and np.isnan(score[:, 1]).all()
+
+
 def pictures(folder: Path) -> dict[str, Path]:
     """PNG files of several kinds: with alpha, with a transparent palette, turned, grey."""
     rng = np.random.default_rng(0)

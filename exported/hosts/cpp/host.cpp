@@ -2,8 +2,9 @@
 //                                   host BUNDLE --check
 // IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to
 // decode and to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another;
-// `sample` and `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time`
-// writes the milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
+// `sample` and `score` use the first density, and `sample` all labels in turn if it is told one; `score` writes [N, 2]: error and
+// log-density, NaN where the density does not give it; `time` writes the milliseconds of each of 100 decodes. `--check` compares
+// every stage with the test vectors of the bundle.
 #include <onnxruntime_cxx_api.h>
 #include <chrono>
 #include <cstdio>
@@ -40,14 +41,18 @@ struct Bundle {
   std::function<Floats(Floats)> opened(const std::string& role, const std::string& of = "") {
     const auto file = folder / manifest.at(graph_of(manifest, role, of) + "/file");
     auto session = std::make_shared<Ort::Session>(environment, file.c_str(), Ort::SessionOptions());
-    return [session](Floats values) {
-      Ort::AllocatorWithDefaultOptions allocator;
-      auto input = session->GetInputNameAllocated(0, allocator), output = session->GetOutputNameAllocated(0, allocator);
-      const char *inputs[] = {input.get()}, *outputs[] = {output.get()};
-      auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    const int64_t classes = std::stoll(value_of(manifest, "/classes", "1"));
+    return [session, classes](Floats values) {
       auto& [shape, data] = values;
-      auto tensor = Ort::Value::CreateTensor<float>(memory, data.data(), data.size(), shape.data(), shape.size());
-      auto result = std::move(session->Run(Ort::RunOptions(), inputs, &tensor, 1, outputs, 1)[0]);
+      std::vector<int64_t> labels, rows{shape[0]};  // for a graph that is told a class: all in turn
+      for (int64_t i = 0; i < shape[0]; i++) labels.push_back(i % classes);
+      auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+      const Ort::Value tensors[] = {Ort::Value::CreateTensor<float>(memory, data.data(), data.size(), shape.data(), shape.size()),
+                                    Ort::Value::CreateTensor<int64_t>(memory, labels.data(), labels.size(), rows.data(), 1)};
+      Ort::AllocatorWithDefaultOptions allocator;
+      const auto name = session->GetInputNameAllocated(0, allocator), output = session->GetOutputNameAllocated(0, allocator);
+      const char *inputs[] = {name.get(), "label"}, *outputs[] = {output.get()};
+      auto result = std::move(session->Run(Ort::RunOptions(), inputs, tensors, session->GetInputCount(), outputs, 1)[0]);
       auto information = result.GetTensorTypeAndShapeInfo();
       const float* first = result.GetTensorData<float>();
       return Floats{information.GetShape(), {first, first + information.GetElementCount()}};
@@ -91,11 +96,11 @@ Floats score(Bundle& bundle, const Floats& sample) {
   const Floats code = bundle.encode(sample);
   const Floats errors = mean_squares(with_sides(bundle.opened("decoder")(code), sample.shape), sample);
   Floats log{{}, std::vector<float>(errors.data.size(), NAN)}, both{{errors.shape[0], 2}, {}};
-  if (!bundle.density.empty()) {
-    auto known = sizes_of(bundle.manifest, graph_of(bundle.manifest, "log_prob", bundle.density) + "/inputs/latent/shape");
-    known[0] = code.shape[0];
-    if (known == code.shape) log = bundle.opened("log_prob", bundle.density)(code);
-  }
+  const std::string at = graph_of(bundle.manifest, "log_prob", bundle.density, false);
+  auto known = sizes_of(bundle.manifest, at + "/inputs/latent/shape");
+  if (!known.empty()) known[0] = code.shape[0];
+  const bool told = bundle.manifest.count(at + "/inputs/label/dtype");
+  if (known == code.shape && !told) log = bundle.opened("log_prob", bundle.density)(code);
   for (size_t i = 0; i < errors.data.size(); i++) both.data.insert(both.data.end(), {errors.data[i], log.data[i]});
   return both;
 }

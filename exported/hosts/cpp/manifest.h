@@ -56,12 +56,13 @@ inline Manifest read_manifest(const std::filesystem::path& bundle) {
   return found;
 }
 
-// Where the manifest describes the graph of a role, in fp32 and of floats.
-inline std::string graph_of(const Manifest& manifest, const std::string& role, const std::string& density) {
+// Where the manifest describes the graph of a role, in fp32 and of floats; nowhere if there is none and it is not `needed`.
+inline std::string graph_of(const Manifest& manifest, const std::string& role, const std::string& density, bool needed = true) {
   for (int i = 0; manifest.count("/graphs/" + std::to_string(i) + "/role"); i++) {
     const std::string at = "/graphs/" + std::to_string(i);
     const bool fits = value_of(manifest, at + "/precision") == "fp32" && value_of(manifest, at + "/io", "float") == "float";
     if (fits && value_of(manifest, at + "/role") == role && value_of(manifest, at + "/density") == density) return at;
   }
+  if (!needed) return "/none";
   throw std::runtime_error("the bundle has no graph: " + role + (density.empty() ? "" : " of " + density));
 }

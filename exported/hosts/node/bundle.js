@@ -10,8 +10,8 @@ const product = (sizes) => sizes.reduce((all, size) => all * size, 1);
 const latin = (bytes) => new TextDecoder("latin1").decode(bytes);
 const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** An opened bundle. `host` has read(file) → bytes, open(file) → a function from array to array, and decode(bytes, name) → an RGBA
- * picture, with `upright` where that has been seen to. */
+/** An opened bundle. `host` has read(file) → bytes; open(file) → a function from {dims, data, labels} to an array, where labels are
+ * for graphs of a second input; and decode(bytes, name) → an RGBA picture, with `upright` where that has been seen to. */
 export class Bundle {
   constructor(manifest, host) {
     if (manifest.format > 2) throw Error(`the bundle has format ${manifest.format}, this program reads formats 1 and 2`);
@@ -25,11 +25,13 @@ export class Bundle {
     return found;
   }
 
-  /** What a graph makes of an array; each graph is opened once. */
+  /** What a graph makes of an array; each graph is opened once. One that is told a class is told all in turn. */
   async graph(role, values, density) {
     const { file } = this.entry(role, density);
     if (!this.sessions.has(file)) this.sessions.set(file, this.host.open(file));
-    return (await this.sessions.get(file))(values);
+    const label = (_, i) => BigInt(i % (this.manifest.classes ?? 1));
+    const { dims, data } = values, labels = BigInt64Array.from({ length: dims[0] }, label);
+    return (await this.sessions.get(file))({ dims, data, labels });
   }
 
   /** A file as samples for the graphs: a picture, or .npy in the units of the training data. */
@@ -58,12 +60,12 @@ export class Bundle {
     return sample ? sides(made, (_, axis) => sample.dims[axis]) : made;
   }
 
-  /** Mean squared error and log-density of each sample [N, 2]: the latter of the first density, NaN where it gives none. */
+  /** Error and log-density of each sample [N, 2]: the latter of the first density, NaN where it gives none, or is told a class. */
   async score(sample) {
     const code = await this.encode(sample), [density] = this.manifest.densities;
     const errors = meanSquares(await this.decode(code, sample), sample);
-    const known = density && this.entry("log_prob", density).inputs.latent.shape.slice(1);
-    const knows = known?.join() === code.dims.slice(1).join();
+    const { inputs } = this.manifest.graphs.find((g) => g.role === "log_prob" && g.density === density) ?? {};
+    const knows = inputs && !inputs.label && inputs.latent.shape.slice(1).join() === code.dims.slice(1).join();
     const log = knows ? (await this.graph("log_prob", code, density)).data : errors.map(() => NaN);
     const both = Float32Array.from({ length: 2 * errors.length }, (_, i) => (i % 2 ? log : errors)[i >> 1]);
     return { dims: [errors.length, 2], data: both };

@@ -2,8 +2,9 @@
 //                                     node host.js BUNDLE --check
 // IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to
 // decode and to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another;
-// `sample` and `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time`
-// writes the milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
+// `sample` and `score` use the first density, and `sample` all labels in turn if it is told one; `score` writes [N, 2]: error and
+// log-density, NaN where the density does not give it; `time` writes the milliseconds of each of 100 decodes. `--check` compares
+// every stage with the test vectors of the bundle.
 import fs from "node:fs";
 import path from "node:path";
 import { PNG } from "pngjs";
@@ -19,9 +20,10 @@ const host = (folder) => ({
   },
   async open(file) {
     const session = await ort.InferenceSession.create(path.join(folder, file));
-    return async ({ dims, data }) => {
-      const values = new ort.Tensor("float32", data, dims);
-      return (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
+    return async ({ dims, data, labels }) => {
+      const given = [new ort.Tensor("float32", data, dims), new ort.Tensor("int64", labels, [labels.length])];
+      const inputs = Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]]));
+      return (await session.run(inputs))[session.outputNames[0]];
     };
   },
 });

@@ -5,8 +5,9 @@ python host.py BUNDLE --check
 
 IN is a picture (.png), samples [N, C, *sides] in the units of the training data (.npy), or float32: codes [N, *latent] to decode
 and to time, standard normal noise [N, k] to sample. OUT is float32. `interpolate` writes 12 samples, from one to another; `sample`
-and `score` use the first density; `score` writes [N, 2]: error and log-density, NaN where no density gives it; `time` writes the
-milliseconds of each of 100 decodes. `--check` compares every stage with the test vectors of the bundle.
+and `score` use the first density, and `sample` all labels in turn if it is told one; `score` writes [N, 2]: error and log-density,
+NaN where the density does not give it; `time` writes the milliseconds of each of 100 decodes. `--check` compares every stage with
+the test vectors of the bundle.
 """
 
 import sys
@@ -26,7 +27,13 @@ def opened(bundle, role, density=None):
     """The graph of a role, as a function. Without these settings OpenVINO would use bf16, and cores that are busy."""
     settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
     compiled = openvino.Core().compile_model(bundle / entry(bundle, role, density)["file"], "CPU", settings)
-    return lambda values: compiled(values)[0]
+    _, *further = [each.any_name for each in compiled.inputs]
+
+    def run(values):
+        labels = [np.arange(len(values)) % described(bundle)[0]["classes"] for _ in further]
+        return compiled([values, *labels])[0]
+
+    return run
 
 
 def entry(bundle, role, density=None):
@@ -46,10 +53,13 @@ def between(ends):
 
 
 def log_density(bundle, code):
-    """The log-density of each code in the first density, NaN where there is none, or it knows codes of another size."""
+    """The log-density of each code in the first density, NaN where it gives none, is told a label, or knows other sizes."""
     density = next(iter(described(bundle)[0]["densities"]), None)
-    if density and list(code.shape[1:]) == entry(bundle, "log_prob", density)["inputs"]["latent"]["shape"][1:]:
-        return opened(bundle, "log_prob", density)(code)
+    graphs = [graph for graph in described(bundle)[0]["graphs"] if graph["role"] == "log_prob"]
+    for graph in graphs:
+        untold, known = list(graph["inputs"]) == ["latent"], graph["inputs"]["latent"]["shape"][1:]
+        if graph["density"] == density and untold and list(code.shape[1:]) == known:
+            return opened(bundle, "log_prob", density)(code)
     return np.full(len(code), np.nan, np.float32)
 
 

@@ -1,8 +1,8 @@
 // Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, with &check to compare every stage
 // with the bundle's test vectors, or call run() from a script. Arrays are float32: samples [N, C, *sides] in the units of the
 // training data, codes [N, *latent], standard normal noise [N, k]. `interpolate` makes 12 samples, from one to another; `sample`
-// and `score` use the first density; `score` gives [N, 2]: error and log-density, NaN where no density gives it; `time` gives the
-// milliseconds of each of 100 decodes.
+// and `score` use the first density, and `sample` all labels in turn if it is told one; `score` gives [N, 2]: error and
+// log-density, NaN where the density does not give it; `time` gives the milliseconds of each of 100 decodes.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import { Bundle, writeNpy } from "./bundle.js";
 const query = new URLSearchParams(location.search), STEPS = 12;
@@ -16,9 +16,10 @@ async function read(file) {
 
 async function open(file) {
   const session = await ort.InferenceSession.create(await read(file));
-  return async ({ dims, data }) => {
-    const values = new ort.Tensor("float32", data, dims);
-    return (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
+  return async ({ dims, data, labels }) => {
+    const given = [new ort.Tensor("float32", data, dims), new ort.Tensor("int64", labels, [labels.length])];
+    const inputs = Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]]));
+    return (await session.run(inputs))[session.outputNames[0]];
   };
 }
 

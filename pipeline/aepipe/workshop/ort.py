@@ -13,6 +13,7 @@ from pathlib import Path
 from aepipe.bundle.manifest import MANIFEST
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import AepipeError, foreign
+from aepipe.runtime.providers import onnxruntime
 
 OPERATORS = "required_operators.config"  # what a build of ONNX Runtime for these graphs alone must have
 
@@ -52,6 +53,7 @@ def _convert(folder: Path, platform: str) -> None:
     before = logging.root.manager.disable
     try:
         logging.disable(logging.INFO)
+        onnxruntime()  # with its telemetry off
         from onnxruntime.tools import convert_onnx_models_to_ort as tool
 
         with redirect_stdout(io.StringIO()):

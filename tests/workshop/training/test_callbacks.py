@@ -8,7 +8,7 @@ import aepipe
 import pytest
 from aepipe import hookimpl
 from aepipe.errors import AepipeError
-from aepipe.workshop.triton import export_triton
+from aepipe.workshop.layouts import export_layout
 from torch import nn
 
 from tests.helpers.images import blobs
@@ -97,7 +97,7 @@ def test_modules_that_are_exported_are_of_no_run_and_a_bundle_that_goes_again_is
     assert follows.calls == [("exported", bundle, None, "Sequential")]
     run = aepipe.fit(blobs(), out=tmp_path / "run", **STEADY)
     follows.calls.clear()
-    export_triton(run.directory, tmp_path / "triton", show=False)
+    export_layout("triton", run.directory, tmp_path / "triton", show=False)
     assert follows.calls == []
 
 
