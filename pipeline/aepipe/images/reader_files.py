@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from aepipe._types import Shape
+from aepipe._types import Array, Shape
 from aepipe.errors import BadInput
 from aepipe.space import listed
 
@@ -81,10 +82,14 @@ class ReadFiles:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """[n, C, *sides] of the files' own numbers; raises BadInput that names the first file that cannot be used."""
-        files = [self.root / self.paths[index] for index in indices]
-        return decode_all(
-            len(files), self.shape, lambda k: self._fit(int(indices[k])), useful_threads(files), self.dtype
-        )
+        return self.read_each(indices, lambda _, sample: sample, self.dtype)
+
+    def read_each(self, indices: np.ndarray, finish: Callable[[int, Array], Array], dtype: Any) -> np.ndarray:
+        """The same of this type, where `finish(place among indices, sample)` is applied in the thread that has read a file: while
+        one thread holds Python's lock, which reading does, others compute."""
+        files = [self._path(int(index)) for index in indices]
+        read = lambda at: finish(at, self._fit(int(indices[at])))  # noqa: E731
+        return decode_all(len(files), self.shape, read, useful_threads(files), dtype)
 
     def read_whole(self, index: int) -> np.ndarray:
         """One sample at its own size; raises BadInput that names the file."""
@@ -95,26 +100,25 @@ class ReadFiles:
         if self.resize and sample.ndim == 3:
             sample = fitted(sample, *self.shape[1:])
         if sample.shape != self.shape:
-            message = (
-                f"{self.root / self.paths[index]} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
-            )
+            message = f"{self._path(index)} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
             hint = "give one size for all: --image-size 64" if sample.ndim == 3 else "give samples of one shape"
             raise BadInput(message, hint)
         return sample
 
     def _checked(self, sample: np.ndarray, index: int) -> np.ndarray:
         if sample.dtype != self.dtype:
-            message = f"{self.root / self.paths[index]} holds {sample.dtype} values, the first file {self.dtype}"
+            message = f"{self._path(index)} holds {sample.dtype} values, the first file {self.dtype}"
             raise BadInput(message, "give files of one type")
         if sample.ndim != len(self.shape) or sample.shape[0] != self.shape[0]:
-            message = (
-                f"{self.root / self.paths[index]} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
-            )
+            message = f"{self._path(index)} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
             raise BadInput(message, "give files with the same channels")
         return sample
 
+    def _path(self, index: int) -> str:
+        return f"{self.root}/{self.paths[index]}"  # a Path takes as long to make as a small file to open
+
     def _sample(self, index: int) -> np.ndarray:
-        path = self.root / self.paths[index]
+        path = self._path(index)
         kept = self.reader.read(path, self.split)
         samples: Any = None if kept is None else kept.samples
         if samples is None or kept is None or kept.is_array:
