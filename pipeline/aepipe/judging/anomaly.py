@@ -26,6 +26,7 @@ from aepipe.errors import BadInput
 from aepipe.files.records import Count, Text, read_record, to_json
 from aepipe.files.staged import replacing
 from aepipe.runtime.model import Model
+from aepipe.space import times
 
 FORMAT = 1
 LEVELS = 1001  # so many quantiles of each score are kept, one for every tenth of a percent
@@ -89,6 +90,8 @@ def calibration(model: Model, density: str, scores: Scores, false_alarm: float, 
     if count < least:
         message = f"{count} normal images cannot set a false-alarm rate of {false_alarm:g}"
         raise BadInput(message, f"it needs {least} or more; a few hundred make it precise")
+    if without_density(scores):
+        raise other_size(model, density)
     for column in COLUMNS:
         if not np.isfinite(scores[column]).all():
             raise BadInput(f"the {column} of a normal image is not a finite number", "try another --density")
@@ -108,6 +111,17 @@ def calibration(model: Model, density: str, scores: Scores, false_alarm: float, 
         threshold=threshold,
         quantiles=kept,
     )
+
+
+def without_density(scores: Scores) -> int:
+    """How many samples have no log-density, because they are of another size than those of the training."""
+    return int(np.isnan(scores["log_density"]).sum()) if "log_density" in scores else 0
+
+
+def other_size(model: Model, density: str, way_out: str = "give samples of the size that trained the model") -> BadInput:
+    """The error for samples of a model of any size, where their density is needed."""
+    codes = times(model.bundle.find("log_prob", density).inputs["latent"].shape[1:])
+    return BadInput(f"the density {density!r} is of codes of {codes}, which samples of another size do not have", way_out)
 
 
 def _fisher(scores: Scores, quantiles: dict[str, tuple[float, ...]], count: int) -> Array:
