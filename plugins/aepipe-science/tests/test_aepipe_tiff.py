@@ -80,10 +80,10 @@ def test_an_imagej_stack_is_read(tmp_path):
 
 
 def test_half_floats_with_axes_of_ome_are_read(tmp_path):
-    """OME has no name for them, so that tifffile does not write them; some programs call them uint16 and say float in the tags."""
+    """OME has no name for them, so that tifffile does not write them; some programs call them int16 and say float in the tags."""
     array = numbers((4, 2, 9, 8), np.dtype("float16"))
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, array.view(np.uint16), ome=True, metadata={"axes": "TCYX"})
+    tifffile.imwrite(path, array.view(np.int16), ome=True, metadata={"axes": "TCYX"})
     with tifffile.TiffFile(path, mode="r+b") as file:
         for page in file.pages:
             page.tags["SampleFormat"].overwrite(3)
