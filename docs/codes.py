@@ -25,7 +25,6 @@ from PIL import Image
 
 SIDE, PATCHES, SEED = 64, 20_000, 0
 CHANNELS = (2, 8)  # of the maps
-MINUTES = 13  # of one core with AVX-512, which a training took
 RECIPE = {
     "encoder": "resnet-map:blocks=1",
     "decoder": "resnet-map:blocks=1",
@@ -47,15 +46,14 @@ PAGE = """\
 
 Made by `python docs/codes.py TRAINING PHOTOGRAPHS`. The pair `resnet-map` learned to reconstruct {patches:,} grey patches of
 {side}×{side} pixels, in {epochs} epochs, from {trained} images of BSDS500 (those on which DnCNN was trained; Zhang et al.,
-2017), in {minutes} minutes of one core for each size of the code. Its code has one number for each channel and each 8×8
-pixels. No image of the training is among the {count} photographs of LIVE1 (Sheikh et al., LIVE Image Quality Assessment
-Database), which are coded whole and at their own sizes: in grey, in one call of the encoder and one of the decoder, as
-`aepipe infer reconstruct` and `aepipe eval` do; and in colours, each channel by itself, as `aepipe infer reconstruct --tile`
-does.
+2017), in about a quarter of an hour of one core for each size of the code. Its code has one number for each channel and each
+8×8 pixels. The {count} photographs of LIVE1 (Sheikh et al., LIVE Image Quality Assessment Database) are coded whole and at
+their own sizes: in grey, in one call of the encoder and one of the decoder, as `aepipe infer reconstruct` and `aepipe eval`
+do; and in colours, each channel by itself, as `aepipe infer reconstruct --tile` does.
 
 PSNR in dB is the mean over the photographs. Bits per pixel are those of all codes by those of all pixels, whatever the
 channels, as `aepipe eval` says for grey: numbers of the code times the bits of their type, as `aepipe.pack_codes` stores
-them. The JPEG beside a code is Pillow's, with optimised tables, its whole file counted; the quality, from 1 on, is the one
+them. The JPEG beside a code is Pillow's, with optimised tables, its whole file counted; the quality, 1 to 95, is the one
 whose size comes nearest to that of the code, for each photograph.
 
 {table}
@@ -232,7 +230,6 @@ def main() -> None:
     facts = {"patches": PATCHES, "side": SIDE, "epochs": RECIPE["epochs"], "count": len(names), "few": CHANNELS[0]}
     facts |= {
         "trained": len(open_images(arguments.training)),
-        "minutes": MINUTES,
         "table": text,
         "verdict": verdict(pairs),
     }

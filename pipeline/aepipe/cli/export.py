@@ -109,4 +109,7 @@ def export(
         return
     folder = entry.open_run(run).export(out, **formats)
     click.echo(f"{folder}: every graph agrees with torch", err=True)
-    click.echo(f"next: aepipe infer sample {typed(folder)} -o samples.png", err=True)
+    from aepipe.bundle.reader import Bundle
+
+    task = "sample {} -o samples.png" if Bundle(folder).densities else "reconstruct {} INPUT -o copies.png"
+    click.echo(f"next: aepipe infer {task.format(typed(folder))}", err=True)

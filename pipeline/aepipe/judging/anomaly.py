@@ -26,7 +26,6 @@ from aepipe.errors import BadInput
 from aepipe.files.records import Count, Text, read_record, to_json
 from aepipe.files.staged import replacing
 from aepipe.runtime.model import Model
-from aepipe.space import times
 
 FORMAT = 1
 LEVELS = 1001  # so many quantiles of each score are kept, one for every tenth of a percent
@@ -118,10 +117,15 @@ def without_density(scores: Scores) -> int:
     return int(np.isnan(scores["log_density"]).sum()) if "log_density" in scores else 0
 
 
-def other_size(model: Model, density: str, way_out: str = "give samples of the size that trained the model") -> BadInput:
+def other_size(
+    model: Model, density: str, way_out: str = "give samples of the size that trained the model"
+) -> BadInput:
     """The error for samples of a model of any size, where their density is needed."""
-    codes = times(model.bundle.find("log_prob", density).inputs["latent"].shape[1:])
-    return BadInput(f"the density {density!r} is of codes of {codes}, which samples of another size do not have", way_out)
+    shape = model.bundle.find("log_prob", density).inputs["latent"].shape[1:]
+    codes = "×".join(map(str, shape))
+    return BadInput(
+        f"the density {density!r} is of codes of {codes}, which samples of another size do not have", way_out
+    )
 
 
 def _fisher(scores: Scores, quantiles: dict[str, tuple[float, ...]], count: int) -> Array:
