@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from aepipe._types import Array, Shape
+from aepipe._types import Shape
 from aepipe.errors import BadInput
 from aepipe.space import listed
 
@@ -82,14 +81,9 @@ class ReadFiles:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """[n, C, *sides] of the files' own numbers; raises BadInput that names the first file that cannot be used."""
-        return self.read_each(indices, lambda _, sample: sample, self.dtype)
-
-    def read_each(self, indices: np.ndarray, finish: Callable[[int, Array], Array], dtype: Any) -> np.ndarray:
-        """The same of this type, where `finish(place among indices, sample)` is applied in the thread that has read a file: while
-        one thread holds Python's lock, which reading does, others compute."""
         files = [self._path(int(index)) for index in indices]
-        read = lambda at: finish(at, self._fit(int(indices[at])))  # noqa: E731
-        return decode_all(len(files), self.shape, read, useful_threads(files), dtype)
+        read = lambda at: self._fit(int(indices[at]))  # noqa: E731
+        return decode_all(len(files), self.shape, read, useful_threads(files), self.dtype)
 
     def read_whole(self, index: int) -> np.ndarray:
         """One sample at its own size; raises BadInput that names the file."""

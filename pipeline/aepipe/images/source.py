@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aepipe._types import Array, Shape
+from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput
 from aepipe.space import KINDS, Kind, Raw
 
@@ -64,21 +64,18 @@ class Source:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices` (0 to len-1, any order), [n, C, *sides], for the graphs: uint8, or float32, which is in 0..1
         unless the data are unbounded. Raises BadInput."""
-        if self.raw is not None and hasattr(self.images, "read_each"):
-            return self.images.read_each(np.asarray(indices), self._scaled(indices), np.float32)
+        return self.for_graphs(self.read_raw(indices), np.asarray(indices))
+
+    def read_raw(self, indices: np.ndarray) -> np.ndarray:
+        """The same as they are, of their own numbers, which `for_graphs` takes."""
         images = self.images.read(np.asarray(indices))
         if images.shape != (len(indices), *self.shape):
             message = f"{self.name} gave images {list(images.shape)} where {[len(indices), *self.shape]} was due"
             raise AepipeError(message, "report it to the authors of the data set")
-        return self._for_graphs(images, np.asarray(indices))
+        return images
 
-    def _scaled(self, indices: np.ndarray) -> Callable[[int, Array], Array]:
-        """What makes float32 for the graphs of the raw sample at a place of `indices`, in the thread that has read it."""
-        raw = self.raw
-        assert raw is not None
-        return lambda at, sample: into_graph(sample[None], raw, indices[at : at + 1], self.name)[0]
-
-    def _for_graphs(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    def for_graphs(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """What `read` gives of raw samples; `indices` are theirs, for messages. Raises BadInput for values that cannot be used."""
         if self.raw is not None:
             return into_graph(images, self.raw, indices, self.name)
         if images.dtype == np.uint8:
@@ -93,7 +90,7 @@ class Source:
             images, own = images.images, int(images.picked[own])
         if not hasattr(images, "read_whole"):
             return self.read(np.array([index]))[0]
-        return self._for_graphs(images.read_whole(own)[None], np.array([index]))[0]
+        return self.for_graphs(images.read_whole(own)[None], np.array([index]))[0]
 
     @property
     def own_sizes(self) -> bool:
@@ -176,8 +173,6 @@ class Picked:
 
     def __init__(self, images: Images, picked: np.ndarray):
         self.images, self.picked, self.shape = images, picked, images.shape
-        if hasattr(images, "read_each"):
-            self.read_each = lambda indices, *how: images.read_each(picked[indices], *how)
 
     def __len__(self) -> int:
         return len(self.picked)
