@@ -24,7 +24,8 @@ def text(version: int) -> str:
             del whole[name]
         whole["Image"] = first["Image"]
         manifest = whole["Manifest"]
-        del manifest["properties"]["data"]
+        for name in ("data", "classes"):
+            del manifest["properties"][name]
         manifest["properties"] |= first["FormatOne"]["properties"]
         manifest["required"] = [{"data": "image"}.get(each, each) for each in manifest["required"]]
     return json.dumps({"title": f"manifest.json of an aepipe bundle, format {version}", **made}, indent=2) + "\n"

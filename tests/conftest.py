@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.helpers.images import blobs
 from tests.helpers.places import MNIST, ROOT
@@ -32,6 +33,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("aepipe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aepipe")
 
 # Fixtures that train a network or export one; a test that uses one of them, itself or through another, is marked `trains`.
 TRAINING = {

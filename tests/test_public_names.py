@@ -11,17 +11,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("corruption", "dataset", "decoder", "density", "encoder", "objective", "provider", "reader")
+KINDS = (
+    "augmentation",
+    "corruption",
+    "dataset",
+    "decoder",
+    "density",
+    "encoder",
+    "layout",
+    "objective",
+    "optimiser",
+    "provider",
+    "reader",
+)
 PUBLIC = {
     "aepipe": {
         "AepipeError", "BadInput", "DensityRefused", "Model", "ParityError", "PrecisionRefused", "ProviderUnavailable", "Run",
         "__version__", "export_modules", "fit", "hookimpl", "load", "pack_codes", "resume", "unpack_codes",
     },
     "aepipe.plugins": {
-        "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Registry", "choose", "create", "names", "registry",
+        "Choice", "Component", "HOOKS", "KINDS", "Plugin", "Range", "Registry", "choose", "create", "drawn", "names",
+        "registry",
     },
     "aepipe.runtime": {"FirstAvailable", "OnnxRuntime", "Provider", "Session", "provider"},
     "aepipe.progress": {"Advance", "progress", "say"},
+    "aepipe.sklearn": {"Autoencoder"},
     "aepipe.testing": {
         "ConformanceError", "Finding", "NotApplicable", "Subject", "checks_of", "run_check",
         *(f"check_{kind}" for kind in KINDS),
@@ -35,6 +49,10 @@ def test_public_names_are_those_that_are_promised(module: str) -> None:
     assert set(loaded.__all__) == PUBLIC[module]
     for name in PUBLIC[module]:
         assert getattr(loaded, name) is not None
+
+
+def test_a_look_around_shows_what_is_public_and_nothing_else() -> None:
+    assert set(dir(importlib.import_module("aepipe"))) == PUBLIC["aepipe"]
 
 
 def test_what_is_not_there_is_an_attribute_error() -> None:

@@ -17,3 +17,8 @@ def test_tables_wrap_on_a_terminal_and_nowhere_else(capsys, monkeypatch) -> None
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 6 and max(map(len, lines)) <= 60
     assert " ".join(line[12:] for line in lines[2:-1]) == words.strip()
+
+
+def test_a_column_without_a_word_takes_no_room(capsys) -> None:
+    print_table(["option", ""], [["levels", ""], ["scale", ""]])
+    assert capsys.readouterr().out.splitlines() == ["option", "------", "levels", "scale"]

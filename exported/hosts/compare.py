@@ -1,9 +1,10 @@
-"""Compares the results of the host programs with those of aepipe's own runtime, and measures one decode in each.
+"""Compares the host programs with aepipe's own runtime, lets each of them check itself, and measures one decode in each.
 
     python exported/hosts/compare.py [BUNDLE] [--write]
 
 prints a table. With --write the table is also put into exported/README.md, if every host could be tried. BUNDLE is
-exported/mnist-d8 by default. If the tools of a host are not here, its line says why.
+exported/mnist-d8 by default. The hosts check themselves by the test vectors of BUNDLE, or where it has none of those in
+tests/fixtures. If the tools of a host are not here, its line says why.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ import aepipe
 import numpy as np
 from aepipe.benchmark.report import machine
 from aepipe.bundle.reader import Bundle
+from aepipe.space import times
 from programs import HERE, HOSTS, Host, Unavailable
 
 BUNDLE, TABLE = HERE.parent / "mnist-d8", HERE.parent / "README.md"
 BEGIN, END = "<!-- made by compare.py: begin -->\n", "<!-- end -->"
-SOURCES = {  # the files of a host, and its readers of .npy and JSON if the language has none
-    "python": (["host.py"], []),
-    "openvino": (["host.py"], []),
-    "node": (["host.js"], []),
-    "web": (["index.html", "host.js"], []),
-    "cpp": (["host.cpp"], ["manifest.h", "npy.h"]),
+VECTORS = sorted((HERE.parents[1] / "tests/fixtures").glob("format-2-*/bundle"))
+SOURCES = {  # the file that runs graphs and tasks, and those that read files, prepare and check
+    "python": (["host.py"], ["check.py"]),
+    "openvino": (["host.py"], ["check.py"]),
+    "node": (["host.js"], ["bundle.js"]),
+    "web": (["index.html", "host.js"], ["bundle.js"]),
+    "cpp": (["host.cpp"], ["arrays.h", "manifest.h", "picture.h"]),
 }
 
 
@@ -44,6 +47,7 @@ def examples(bundle: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             "reconstruct": (images, model.reconstruct(images)),
             "interpolate": (images[:2], model.interpolate(images[:1], images[1:2])[0]),
             "sample": (noise, model.decode(model.from_noise(noise, density))),
+            "score": (images, np.stack([*model.score(images, density).values()], 1)),
         }
 
 
@@ -57,20 +61,28 @@ def call(host: Host, bundle: Path, task: str, values: np.ndarray, folder: Path) 
 
 
 def difference(task: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference: for images the absolute one, for codes a divided by max(1, |a|)."""
+    """The largest difference: for images the absolute one, for codes and scores a divided by max(1, |a|)."""
     if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
         raise ValueError(f"{task} gave {theirs.dtype} {theirs.shape}, not {ours.dtype} {ours.shape}")
-    scale = np.maximum(1, np.abs(ours)) if task == "encode" else 1
-    return float((np.abs(ours - theirs) / scale).max())
+    scale = np.maximum(1, np.abs(ours)) if task in ("encode", "score") else 1
+    apart = np.where(np.isnan(ours) & np.isnan(theirs), 0, np.abs(ours - theirs) / scale)
+    return float(apart.max())
 
 
 def lines_of(name: str) -> str:
-    """The number of lines of a host and, after a plus sign, of its readers."""
-    host, readers = (
+    """The number of lines of a host and, after a plus sign, of what reads, prepares and checks."""
+    host, beside = (
         sum(len((HERE / name / each).read_text(encoding="utf-8").splitlines()) for each in files)
         for files in SOURCES[name]
     )
-    return f"{host} + {readers}" if readers else str(host)
+    return f"{host} + {beside}"
+
+
+def checked(host: Host, bundle: Path, folder: Path) -> str:
+    """The largest difference from the test vectors of the bundle, or of the kept bundles where it has none."""
+    bundles = [bundle] if (bundle / "vectors").is_dir() else VECTORS
+    lines = [line for each in bundles for line in host.check(each, folder / "check.txt").splitlines()]
+    return f"{max(float(line.rpartition(': ')[2]) for line in lines):.1e}" if lines else "no vectors"
 
 
 def row(name: str, bundle: Path, folder: Path) -> str:
@@ -79,7 +91,7 @@ def row(name: str, bundle: Path, folder: Path) -> str:
     try:
         host = HOSTS[name](folder)
     except Unavailable as reason:
-        return f"| {name} | {lines} | not tried: {reason} | | | |"
+        return f"| {name} | {lines} | not tried: {reason} | | | | |"
     with contextlib.closing(host):
         tasks = examples(bundle)
         found = {
@@ -87,19 +99,20 @@ def row(name: str, bundle: Path, folder: Path) -> str:
             for task, (values, out) in tasks.items()
         }
         times = np.sort(call(host, bundle, "time", tasks["decode"][0][:1], folder))
-    codes, middle = found.pop("encode"), times[len(times) // 4 : -len(times) // 4].mean()
-    figures = f"{max(found.values()):.1e} | {codes:.1e} | {middle:.2f} ms"
+        check = checked(host, bundle, folder)
+    codes, middle = max(found.pop("encode"), found.pop("score")), times[len(times) // 4 : -len(times) // 4].mean()
+    figures = f"{max(found.values()):.1e} | {codes:.1e} | {check} | {middle:.2f} ms"
     return f"| [{name}](hosts/{name}) | {lines} | {host.versions} | {figures} |"
 
 
 def table(bundle: Path) -> str:
     """Try all hosts and make the table, as Markdown."""
-    lines = ["| host | lines | versions tried | images | codes | one decode |", "|---|---|---|---|---|---|"]
+    lines = ["| host | lines | versions tried | images | codes | check | one decode |", "|---|---|---|---|---|---|---|"]
     for name in HOSTS:
         with tempfile.TemporaryDirectory() as folder:
             lines.append(row(name, bundle, Path(folder)))
     manifest, facts = Bundle(bundle), machine()
-    what = f"the bundle {manifest.name} ({'×'.join(map(str, manifest.shape))}, {manifest.latent} numbers)"
+    what = f"the bundle {manifest.name} ({times(manifest.shape)}, {manifest.latent} numbers)"
     return "\n".join([*lines, "", f"Measured with {what} on {facts['cores']} cores of {facts['cpu']}."]) + "\n"
 
 

@@ -45,6 +45,13 @@ class Host:
         if done.returncode:
             raise Failed(done.stderr)
 
+    def check(self, bundle: Path, target: Path) -> str:
+        """What it says of each stage of the bundle's test vectors; raises Failed with that where one differs too much."""
+        done = subprocess.run([*self.command, str(bundle), "--check"], capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise Failed(done.stdout + done.stderr)
+        return done.stdout
+
     def close(self) -> None:
         """End what was started. Here that is nothing."""
 
@@ -63,6 +70,10 @@ class Page(Host):
         failed = json.loads(said) if said else "the browser has ended"
         if failed:
             raise Failed(failed)
+
+    def check(self, bundle: Path, target: Path) -> str:
+        self.run(bundle, "check", target, target)
+        return target.read_text(encoding="utf-8")
 
     def close(self) -> None:
         self.process.communicate(timeout=30)  # the process ends when its input ends
@@ -120,6 +131,8 @@ def cpp(folder: Path) -> Host:
         raise Unavailable("there is no g++")
     include = ["-idirafter", "/usr/include/onnxruntime", "-idirafter", "/usr/local/include/onnxruntime"]
     probe = folder / "probe.cpp"
+    probe.write_text("#include <png.h>\n")
+    _tool([compiler, "-E", str(probe)], folder, "g++ finds no headers of libpng")
     probe.write_text("#include <onnxruntime_c_api.h>\nORT_API_VERSION\n")
     seen = _tool([compiler, *include, "-E", "-P", str(probe)], folder, "g++ finds no headers of ONNX Runtime")
     spec = importlib.util.find_spec("onnxruntime")
@@ -130,7 +143,7 @@ def cpp(folder: Path) -> Host:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(found[-1])
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", *include]
-    link = [f"-L{folder}", "-lonnxruntime", f"-Wl,-rpath,{folder}"]
+    link = [f"-L{folder}", "-lonnxruntime", "-lpng", f"-Wl,-rpath,{folder}"]
     _tool([compiler, *flags, str(HERE / "cpp/host.cpp"), "-o", str(folder / "host"), *link], folder, "")
     version = _tool([compiler, "-dumpfullversion"], folder, "g++ does not start").strip()
     library = found[-1].name.removeprefix("libonnxruntime.so.")

@@ -16,7 +16,10 @@ def whole(name: str, value: Any, least: int, hint: str = "choose a larger number
         number = operator.index(value)
     except (TypeError, ValueError, RuntimeError):
         number = None
-    if number is None or isinstance(value, bool):
+    truth = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith(
+        "bool"
+    )  # NumPy below 2 takes its own for a number
+    if number is None or truth:
         raise BadInput(f"{name} must be a whole number, not {value!r}", f"give {least} or more") from None
     if number < least:
         raise BadInput(f"{name} must be at least {least}, not {number}", hint)

@@ -18,10 +18,14 @@ _on_command_line = False
 _COMMAND_OR_OPTION = re.compile(
     r"""(?P<command>'[^']*\s[^']*' | \b(?:aepipe|pip)\ [a-z]+\b[^;,]*) |
     (?<!\S)-(?P<letter>o)\b |
-    --(?P<name>[a-z][a-z-]*[a-z]) (?:[ ](?P<value>[A-Z]+\b|\d[\w./]*|(?:cpu|cuda|fp32|fp16|int8|uint8|mse|none)\b(?:,\w+)*))?""",
+    --(?P<name>[a-z][a-z-]*[a-z])
+    (?:[ ](?P<value>LO\.\.HI|[A-Z]+\b|\d[\w./]*|[a-z]+:\w+=\w+|(?:
+        auto|cpu|cuda|dtype|fp16|fp32|image|int8|linear|mse|none|openvino|uint8)\b(?:,\w+)*))?""",
     re.VERBOSE,
 )
+_PLACEHOLDER = re.compile(r"N|\d+|(?!N[CDHWL]+$)[A-Z]+")  # or a number: no text in Python
 _SWITCHES = ("overwrite", "private", "skip-bad")
+_ALTERNATIVE = re.compile(r"(, or |; )")
 
 
 @contextmanager
@@ -48,9 +52,33 @@ def in_python(hint: str) -> str:
             return f"{name}=True{f' {value}' if value else ''}"
         if not value:
             return name
-        return f"{name}={value}" if value.isupper() or value[0].isdecimal() else f"{name}={value!r}"
+        return f"{name}={value}" if _PLACEHOLDER.fullmatch(value) else f"{name}={value!r}"
 
     return _COMMAND_OR_OPTION.sub(argument, hint)
+
+
+def as_typed(text: str) -> str:
+    """Text with options as it is said where it is called: `--split` on the command line, `split` in Python."""
+    return text if _on_command_line else in_python(text)
+
+
+@contextmanager
+def without_options(*names: str) -> Iterator[None]:
+    """A block of the Python interface that has no such arguments: hints of its errors do not offer them."""
+    try:
+        yield
+    except AepipeError as error:
+        if not _on_command_line:
+            error.hint = in_python(_not_offering(error.typed, names))
+        raise
+
+
+def _not_offering(hint: str, names: tuple[str, ...]) -> str:
+    """A hint without those of its alternatives that name one of these options."""
+    first, *others = _ALTERNATIVE.split(hint)
+    parts = [("", first), *zip(others[::2], others[1::2], strict=True)]
+    kept = [part for part in parts if not any(re.search(rf"--{name}\b", part[1]) for name in names)]
+    return "".join(joint * bool(index) + text for index, (joint, text) in enumerate(kept))
 
 
 class AepipeError(Exception):
@@ -66,7 +94,8 @@ class AepipeError(Exception):
     def __init__(self, message: str, hint: str = "", exit_code: int | None = None):
         super().__init__(message)
         self.message = _of_readable_length(message)
-        self.hint = hint if _on_command_line else in_python(hint)
+        self.typed = hint  # as on the command line
+        self.hint = as_typed(hint)
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -80,31 +109,31 @@ def _of_readable_length(message: str) -> str:
 
 
 class BadInput(AepipeError):
-    """The user's input, option or file cannot be used."""
+    """The user's input, option or file cannot be used. Exit code 2."""
 
     exit_code = 2
 
 
 class ParityError(AepipeError):
-    """An exported graph does not compute what the torch module computes: no bundle is written."""
+    """An exported graph does not compute what the torch module computes: no bundle is written. Exit code 3."""
 
     exit_code = 3
 
 
 class PrecisionRefused(AepipeError):
-    """A precision costs more accuracy than it may: the bundle is written without it."""
+    """A precision costs more accuracy than it may: the bundle is written without it. Exit code 3."""
 
     exit_code = 3
 
 
 class DensityRefused(AepipeError):
-    """A density cannot be exported, or its graph differs from torch: the bundle is written without it."""
+    """A density cannot be exported, or its graph differs from torch: the bundle is written without it. Exit code 3."""
 
     exit_code = 3
 
 
 class ProviderUnavailable(AepipeError):
-    """A provider that was asked for by name cannot run here."""
+    """A provider that was asked for by name cannot run here. Exit code 4."""
 
     exit_code = 4
 

@@ -118,7 +118,7 @@ def _plugins_of(offered: Registry, distribution: str) -> list[Any]:
 
 def _subjects(component: Any, specs: list[str]) -> Iterator[tuple[str, Subject]]:
     """Yield the component once for each spec that names it, with that spec's options; without a spec, once with defaults."""
-    from aepipe.plugins.specs import convert_options, parse_spec
+    from aepipe.plugins.specs import parse_spec
 
     from .testing import Subject
 
@@ -128,7 +128,7 @@ def _subjects(component: Any, specs: list[str]) -> Iterator[tuple[str, Subject]]
         parsed = parse_spec(spec)
         if (kind, parsed.name) == (component.kind, component.name):
             found = True
-            given = convert_options(component.factory, str(component), parsed.options)
+            given = component.settle(parsed.options)
             options = {name: given[name] for name in parsed.options}
             yield text, Subject(component.kind, component.factory, options, component.name)
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -172,3 +173,8 @@ def listed(shape: Sides) -> str:
 def times(shape: Sides) -> str:
     """3×28×28; a side of any size is written any."""
     return "×".join("any" if side is None else str(side) for side in shape)
+
+
+def in_short(space: Space, code: Size, densities: Collection[str]) -> str:
+    """What a model takes and has, in one line: images 1×28×28, code 8, densities gaussian, pca."""
+    return f"{space.kind}s {space}, code {code}, densities {', '.join(densities) or 'none'}"

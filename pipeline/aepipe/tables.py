@@ -27,6 +27,6 @@ def print_table(header: list[str], lines: list[list[str]]) -> None:
     if any(header):
         lines = [header, ["-" * width for width in widths], *lines]
     for line in lines:
-        cells = [wrap(cell, width, break_on_hyphens=False) for cell, width in zip(line, widths, strict=True)]
+        cells = [wrap(cell, max(width, 1), break_on_hyphens=False) for cell, width in zip(line, widths, strict=True)]
         for row in zip_longest(*cells, fillvalue=""):
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,39 +1,134 @@
 """Corruptions, which a denoiser learns to undo. They use NumPy alone; training and inference use the same code.
 
-They take samples [n, C, *sides] of any rank, in 0..1, or where they are not `bounded` in units of their own.
+They take samples [n, C, *sides] of any rank, in 0..1, or where they are not `bounded` in units of their own. An option that is
+a range, LO..HI, is drawn anew for each sample.
 """
 
 from __future__ import annotations
 
 from aepipe import hookimpl
+from aepipe.plugins import Range, drawn
 
 
 @hookimpl
 def register_corruptions(register):
-    for corruption in (gaussian, saltpepper, erase, block, downsample, mixed):
+    for corruption in (gaussian, poisson, saltpepper, erase, block, blur, jpeg, downsample, mixed):
         register(corruption)
 
 
-def gaussian(*, sigma: float = 0.5):
-    """Additive Gaussian noise, clipped to 0..1 where the data are bounded.
+def gaussian(*, sigma: float | Range = 0.5, clip: bool = True):
+    """Additive Gaussian noise.
 
     sigma: standard deviation of the noise, on the scale 0..1, or in the units of unbounded data
+    clip: keep noisy values of bounded data in 0..1
     """
     import numpy as np
 
-    if sigma < 0:
-        raise ValueError(f"sigma must not be negative, not {sigma}")
+    _check_not_negative(sigma=sigma)
 
     def corrupt(images, rng, *, bounded=True):
+        scale = drawn(sigma, images, rng)
         noisy = rng.standard_normal(images.shape, dtype=np.float32)
-        noisy *= sigma
+        noisy *= scale
         noisy += images
-        return np.clip(noisy, 0, 1, out=noisy) if bounded else noisy
+        return np.clip(noisy, 0, 1, out=noisy) if bounded and clip else noisy
 
     return corrupt
 
 
-def saltpepper(*, amount: float = 0.1):
+def poisson(*, peak: float | Range = 100.0, sigma: float | Range = 0.01, clip: bool = True):
+    """The noise of a sensor: Poisson noise of the light, and Gaussian noise of reading it out.
+
+    The variance of a value x is x / peak + sigma² (Foi et al., IEEE Trans. Image Processing 17, 2008). Only for data in 0..1.
+
+    peak: how many electrons the value 1 stands for; few are a dark scene
+    sigma: standard deviation of the Gaussian part, on the scale 0..1
+    clip: keep noisy values in 0..1
+    """
+    import numpy as np
+
+    _check_not_negative(sigma=sigma)
+    if min(_ends(peak)) <= 0:
+        raise ValueError(f"peak must be positive, not {peak}")
+
+    def corrupt(images, rng, *, bounded=True):
+        if not bounded:
+            raise ValueError("poisson counts light, and these data are unbounded: give them a --range LO..HI")
+        electrons, scale = drawn(peak, images, rng), drawn(sigma, images, rng)
+        noisy = (rng.poisson(images * electrons) / electrons).astype(np.float32)
+        noisy += rng.standard_normal(images.shape, dtype=np.float32) * scale
+        return np.clip(noisy, 0, 1, out=noisy) if clip else noisy
+
+    return corrupt
+
+
+def blur(*, sigma: float | Range = 1.0):
+    """Blurred by a Gaussian along every side, mirrored at the edges.
+
+    sigma: standard deviation of the Gaussian in pixels
+    """
+    import numpy as np
+
+    _check_not_negative(sigma=sigma)
+
+    def corrupt(images, rng, *, bounded=True):
+        widths = np.broadcast_to(drawn(sigma, images, rng), (len(images), *(1,) * (images.ndim - 1))).ravel()
+        made = np.stack([_blurred(image, float(width)) for image, width in zip(images, widths, strict=True)])
+        return np.clip(made, 0, 1) if bounded else made
+
+    return corrupt
+
+
+def _blurred(image, sigma: float):
+    """One sample [C, *sides], a weighted sum of shifted copies along each side."""
+    import numpy as np
+
+    reach = round(4 * sigma)
+    if not reach:
+        return image
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    for axis in range(1, image.ndim):
+        edges = [(reach, reach) if each == axis else (0, 0) for each in range(image.ndim)]
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(image, edges, "symmetric"), len(weights), axis)
+        image = windows @ weights.astype(np.float32)
+    return image
+
+
+def jpeg(*, quality: int | Range = 30):
+    """Compressed as a JPEG file and read again. Only for grey and colour images in 0..1.
+
+    quality: 1 (worst) to 100
+    """
+    from io import BytesIO
+
+    import numpy as np
+    from PIL import Image
+
+    if not 1 <= min(_ends(quality)) <= max(_ends(quality)) <= 100:
+        raise ValueError(f"quality is from 1 to 100, not {quality}")
+
+    def compressed(image, quality):
+        from aepipe.images.pixels import as_bytes, as_float, picture
+
+        with BytesIO() as file:
+            picture(as_bytes(image)).save(file, "JPEG", quality=quality)
+            read = np.asarray(Image.open(file))
+        return as_float(read[None] if read.ndim == 2 else np.moveaxis(read, -1, 0))
+
+    def corrupt(images, rng, *, bounded=True):
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not bounded:
+            raise ValueError(
+                f"jpeg takes grey and colour images in 0..1, not samples of shape {list(images.shape[1:])}"
+            )
+        low, high = _ends(quality)
+        chosen = rng.integers(low, high + 1, len(images)) if low < high else [low] * len(images)
+        return np.stack([compressed(image, int(each)) for image, each in zip(images, chosen, strict=True)])
+
+    return corrupt
+
+
+def saltpepper(*, amount: float | Range = 0.1):
     """Pixels set to black or white at random, all channels together; of unbounded data to the extremes of each sample.
 
     amount: share of the pixels that are hit, half of them black
@@ -43,15 +138,16 @@ def saltpepper(*, amount: float = 0.1):
     def corrupt(images, rng, *, bounded=True):
         import numpy as np
 
+        share = drawn(amount, images, rng)
         draw = rng.random((len(images), 1, *images.shape[2:]), dtype=np.float32)
         axes = tuple(range(1, images.ndim))
         low, high = (0, 1) if bounded else (images.min(axes, keepdims=True), images.max(axes, keepdims=True))
-        return np.where(draw < amount / 2, low, np.where(draw < amount, high, images)).astype(np.float32)
+        return np.where(draw < share / 2, low, np.where(draw < share, high, images)).astype(np.float32)
 
     return corrupt
 
 
-def erase(*, p: float = 0.5):
+def erase(*, p: float | Range = 0.5):
     """Pixels dropped at random (set to 0), all channels together.
 
     p: probability that a pixel is dropped
@@ -61,7 +157,8 @@ def erase(*, p: float = 0.5):
     def corrupt(images, rng):
         import numpy as np
 
-        return images * (rng.random((len(images), 1, *images.shape[2:]), dtype=np.float32) >= p)
+        share = drawn(p, images, rng)
+        return images * (rng.random((len(images), 1, *images.shape[2:]), dtype=np.float32) >= share)
 
     return corrupt
 
@@ -137,7 +234,18 @@ def mixed(*, of: str = "gaussian;saltpepper;erase;block;downsample"):
     return corrupt
 
 
-def _check_share(**values: float) -> None:
+def _ends(value: float | Range) -> tuple[float, float]:
+    """The lowest and the highest value of an option."""
+    return (value.low, value.high) if isinstance(value, Range) else (value, value)
+
+
+def _check_not_negative(**values: float | Range) -> None:
     for name, value in values.items():
-        if not 0 <= value <= 1:
+        if min(_ends(value)) < 0:
+            raise ValueError(f"{name} must not be negative, not {value}")
+
+
+def _check_share(**values: float | Range) -> None:
+    for name, value in values.items():
+        if not 0 <= min(_ends(value)) <= max(_ends(value)) <= 1:
             raise ValueError(f"{name} must lie between 0 and 1, not {value}")

@@ -13,6 +13,7 @@ def register_decoders(register):
     register(upsample)
     register(resnet)
     register(resnet_map, name="resnet-map")
+    register(unet)
     register(mlp)
     register(pca)
 
@@ -59,6 +60,18 @@ def resnet_map(latent, shape, *, channels: int = 32, blocks: int = 2):
     from .residual import map_decoder
 
     return map_decoder(latent, shape, channels, blocks)
+
+
+def unet(latent, shape, *, channels: int = 32, blocks: int = 1, levels: int = 3):
+    """Beside the encoder `identity` a restorer of samples of any size: it learns the difference from its input.
+
+    channels: channels at half the sample's sides; smaller maps have more
+    blocks: residual blocks at each size on each way
+    levels: how often the sides are halved
+    """
+    from .unet import unet as network
+
+    return network(latent, shape, channels, blocks, levels)
 
 
 def mlp(latent, shape, *, hidden: tuple[int, ...] = (256, 512)):

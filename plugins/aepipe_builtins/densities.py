@@ -29,11 +29,16 @@ def pca(latent, *, components: int | None = None):
     return PrincipalGaussian(latent, components)
 
 
-def gmm(latent, *, components: int = 10):
+def gmm(latent, *, components: int = 10, by_class: bool = False, classes: int | None = None):
     """A mixture of Gaussians with full covariances: follows clusters, where one Gaussian sees an ellipse.
 
     components: number of Gaussians in the mixture
+    by_class: fit a mixture to each class, so that samples can have a label; the data need labels
     """
-    from .mixtures import GaussianMixture
+    from .mixtures import GaussianMixture, MixtureOfEachClass
 
+    if by_class and classes is None:
+        raise ValueError("by_class=true learns from labels, and the data have none")
+    if by_class and classes is not None:
+        return MixtureOfEachClass(latent, components, classes)
     return GaussianMixture(latent, components)

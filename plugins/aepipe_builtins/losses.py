@@ -15,6 +15,26 @@ def half_squared_error(output: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (output - target).square().sum() / len(target)
 
 
+class AbsoluteError(nn.Module):
+    """The features are the code; the loss is √(e² + ε²), summed over each sample (Charbonnier et al., 1994)."""
+
+    features_per_latent = 1
+
+    def __init__(self, epsilon: float):
+        super().__init__()
+        if epsilon < 0:
+            raise ValueError(f"epsilon must not be negative, not {epsilon}")
+        self.epsilon = epsilon
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor) -> dict[str, Tensor]:
+        error = decode(features).float() - target
+        size = error.abs() if self.epsilon == 0 else (error.square() + self.epsilon**2).sqrt()
+        return {"loss": size.sum() / len(target)}
+
+
 class SquaredError(nn.Module):
     """The features are the code; the loss is the lecture's ½·‖g(f(x)) − x‖²."""
 
@@ -72,3 +92,34 @@ class Regularised(nn.Module):
         size = 0.5 * sum(weights, start=features.new_zeros(()))
         loss = reconstruction + self.code_weight * codes + self.decoder_weight * size
         return {"loss": loss, "reconstruction": reconstruction, "codes": codes, "weights": size}
+
+
+class Supervised(nn.Module):
+    """The squared error, and the cross-entropy of a linear classifier of the code."""
+
+    features_per_latent = 1
+
+    def __init__(self, latent: int, classes: int, weight: float):
+        super().__init__()
+        if weight < 0:
+            raise ValueError(f"weight must not be negative, not {weight}")
+        self.weight, self.outputs = weight, {"class": classes}
+        self.head = nn.Linear(latent, classes)
+
+    def code(self, features: Tensor) -> Tensor:
+        return features
+
+    def output(self, codes: Tensor) -> dict[str, Tensor]:
+        """Logits: softmax makes probabilities of them."""
+        return {"class": self.head(codes.flatten(1))}
+
+    def losses(self, features: Tensor, decode: Decode, target: Tensor, *, labels: Tensor) -> dict[str, Tensor]:
+        known = labels >= 0
+        scores = self.output(features)["class"].float()
+        entropy = nn.functional.cross_entropy(scores[known], labels[known], reduction="sum") / known.sum().clamp(min=1)
+        reconstruction = half_squared_error(decode(features), target)
+        return {
+            "loss": reconstruction + self.weight * entropy,
+            "reconstruction": reconstruction,
+            "cross_entropy": entropy,
+        }

@@ -8,8 +8,10 @@ from aepipe import hookimpl
 @hookimpl
 def register_objectives(register):
     register(mse)
+    register(charbonnier)
     register(vae)
     register(rae)
+    register(supervised)
 
 
 def mse(latent):
@@ -17,6 +19,16 @@ def mse(latent):
     from .losses import SquaredError
 
     return SquaredError()
+
+
+def charbonnier(latent, *, epsilon: float = 1e-3):
+    """The absolute error, smooth at 0: outliers weigh less than in `mse`, and restored edges stay sharper.
+
+    epsilon: how smooth, on the standardised scale; 0 is the plain absolute error
+    """
+    from .losses import AbsoluteError
+
+    return AbsoluteError(epsilon)
 
 
 def vae(latent, *, beta: float = 1.0):
@@ -38,3 +50,15 @@ def rae(latent, *, code: float = 1e-2, decoder: float = 1e-4):
     from .losses import Regularised
 
     return Regularised(code, decoder)
+
+
+def supervised(latent, *, weight: float = 1.0, classes: int | None = None):
+    """The quadratic loss, and a linear classifier of the code that learns from labels and is exported as the output `class`.
+
+    weight: of the cross-entropy, in nats, which is averaged over the samples whose label is known
+    """
+    if classes is None:
+        raise ValueError("it learns from labels, and the data have none")
+    from .losses import Supervised
+
+    return Supervised(latent, classes, weight)

@@ -171,7 +171,7 @@ def _doublings(code: OpenShape, sides: OpenShape) -> int:
 def identity(shape: OpenShape, features: int) -> AnySize:
     """No network at all: the code is the sample."""
     if shape_of(features) != tuple(shape):
-        raise ValueError("its code is the sample: --latent-dim image")
+        raise ValueError("its code is the sample: the latent size has to be 'image'")
     return AnySize([nn.Identity()], 1)
 
 

@@ -87,6 +87,14 @@ if (await page.$eval("#draw", (button) => !button.hidden)) {
   await record("drawn", "image");
 }
 
+if (await page.$eval("#label", (select) => !select.parentElement.hidden)) {
+  await record("classes", "samples");
+  await page.select("#label", "7");
+  await record("sevens", "samples");
+  await page.select("#label", ""); // the same samples as before, which are saved below
+  await settled(page);
+}
+
 const session = await browser.target().createCDPSession();
 await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: folder, eventsEnabled: true });
 const downloaded = new Promise((done) => {

@@ -19,7 +19,8 @@ def _built_in() -> list[object]:
                 subject = testing.Subject(kind, component.factory, name=name)
                 checks = testing.checks_of(kind).values()
                 for check in checks:
-                    marks = [pytest.mark.trains] if check.__name__ == "exports_to_onnx" else []
+                    exports = check.__name__ == "exports_to_onnx" or kind == "layout"
+                    marks = [pytest.mark.trains] if exports else []
                     cases.append(pytest.param(check, subject, id=f"{kind}:{name}:{check.__name__}", marks=marks))
     return cases
 

@@ -94,3 +94,53 @@ def test_it_exports_and_samples(tmp_path):
     np.testing.assert_array_equal(images, model.sample(33, density="gmm", seed=1))
     scores = [model.score("digits[:200]", name)["log_density"].mean() for name in ("gaussian", "one", "gmm")]
     assert scores == sorted(scores)
+
+
+def of_classes(components: int, classes: int, codes: torch.Tensor, labels: torch.Tensor):
+    torch.manual_seed(0)
+    spec = f"gmm:components={components},by_class=true"
+    density = plugins.create("density", spec, codes.shape[1], classes=classes)
+    density.fit(codes, labels)
+    return density.eval()
+
+
+def test_every_class_has_the_density_of_its_own_codes():
+    codes = clusters()
+    labels = (codes[:, 0] > codes[:, 0].median()).long() + (codes[:, 1] > 0)
+    labels[:7] = -1
+    density = of_classes(1, 3, codes, labels)
+    for label in range(3):
+        own = codes[labels == label].double()
+        expected = torch.distributions.MultivariateNormal(own.mean(0), torch.cov(own.T, correction=0))
+        got = density.log_prob(codes[:200], torch.full((200,), label))
+        torch.testing.assert_close(got.double(), expected.log_prob(codes[:200].double()), rtol=1e-2, atol=1e-2)
+        drawn = density.sample(torch.randn(20_000, 5), torch.full((20_000,), label))
+        torch.testing.assert_close(drawn.mean(0).double(), own.mean(0), atol=0.1 * float(own.std(0).max()), rtol=0)
+
+
+def test_rare_classes_do_with_what_they_have():
+    codes, labels = clusters(60), torch.zeros(60, dtype=torch.int64)
+    labels[:3], labels[3] = 1, 2
+    density = of_classes(4, 4, codes, labels)
+    one = density.log_prob(codes, torch.full((60,), 3))
+    another = density.log_prob(codes, torch.full((60,), 2))
+    assert torch.isfinite(one).all() and torch.isfinite(another).all()
+    assert float(another.mean()) == pytest.approx(float(one.mean()), abs=1.5)  # both have the mixture of all codes
+    for label in range(4):
+        drawn = density.sample(torch.randn(500, 5), torch.full((500,), label))
+        assert torch.isfinite(drawn).all()
+
+
+def test_it_conforms_by_class():
+    from aepipe import testing
+    from aepipe_builtins.densities import gmm
+
+    subject = testing.Subject("density", gmm, {"components": 2, "by_class": True})
+    for name in (
+        "says_its_classes",
+        "follows_the_label",
+        "samples_what_it_scores",
+        "survives_saving",
+        "bears_few_codes",
+    ):
+        testing.run_check(testing.checks_of("density")[name], subject)

@@ -17,6 +17,7 @@ from aepipe.infer.writers import CsvWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.commands import python
 from tests.helpers.places import MNIST
 
 COMMAND = [sys.executable, "-m", "aepipe"]
@@ -136,3 +137,24 @@ def test_out_is_kept_apart_from_the_input(out: str, call, tmp_path: Path) -> Non
     task = "encode" if out.endswith(".npy") else "reconstruct"
     outcome = call("infer", task, "--provider", "cpu", MNIST, tmp_path / "photos", "-o", f"{tmp_path}/{out}")
     assert outcome.code == 2 and [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
+
+
+GONE = """
+import os, sys, tempfile
+from aepipe.cli import run
+place = tempfile.mkdtemp()
+os.chdir(place)
+os.rmdir(place)
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("words", [["train", "--data", "digits"], ["export", "run", "-o", "bundle"]])
+def test_a_current_folder_that_is_gone(words: list[str]) -> None:
+    done = python(GONE, *words)
+    assert done.returncode == 2 and "the current folder does not exist any more" in done.stderr, done
+
+
+def test_more_samples_than_memory_holds(call, tmp_path: Path) -> None:
+    outcome = call("infer", "sample", "--provider", "cpu", MNIST, "--count", 10**15, "-o", tmp_path / "s.png")
+    assert outcome.code == 2 and "GiB of memory" in outcome.err and not os.listdir(tmp_path)  # noqa: PTH208

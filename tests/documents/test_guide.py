@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 
+import aepipe
 import numpy as np
 import pytest
 from aepipe.plugins.lookup import HOOKS
@@ -34,11 +35,14 @@ def test_the_pyproject_names_the_entry_point():
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory) -> dict[str, str]:
-    """Every block installed as aepipe-HOOK."""
+    """Every block installed as aepipe-HOOK, and a second one of a hook as aepipe-HOOK-1."""
     folder = tmp_path_factory.mktemp("guide")
+    hooks: list[str] = []
     for block in BLOCKS:
-        (hook,) = re.findall(r"@hookimpl\ndef (\w+)", block)
-        install(folder, f"aepipe-{hook.removeprefix('register_').replace('_', '-')}", block)
+        hooks += re.findall(r"@hookimpl\ndef (\w+)", block)
+        earlier = hooks.count(hooks[-1]) - 1
+        name = f"aepipe-{hooks[-1].removeprefix('register_').replace('_', '-')}"
+        install(folder, f"{name}-{earlier}" if earlier else name, block)
     return with_path(folder)
 
 
@@ -51,7 +55,9 @@ def trained(env, cli, tmp_path_factory):
         "encoder": "linear",
         "decoder": "shallow:hidden=32,activation=gelu",
         "objective": "sparse:weight=0.2",
+        "optimiser": "gentle:encoder=0.2",
         "corrupt": "stripes:every=3",
+        "augment": "shift:most=1",
         "density": "cold=round:temperature=0.5",
     }
     options = [text for name, spec in parts.items() for text in (f"--{name}", spec)]
@@ -65,7 +71,7 @@ def trained(env, cli, tmp_path_factory):
 def test_all_blocks_load_and_their_factories_work(env, cli):
     found = json.loads(cli("plugins", "--json", env=env).stdout)
     blocks = [plugin for plugin in found if plugin["version"] == "1.0"]  # others may be installed here
-    assert len(blocks) == len(BLOCKS) == 10
+    assert len(blocks) == len(BLOCKS)
     assert not [plugin["errors"] + plugin["notes"] for plugin in blocks if plugin["errors"] or plugin["notes"]]
 
 
@@ -74,12 +80,54 @@ def test_what_the_guide_trains_is_what_it_says(trained):
     assert config["components"]["decoder"]["options"] == {"hidden": 32, "activation": "gelu"}
     assert config["components"]["encoder"]["plugin"] == "aepipe-encoders"
     assert config["data"]["dataset"]["options"] == {"size": 16, "count": 200}
+    assert [each["options"] for each in config["augmentations"]] == [{"most": 1}]
     rows = [json.loads(line) for line in (trained / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] == pytest.approx(rows[-1]["error"] + 0.2 * rows[-1]["penalty"], rel=1e-4)
     log = (trained / "run" / "log.txt").read_text().splitlines()
     assert log == [f"{row['epoch']} {row['validation_mse']}" for row in rows]
     manifest = json.loads((trained / "bundle" / "manifest.json").read_text())
     assert manifest["densities"] == ["cold"] and manifest["trained"]["task"] == "denoise"
+
+
+def test_what_learns_from_labels(env, cli, trained):
+    parts = ("--data", "discs:count=300", "--encoder", "linear", "--decoder", "shallow", "--latent-dim", 3)
+    done = cli("train", *parts, "--objective", "sorted", "--density", "islands", "-o", "told", cwd=trained, env=env)
+    assert done.returncode == 0, done.stderr
+    assert cli("export", "told", "-o", "islands", cwd=trained, env=env).returncode == 0
+    for label in (0, 1):
+        out = ("--label", label, "--count", 200, "-o", f"label-{label}.npy")
+        done = cli("infer", "sample", "islands", "--provider", "cpu", *out, cwd=trained, env=with_path())
+        assert done.returncode == 0, done.stderr
+    small, large = (np.load(trained / f"label-{label}.npy").mean() for label in (0, 1))
+    assert small < large
+    with aepipe.load(trained / "islands", provider="cpu") as model:
+        distance = model.outputs(np.concatenate(list(model.sample_codes(50, label=1))))["distance"]
+    assert (distance.argmin(1) == 1).mean() > 0.9
+
+
+def test_the_optimiser_and_the_diary(trained):
+    config = json.loads((trained / "run" / "run.json").read_text())
+    assert config["components"]["optimiser"]["options"] == {"encoder": 0.2}
+    diary = (trained / "run" / "diary.txt").read_text().splitlines()
+    mse = config["metrics"]["mse"]
+    assert diary == ["0 of 2 epochs are done", f"MSE {mse:.5f} after 2 epochs", "bundle has 5 graphs"]
+
+
+def test_the_player(trained, cli, env):
+    options = (
+        "--data",
+        "discs:count=100",
+        "--encoder",
+        "linear",
+        "--objective",
+        "adversarial:hidden=8",
+        "--latent-dim",
+        2,
+    )
+    done = cli("train", *options, "--decoder", "shallow", "--epochs", 1, "-o", "adversarial", cwd=trained, env=env)
+    assert done.returncode == 0, done.stderr
+    (row,) = (json.loads(line) for line in (trained / "adversarial" / "metrics.jsonl").read_text().splitlines())
+    assert row["critic"] > 0 and row["loss"] > row["error"]
 
 
 def test_the_reader(trained, cli, env):
@@ -96,6 +144,12 @@ def test_the_reader(trained, cli, env):
 def test_the_command(trained, cli, env):
     done = cli("best", "run", cwd=trained, env=env)
     assert re.fullmatch(r"epoch [12]: 0\.\d{5}\n", done.stdout), done
+
+
+def test_the_layout(trained, cli, env):
+    done = cli("export", "bundle", "--layout", "flat:separator=_", "-o", "graphs", cwd=trained, env=env)
+    assert done.returncode == 0 and "graphs: 5 graphs" in done.stderr, done.stderr
+    assert (trained / "graphs" / "density_cold_sample.onnx").is_file()
 
 
 def test_the_provider_agrees_with_onnx_runtime(trained, cli, env):

@@ -17,6 +17,7 @@ import pytest
 from aepipe.explore import web_runtime
 from aepipe.explore.page import principal_axes, write_explorer
 from aepipe.images.data import open_images
+from aepipe.workshop.run import Run
 from PIL import Image
 
 from tests.helpers.places import BROWSER
@@ -59,14 +60,22 @@ def own(shape: tuple[int, int, int]) -> Image.Image:
     return Image.fromarray(colours.astype(np.uint8), "RGBA")
 
 
-@pytest.fixture(scope="module", params=["digits", "colour"])
+@pytest.fixture(scope="session")
+def classes_bundle(digits_run, tmp_path_factory) -> Path:
+    """Digits; the second density is told a class."""
+    run = Run(shutil.copytree(digits_run.directory, tmp_path_factory.mktemp("classes") / "run"))
+    run.fit_density("gmm:components=2,by_class=true")
+    return run.export(run.directory.parent / "bundle", densities=["gaussian", "gmm"], show=False)
+
+
+@pytest.fixture(scope="module", params=["digits", "colour", "classes"])
 def drive(request, web_files, chromium, tmp_path_factory):
     """One drive on a page, and the model that it is of."""
     bundle = request.getfixturevalue(f"{request.param}_bundle")
     folder = tmp_path_factory.mktemp("drive")
     model = aepipe.load(bundle, provider="cpu", threads=1)
     own(model.shape).save(folder / "own.png")
-    images = "digits[:9]" if request.param == "digits" else None
+    images = None if request.param == "colour" else "digits[:9]"
     write_explorer(bundle, folder / "page.html", images=images)
     driven = chromium("drive.js", folder / "page.html", folder / "own.png", folder)
     return driven, model, folder
@@ -121,7 +130,7 @@ def test_samples_are_what_the_density_makes_of_the_noise(drive):
         noise.size
     )
     codes = samples["codes"].reshape(len(noise), -1)
-    expected = model.from_noise(noise, density)
+    expected = model.from_noise(noise, density, samples["labels"])
     assert (np.abs(expected - codes) <= CODES * np.maximum(1, np.abs(expected))).all()
     images = np.stack(samples["images"])
     assert np.abs(model.decode(codes).reshape(images.shape) - images).max() <= IMAGES
@@ -133,6 +142,17 @@ def test_samples_are_what_the_density_makes_of_the_noise(drive):
     assert sheet.shape[:2] == (4 * (h * scale + 4) - 4, 6 * (w * scale + 4) - 4)
     tile = sheet[: h * scale : scale, : w * scale : scale].transpose(2, 0, 1)[:c] / 255
     assert np.abs(tile - images[0].reshape(model.shape)).max() <= 0.51 / 255
+
+
+def test_samples_have_the_label_that_was_chosen(drive):
+    driven, model, _ = drive
+    if not model.bundle.takes_label("sample", model.bundle.densities[1]):
+        assert driven["samples"]["labels"] is None and "classes" not in driven
+        return
+    assert len(set(driven["classes"]["labels"])) > 4 and set(driven["sevens"]["labels"]) == {7}
+    for samples in (driven["classes"], driven["sevens"]):
+        noise, codes = samples["noise"].reshape(24, -1), samples["codes"].reshape(24, -1)
+        np.testing.assert_allclose(model.from_noise(noise, "gmm", samples["labels"]), codes, rtol=1e-3, atol=1e-3)
 
 
 def test_an_image_file_is_encoded_reconstructed_and_judged(drive):

@@ -7,12 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from aepipe.errors import BadInput
 from aepipe.files import ours, staged
-from aepipe.files.locks import locked
+from aepipe.files.locks import lock_beside, locked
 from aepipe.files.ours import LIST, OwnFolder, foreign_entries, listed_files, write_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,6 +161,52 @@ def test_locks_say_who_holds_them(tmp_path: Path, capsys) -> None:
         lock.write_text(content)
         with pytest.raises(BadInput, match="says not by whom"), locked(lock, "the thing"):
             pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_lock_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(BadInput, match="is a pipe"), locked(tmp_path / "lock", "the thing"):
+        pass
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=255))
+def test_every_name_has_a_lock_of_its_own(name: str) -> None:
+    lock = lock_beside(Path("home", name))
+    assert len(os.fsencode(lock.name)) <= 255 and lock.parent == Path("home") and ours._is_own_mark(lock)
+    assert lock != lock_beside(Path("home", f"{name}x"))
+
+
+def test_a_name_as_long_as_they_may_be(tmp_path: Path) -> None:
+    for files in (OLD, NEW):
+        write(tmp_path / ("x" * 255), files)
+    assert without_list(tmp_path / ("x" * 255)) == NEW
+
+
+REMOVE = """
+import os, sys
+from pathlib import Path
+from aepipe.files.ours import remove_files
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    remove_files(Path(sys.argv[1]), ["a.txt", "deep/b.txt"])
+except PermissionError as error:
+    print(error.filename)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs permissions of POSIX")
+def test_nothing_is_removed_where_not_all_can_be() -> None:
+    with tempfile.TemporaryDirectory() as name:  # others may not look into pytest's own folders
+        folder = Path(name)
+        fill(folder, OLD)
+        folder.chmod(0o777)
+        (folder / "deep").chmod(0o555)
+        done = subprocess.run([sys.executable, "-c", REMOVE, folder], capture_output=True, text=True)
+        (folder / "deep").chmod(0o755)
+        assert done.stdout == f"{folder / 'deep'}\n", done
+        assert contents(folder) == OLD
 
 
 def leftover(folder: Path, pid: int) -> Path:

@@ -14,6 +14,7 @@ MNIST = ROOT / "exported" / "mnist-d8"
 FLOW = ROOT / "plugins" / "aepipe-flow"
 SCIENCE = ROOT / "plugins" / "aepipe-science"
 OPENVINO = ROOT / "plugins" / "aepipe-openvino"
+LOGGERS = ROOT / "plugins" / "aepipe-loggers"
 SIGNALS = ROOT / "plugins" / "aepipe-signals"
 KEPT = sorted(FIXTURES.glob("format-*"))  # bundles that were written earlier
 DATA = Path(os.environ.get("AEPIPE_DATA", "no-data")).resolve()  # data sets that are at hand

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from textwrap import dedent
 
@@ -35,6 +36,11 @@ def install_real(folder: Path, sources: Path) -> None:
     """A plugin of this repository, FLOW for instance, from its sources."""
     install(folder, sources.name, None, version="0.1.0")
     module = sources.name.replace("-", "_")
+    entries = tomllib.loads((sources / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        "aepipe"
+    ]
+    lines = "".join(f"{name} = {value}\n" for name, value in entries.items())
+    (folder / f"{module}-0.1.0.dist-info" / "entry_points.txt").write_text(f"[aepipe]\n{lines}")
     (folder / module).symlink_to(sources / module)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -243,6 +244,13 @@ def test_join_of_what_has_no_parts(call, tmp_path: Path) -> None:
     for out, word in (("x.png", "no parts"), ("folder", "needs no joining"), ("nowhere/x.npy", "there are no parts")):
         outcome = call("infer", "join", tmp_path / out)
         assert outcome.code == 2 and word in outcome.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_part_that_is_a_pipe(call, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.1-of-1.npy")
+    outcome = call("infer", "join", tmp_path / "x.npy")
+    assert outcome.code == 2 and "x.1-of-1.npy is a pipe" in outcome.err
 
 
 PEAK = """

@@ -12,7 +12,7 @@ import pytest
 from aepipe.errors import AepipeError
 from aepipe.images.corruption import spoiled
 from aepipe.images.data import open_images
-from aepipe.judging.metrics import Spread, evaluate, normalised, psnr, snr, ssim
+from aepipe.judging.metrics import Spread, evaluate, normalised, psnr, psnr_between, snr, ssim
 from aepipe.plugins.lookup import create
 from aepipe.space import Raw
 from hypothesis import given, settings
@@ -64,6 +64,7 @@ def test_evaluate_weighs_every_image_alike() -> None:
     mse = float(np.square(images * 0.5, dtype=np.float64).mean())
     assert found["count"] == 10 and found["mse"] == pytest.approx(mse, rel=1e-6)
     assert found["psnr"] == pytest.approx(-10 * math.log10(mse), rel=1e-6)
+    assert found["psnr_mean"] == pytest.approx(np.mean([psnr_between(each * 0.5, each) for each in images]), rel=1e-6)
     assert found["ssim"] == pytest.approx(ssim(images * 0.5, images).mean(), rel=1e-6)
 
 
@@ -136,7 +137,7 @@ def test_only_images_have_ssim_and_wrong_reconstructions_are_refused(shape: tupl
     values = np.random.default_rng(0).random(shape, dtype=np.float32)
     source = open_images(values, layout=["NC", "NCL", "NCHW", "NCDHW"][len(shape) - 2])
     found = evaluate(lambda batch: batch, source)
-    assert set(found) == {"mse", "psnr", "count"} | ({"ssim"} if len(shape) == 4 else set())
+    assert set(found) == {"mse", "psnr", "psnr_mean", "count"} | ({"ssim"} if len(shape) == 4 else set())
 
     def spoiled_third(batch: np.ndarray) -> np.ndarray:
         batch = batch.copy()
@@ -157,7 +158,7 @@ def test_run_and_bundle_agree(call, digits_run, digits_bundle: Path, more: list[
     bundle = call("eval", digits_bundle, "--provider", "cpu", "--batch-size", "7", *arguments)
     assert run.code == bundle.code == 0
     first, second = json.loads(run.out), json.loads(bundle.out)
-    assert set(first) - {"mse_input"} == {"model", "data", "input", "mse", "psnr", "ssim", "count"}
+    assert set(first) - {"mse_input"} == {"model", "data", "input", "mse", "psnr", "psnr_mean", "ssim", "count"}
     assert ("mse_input" in first) == bool(more)
     assert first["input"] == second["input"] and first["input"]["count"] == 100
     for key in set(first) - {"model", "input"}:

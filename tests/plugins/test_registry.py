@@ -15,11 +15,16 @@ from tests.helpers.strangers import install
 
 BUILT_IN = {
     "encoder": ["conv", "identity", "mlp", "pca", "resnet", "resnet-map"],
-    "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "upsample"],
-    "objective": ["mse", "rae", "vae"],
+    "decoder": ["deconv", "mlp", "pca", "resnet", "resnet-map", "unet", "upsample"],
+    "objective": ["charbonnier", "mse", "rae", "supervised", "vae"],
     "density": ["gaussian", "gmm", "pca"],
-    "corruption": ["block", "downsample", "erase", "gaussian", "mixed", "saltpepper"],
+    "corruption": [
+        *("block", "blur", "downsample", "erase", "gaussian", "jpeg", "mixed", "poisson", "saltpepper"),
+    ],
+    "augmentation": ["crop", "flip", "jitter", "rotate90"],
     "dataset": ["digits", "fashion-mnist", "mnist"],
+    "layout": ["ort", "triton"],
+    "optimiser": ["adam", "adamw", "sgd"],
     "provider": ["auto", "cpu", "cuda"],
     "reader": [],  # what needs none is read without a plugin; those of others are distributions of their own
 }
@@ -73,10 +78,8 @@ def test_every_hook_is_used_by_the_built_ins(registry):
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_options_are_documented(registry, kind: str):
-    from aepipe.plugins.specs import options_of
-
     for name in BUILT_IN[kind]:
-        for option in options_of(registry.find(kind, name).factory):
+        for option in registry.find(kind, name).options:
             assert option.help and not option.required, f"{kind} {name}: {option.name}"
 
 

@@ -18,6 +18,7 @@ import torch
 from aepipe import hookimpl, plugins
 from torch import nn
 
+from tests.helpers.adversarial import Objectives
 from tests.helpers.images import blobs
 from tests.helpers.settings import NETWORKS
 
@@ -31,6 +32,7 @@ ALIKE = {  # these end as in one process; the last batch is one image, so that a
     "unused": {"encoder": "unused"},
     "pca": {"encoder": "pca", "decoder": "pca"},
     "pca-mlp": {"encoder": "pca"},
+    "adversary": {"objective": "adversarial:noisy=false", "optimiser": "adamw", "clip": 1.0, "ema": 0.9},
     "patience": {"epochs": 30, "patience": 1, "lr": 0.1},
 }
 NOISY = {"vae": {"objective": "vae"}, "batch-norm": {"encoder": "normed", "batch_size": 41}}
@@ -97,6 +99,7 @@ def ending(out: Path, options: dict) -> list[str]:
 def main() -> None:
     folder = Path(sys.argv[1])
     plugins.registry().register(Networks(), "networks")
+    plugins.registry().register(Objectives(), "objectives")
     jobs = [*ALIKE.items(), *NOISY.items(), *FAILING.items()]
     endings = [[name, *ending(folder / name, options)] for name, options in jobs]
     (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(endings))

@@ -17,9 +17,12 @@ for _module in (
     "encoders",
     "decoders",
     "objectives",
+    "optimisers",
     "densities",
     "corruptions",
+    "augmentations",
     "datasets",
+    "layouts",
     "providers",
     "readers",
 ):
@@ -31,7 +34,7 @@ EXPORT = "exports_to_onnx"
 
 def _with_marks(fault):
     """A test that exports is one that trains."""
-    exports = EXPORT in (fault.check, *fault.also)
+    exports = EXPORT in (fault.check, *fault.also) or KINDS[fault.kind].checks == "layouts"
     return pytest.param(fault, id=str(fault), marks=[pytest.mark.trains] if exports else [])
 
 

@@ -13,8 +13,9 @@ import onnxruntime
 import pytest
 import torch
 from aepipe import hookimpl
+from aepipe.workshop.layouts import export_layout
 from aepipe.workshop.run import Run
-from aepipe.workshop.triton import export_triton, quoted
+from aepipe.workshop.triton import quoted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -258,7 +259,7 @@ def test_a_hostile_manifest_is_refused_or_harmless(colour: Path, tmp_path_factor
         tensor.update({"shape": ["batch", name]} if where == "size" else {"dtype": name})
     (changed / "manifest.json").write_text(json.dumps(manifest))
     try:
-        export_triton(changed, out)
+        export_layout("triton", changed, out)
     except aepipe.AepipeError as error:
         assert error.message and not out.exists()
         return

@@ -1,4 +1,4 @@
-// Reads a bundle's manifest (JSON) into a flat map: "/graphs/0/role" is "encoder". Escapes except \" and \\ lose their backslash.
+// Reads JSON into a flat map: "/graphs/0/role" is "encoder". Escapes except \" and \\ lose their backslash.
 #pragma once
 #include <filesystem>
 #include <fstream>
@@ -6,6 +6,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using Manifest = std::map<std::string, std::string>;
 
@@ -28,22 +29,40 @@ inline void flatten(std::istream& in, const std::string& at, Manifest& found) {
   }
 }
 
-inline Manifest read_manifest(const std::filesystem::path& bundle) {
-  std::ifstream in(bundle / "manifest.json");
-  if (!in) throw std::runtime_error("there is no " + (bundle / "manifest.json").string());
+inline Manifest read_json(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in) throw std::runtime_error("there is no " + file.string());
   Manifest found;
   flatten(in, "", found);
-  if (std::stoi(found.at("/format")) > 1) throw std::runtime_error("the bundle has a newer format than this program reads");
   return found;
 }
 
-// The file of a role in fp32 that takes and gives float32; a density's role is taken from the first density.
-inline std::string graph_file(const Manifest& manifest, const std::string& role) {
-  auto entry = [&](const std::string& key) { return manifest.count(key) ? manifest.at(key) : ""; };
+inline std::string value_of(const Manifest& manifest, const std::string& key, const std::string& otherwise = "") {
+  const auto found = manifest.find(key);
+  return found == manifest.end() || found->second == "null" ? otherwise : found->second;
+}
+
+// The numbers of a list, 0 for null and for what is no number: "batch", or a side of any size.
+inline std::vector<int64_t> sizes_of(const Manifest& manifest, const std::string& key) {
+  std::vector<int64_t> sizes;
+  for (std::string at = key + "/0"; manifest.count(at); at = key + "/" + std::to_string(sizes.size()))
+    sizes.push_back(std::atoll(manifest.at(at).c_str()));
+  return sizes;
+}
+
+inline Manifest read_manifest(const std::filesystem::path& bundle) {
+  const Manifest found = read_json(bundle / "manifest.json");
+  if (std::stoi(found.at("/format")) > 2) throw std::runtime_error("the bundle has a newer format than this program reads");
+  return found;
+}
+
+// Where the manifest describes the graph of a role, in fp32 and of floats; nowhere if there is none and it is not `needed`.
+inline std::string graph_of(const Manifest& manifest, const std::string& role, const std::string& density, bool needed = true) {
   for (int i = 0; manifest.count("/graphs/" + std::to_string(i) + "/role"); i++) {
-    const std::string at = "/graphs/" + std::to_string(i), density = entry(at + "/density"), io = entry(at + "/io");
-    const bool fits = entry(at + "/precision") == "fp32" && (io.empty() || io == "float");
-    if (fits && entry(at + "/role") == role && (density.empty() || density == entry("/densities/0"))) return entry(at + "/file");
+    const std::string at = "/graphs/" + std::to_string(i);
+    const bool fits = value_of(manifest, at + "/precision") == "fp32" && value_of(manifest, at + "/io", "float") == "float";
+    if (fits && value_of(manifest, at + "/role") == role && value_of(manifest, at + "/density") == density) return at;
   }
-  throw std::runtime_error("the bundle has no " + role);
+  if (!needed) return "/none";
+  throw std::runtime_error("the bundle has no graph: " + role + (density.empty() ? "" : " of " + density));
 }

@@ -1,5 +1,6 @@
 // Runs this folder's page in headless Chromium, for tests: node drive.js CHROMIUM. Each line of standard input is a task, in JSON:
-// [BUNDLE, TASK, IN.npy, OUT.npy]. The task "picture" saves a screenshot. Each line of output, in JSON, is an error or "".
+// [BUNDLE, TASK, IN, OUT.npy]. "picture" saves a screenshot, "check" writes what the page says, "again" does "reconstruct" twice
+// and writes how often each graph was fetched. Each line of output, in JSON, is an error or "".
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
@@ -23,29 +24,26 @@ function answer(request, response) {
   });
 }
 
-/** Does one task in the page. Arrays come and go as base64 of their bytes, so that every bit stays the same, NaN too. */
-async function inside(task, bytes, dims) {
-  const { run } = await import("./host.js");
-  const given = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
-  const made = await run(task, new Float32Array(given.buffer), dims);
-  const raw = new Uint8Array(made.data.buffer, made.data.byteOffset, made.data.byteLength);
-  return { bytes: btoa(Array.from(raw, (code) => String.fromCharCode(code)).join("")), dims: made.dims };
+/** Does one task in the page. Files come and go as base64 of their bytes, so that every bit stays the same, NaN too. */
+async function inside(task, name, bytes) {
+  const [{ bundle: loading }, { writeNpy }] = await Promise.all([import("./host.js"), import("./bundle.js")]);
+  const given = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0)), bundle = await loading;
+  const work = async (task) => bundle.run(task, await bundle.input(task, name, given));
+  let made;
+  if (task === "again") {
+    await work("reconstruct"), await work("reconstruct");
+    const urls = performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => name.endsWith(".onnx"));
+    const times = Float32Array.from(new Set(urls), (url) => urls.filter((each) => each === url).length);
+    made = { dims: [times.length], data: times };
+  } else made = await work(task);
+  return btoa(Array.from(writeNpy(made), (code) => String.fromCharCode(code)).join(""));
 }
 
-function readNpy(file) {
-  const bytes = fs.readFileSync(file);
-  const end = bytes[6] === 1 ? 10 + bytes.readUInt16LE(8) : 12 + bytes.readUInt32LE(8);
-  const header = bytes.toString("latin1", 0, end);
-  if (!header.includes("'<f4'") || !header.includes("'fortran_order': False")) throw Error(`${file} is not float32, in C order`);
-  const dims = header.match(/'shape': \(([\d, ]*)\)/)[1].split(",").filter((size) => size.trim()).map(Number);
-  return { bytes: bytes.subarray(end).toString("base64"), dims };
-}
-
-function writeNpy(file, { bytes, dims }) {
-  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${dims.join(", ")},), }`;
-  const header = Buffer.from(text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n", "latin1");
-  const start = Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, header.length & 255, header.length >> 8]);
-  fs.writeFileSync(file, Buffer.concat([start, header, Buffer.from(bytes, "base64")]));
+/** Writes the stages that the page compared; throws what it says where they do not agree. */
+async function checked(page, target) {
+  const [stages, said] = await page.evaluate(() => ["pre", "output"].map((each) => document.querySelector(each).textContent));
+  if (!said.startsWith("every stage agrees")) throw Error(`${stages}\n${said}`);
+  fs.writeFileSync(target, `${stages}\n`);
 }
 
 async function work(browser, address, [folder, task, source, target]) {
@@ -54,11 +52,13 @@ async function work(browser, address, [folder, task, source, target]) {
     bundle = folder;
     await page.setViewport({ width: 720, height: 300 });
     const broken = new Promise((_, fail) => page.once("pageerror", fail));
-    await page.goto(address);
-    await Promise.race([broken, page.waitForFunction(() => document.querySelector("output").value)]); // now the page has shown its pictures
+    await page.goto(task === "check" ? `${address}&check` : address);
+    const shown = page.waitForFunction(() => document.querySelector("output").value); // after all pictures
+    await Promise.race([broken, shown]);
     if (task === "picture") return await page.screenshot({ path: target });
-    const { bytes, dims } = readNpy(source);
-    writeNpy(target, await page.evaluate(inside, task, bytes, dims));
+    if (task === "check") return await checked(page, target);
+    const made = await page.evaluate(inside, task, path.basename(source), fs.readFileSync(source).toString("base64"));
+    fs.writeFileSync(target, Buffer.from(made, "base64"));
   } finally {
     await page.close();
   }

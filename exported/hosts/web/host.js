@@ -1,55 +1,100 @@
-// Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, or call run() from a script.
-// Arrays are float32: images [N, C, H, W] in 0..1, codes [N, latent], standard normal noise [N, k]. `interpolate` makes 12 images,
-// from the first of two to the second; `sample` uses the first density; `time` gives the milliseconds of each of 100 decodes.
+// Uses an exported bundle in the browser, by onnxruntime-web: open index.html?bundle=FOLDER/, with &check to compare every stage
+// with the bundle's test vectors, or call run() from a script. Arrays are float32: samples [N, C, *sides] in the units of the
+// training data, codes [N, *latent], standard normal noise [N, k]. `interpolate` makes 12 samples, from one to another; `sample`
+// and `score` use the first density, and `sample` all labels in turn if it is told one; `score` gives [N, 2]: error and
+// log-density, NaN where the density does not give it; `time` gives the milliseconds of each of 100 decodes.
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
-const STEPS = 12, TIMES = 100;
-const bundle = new URL(new URLSearchParams(location.search).get("bundle") ?? "../../mnist-d8/", location);
-const manifest = await (await fetch(new URL("manifest.json", bundle))).json();
-const precise = manifest.graphs.filter((g) => g.precision === "fp32" && (g.io ?? "float") === "float");
-const graph = (role) => precise.find((g) => g.role === role && (role !== "sample" || g.density === manifest.densities[0]));
+import { Bundle, writeNpy } from "./bundle.js";
+const query = new URLSearchParams(location.search), STEPS = 12;
+const place = new URL((query.get("bundle") ?? "../../mnist-d8/").replace(/\/?$/, "/"), location);
 
-async function opened(role) {
-  const session = await ort.InferenceSession.create(new URL(graph(role).file, bundle).href);
-  return async (values) => (await session.run({ [session.inputNames[0]]: values }))[session.outputNames[0]];
+async function read(file) {
+  const answer = await fetch(new URL(file, place));
+  if (!answer.ok) throw Error(`there is no ${file} in ${place.pathname}`);
+  return new Uint8Array(await answer.arrayBuffer());
 }
 
-function between({ dims: [count, latent], data }) {
-  if (count !== 2) throw Error(`interpolate takes 2 images, not ${count}`);
-  const alpha = (i) => Math.floor(i / latent) / (STEPS - 1);
-  const mixed = (_, i) => (1 - alpha(i)) * data[i % latent] + alpha(i) * data[latent + (i % latent)];
-  return new ort.Tensor("float32", Float32Array.from({ length: STEPS * latent }, mixed), [STEPS, latent]);
+async function open(file) {
+  const session = await ort.InferenceSession.create(await read(file));
+  return async ({ dims, data, labels }) => {
+    const given = [new ort.Tensor("float32", data, dims), new ort.Tensor("int64", labels, [labels.length])];
+    const inputs = Object.fromEntries(session.inputNames.map((name, i) => [name, given[i]]));
+    return (await session.run(inputs))[session.outputNames[0]];
+  };
 }
+
+/** The pixels of a file, upright, as they are stored. A canvas rounds translucent ones, which does not show over white. */
+async function decode(bytes) {
+  const image = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d", { willReadFrequently: true });
+  canvas.drawImage(image, 0, 0);
+  const { width, height, data } = canvas.getImageData(0, 0, image.width, image.height);
+  return { upright: true, width, height, data };
+}
+
+/** The bundle, which is read once; each of its graphs is opened once, when it is first needed. */
+export const bundle = read("manifest.json").then(
+  (bytes) => new Bundle(JSON.parse(new TextDecoder().decode(bytes)), { read, open, decode }),
+);
 
 export async function run(task, data, dims) {
-  if (manifest.format > 1) throw Error(`the bundle has format ${manifest.format}, this page reads format 1`);
-  const first = { encode: "encoder", reconstruct: "encoder", interpolate: "encoder", sample: "sample", decode: "", time: "" }[task];
-  if (first === undefined) throw Error(`there is no task ${task}`);
-  let values = new ort.Tensor("float32", data, dims);
-  if (first) values = await (await opened(first))(values);
-  if (task === "interpolate") values = between(values);
-  if (task === "encode") return values;
-  const decode = await opened("decoder"), images = await decode(values), stamps = [performance.now()];
-  while (task === "time" && stamps.length <= TIMES) await decode(values), stamps.push(performance.now());
-  return task === "time" ? { data: Float32Array.from(stamps.slice(1), (end, i) => end - stamps[i]), dims: [TIMES] } : images;
+  const opened = await bundle;
+  return opened.run(task, await opened.input(task, "input.npy", writeNpy({ data, dims })));
 }
 
-function show(task, { data, dims: [count, channels, height, width] }) {
-  const color = (_, i) => {
+/** Samples side by side: of volumes the middle slice; signals and rows as lines, one for each channel. */
+function show(id, { dims: [count, channels, ...sides], data }, { raw, range }) {
+  const flat = sides.length < 2, [height, width] = flat ? [64, 96] : sides.slice(-2), each = data.length / count;
+  const [low, high] = range ? (raw?.range ?? range) : [Math.min, Math.max].map((end) => data.reduce((a, b) => end(a, b)));
+  const shade = (value) => (value - low) / (high - low || 1);
+  const canvas = Object.assign(document.getElementById(id), { width: count * width, height, hidden: false }).getContext("2d");
+  const length = sides[0] ?? channels, middle = sides.length === 3 ? Math.floor(sides[0] / 2) * height * width : 0;
+  for (let start = 0; flat && start < data.length; start += length) {
+    const line = new Path2D(), left = Math.floor(start / each) * width;
+    for (let i = 0; i < length; i++) line.lineTo(left + ((i + 0.5) * width) / length, height * (1 - shade(data[start + i])));
+    canvas.strokeStyle = "gray";
+    canvas.stroke(line);
+  }
+  if (flat) return;
+  const colour = (_, i) => {
     const x = (i >> 2) % (count * width), y = Math.floor((i >> 2) / (count * width)), c = Math.min(i % 4, channels - 1);
-    return i % 4 === 3 ? 255 : 255 * data[((Math.floor(x / width) * channels + c) * height + y) * width + (x % width)];
+    const value = data[Math.floor(x / width) * each + (c * each) / channels + middle + y * width + (x % width)];
+    return i % 4 === 3 ? 255 : 255 * shade(value);
   };
-  const pixels = new ImageData(Uint8ClampedArray.from({ length: 4 * count * width * height }, color), count * width);
-  Object.assign(document.getElementById(task), { width: count * width, height }).getContext("2d").putImageData(pixels, 0, 0);
+  canvas.putImageData(new ImageData(Uint8ClampedArray.from({ length: 4 * count * width * height }, colour), count * width), 0, 0);
 }
+
 const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 const say = (text) => (document.querySelector("output").value = text);
-async function again() {
-  const noise = [STEPS, graph("sample").inputs.noise.shape[1]];
-  const { data, dims } = await run("sample", Float32Array.from({ length: noise[0] * noise[1] }, normal), noise);
-  show("sample", { data, dims });
-  show("reconstruct", await run("reconstruct", data, dims));
-  show("interpolate", await run("interpolate", data.slice(0, (2 * data.length) / STEPS), [2, ...dims.slice(1)]));
-  say(`${manifest.name}: ${manifest.latent} numbers an image`);
+
+async function samples() {
+  const { manifest, data } = await bundle, [density] = manifest.densities;
+  if (!density) return say(`${manifest.name} has no density to sample from: choose a picture`);
+  const noise = [STEPS, (await bundle).entry("sample", density).inputs.noise.shape[1]];
+  const made = await run("sample", Float32Array.from({ length: noise[0] * noise[1] }, normal), noise);
+  const ends = made.data.slice(0, (2 * made.data.length) / STEPS);
+  show("sample", made, data);
+  show("reconstruct", await run("reconstruct", made.data, made.dims), data);
+  show("interpolate", await run("interpolate", ends, [2, ...made.dims.slice(1)]), data);
+  say(`${manifest.name}: codes of ${[manifest.latent.shape ?? manifest.latent].flat().map((side) => side ?? "any").join(" × ")}`);
 }
-document.querySelector("button").onclick = again;
-again().catch((error) => say(error.message));
+
+async function restore(file) {
+  const opened = await bundle, sample = await opened.sample(file.name, new Uint8Array(await file.arrayBuffer()));
+  const [error, log] = (await opened.score(sample)).data;
+  show("sample", opened.inUnits(sample), opened.data);
+  show("reconstruct", await opened.run("reconstruct", sample), opened.data);
+  document.getElementById("interpolate").hidden = true;
+  say(`${file.name}: error ${error.toPrecision(3)}${log === log ? `, log-density ${log.toPrecision(4)}` : ""}`);
+}
+
+async function check() {
+  const stages = await (await bundle).check();
+  document.querySelector("pre").textContent = stages.map(({ line }) => line).join("\n");
+  say(`${stages.every(({ agrees }) => agrees) ? "every stage agrees" : "not every stage agrees"} with the test vectors`);
+}
+
+const showing = (work) => (event) => work(event.target.files?.[0]).catch((error) => say(error.message));
+document.querySelector("button").onclick = showing(samples);
+document.querySelector("input").onchange = showing(restore);
+(query.has("check") ? check() : samples()).catch((error) => say(error.message));

@@ -8,6 +8,7 @@ only the processes of one batch size live at the same time: this limits the memo
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from aepipe import runtime
+from aepipe._types import Array
+from aepipe.bundle.manifest import VECTORS
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import AepipeError, BadInput
 from aepipe.progress import Advance, progress
@@ -162,7 +165,7 @@ def _references(bundles: list[Bundle], batch: int, folder: Path) -> list[Path]:
     for bundle in bundles:
         if bundle.pair in files:
             continue
-        kept, _ = bundle.codes()
+        kept = _codes_of(bundle)
         codes = kept[np.random.default_rng(0).integers(0, len(kept), batch)].astype(np.float32)
         with load(bundle.directory, "cpu", batch_size=batch) as model:
             images = model.decode_batch(codes)
@@ -171,6 +174,14 @@ def _references(bundles: list[Bundle], batch: int, folder: Path) -> list[Path]:
         files[bundle.pair] = folder / f"{len(files)}-{batch}.npz"
         np.savez(files[bundle.pair], images=images, codes=codes, **expected)  # type: ignore[arg-type]
     return [files[bundle.pair] for bundle in bundles]
+
+
+def _codes_of(bundle: Bundle) -> Array:
+    """Codes [n, *latent.shape] to measure with: the bundle's own, or where it keeps none that of its test vectors."""
+    if bundle.latent.shape == bundle.space.shape and bundle.manifest.vectors:
+        content = bundle.beside(f"{VECTORS}/latent.npy")
+        return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+    return bundle.codes()[0]
 
 
 def _take_turns(

@@ -93,7 +93,7 @@ It carries of the training data: {carries}.
 ## Graphs
 
 {_values(m)}, standardisation is inside, the batch is dynamic. ONNX Runtime
-{m.minimum_onnxruntime} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_made(m)}
+{m.minimum_onnxruntime} or newer. Noise is standard normal: the same noise gives the same image everywhere.{_labels(m)}{_made(m)}
 
 | file | input | output | largest difference from torch |
 |---|---|---|---|
@@ -154,7 +154,10 @@ def _recipe(trained: Mapping[str, Any]) -> dict[str, str]:
     if "epochs" not in trained:
         return {}
     text = "{epochs} epochs, batch {batch_size}, learning rate {lr:g} ({schedule}), {precision}, seed {seed}"
-    return {"recipe": text.format(**trained)}
+    optimiser = trained.get("optimiser")
+    rows = {"optimiser": f"`{spec_of(optimiser)}`" + _origin(optimiser)} if optimiser else {}
+    further = [f", {key} {trained[key]:g}" for key in ("warmup", "clip", "ema") if key in trained]
+    return {"recipe": text.format(**trained) + "".join(further), **rows}
 
 
 def _components(components: Mapping[str, Any]) -> dict[str, str]:
@@ -170,6 +173,21 @@ def _components(components: Mapping[str, Any]) -> dict[str, str]:
 
 def _origin(record: Mapping[str, Any]) -> str:
     return f" from {record['plugin']} {record['version']}" if record.get("plugin") else ""
+
+
+def _labels(m: Manifest) -> str:
+    """What `label` is, and what is missing of a density."""
+    said = ""
+    if m.classes is not None:
+        said += f"\n`label` is a class, 0 to {m.classes - 1}, one for each row."
+    scored = {each.density for each in m.graphs if each.role == "log_prob"}
+    without = [name for name in m.densities if name not in scored]
+    if without:
+        said += f"\n{', '.join(map(_code, without))} gives samples and no log-densities."
+    discrete = [str(each.density) for each in m.graphs if each.discrete]
+    if discrete:
+        said += f"\n`log_prob` of {', '.join(map(_code, discrete))} is the logarithm of a probability, and not of a density."
+    return said
 
 
 def _made(m: Manifest) -> str:

@@ -23,11 +23,12 @@ MINIMUM_ONNXRUNTIME = "1.18.0"  # the first to read IR 10; tests run bundles on 
 
 MANIFEST, CODES, CARD, PREVIEW, VECTORS = "manifest.json", "codes.npz", "README.md", "preview.png", "vectors"
 
-Role = Literal["encoder", "decoder", "sample", "log_prob", "noise", "reconstruct", "interpolate", "generate"]
+Role = Literal["encoder", "decoder", "output", "sample", "log_prob", "noise", "reconstruct", "interpolate", "generate"]
 Precision = Literal["fp32", "int8", "fp16"]
 Io = Literal["float", "uint8"]  # images as float32 NCHW in 0..1, or as bytes NHWC
 PRECISIONS, IOS = get_args(Precision), get_args(Io)
 PRECISE: tuple[Role, Role] = ("encoder", "decoder")  # the roles that come in other precisions than fp32 too
+LABEL = "label"  # the input of those graphs of a density that are told a class: int64 [batch], 0 to `classes` - 1
 BATCH = "batch"  # how a size that may vary is written
 SIDES = ("d", "h", "w")  # and sides that may vary: h is that of a code, 8*h that of an image; a signal has w alone
 LARGEST_IMAGE, LARGEST_CODE = 2**26, 2**20  # numbers in one; more could only be a mistake or an attack on the memory
@@ -43,6 +44,7 @@ class Ends(NamedTuple):
 ENDS: dict[Role, Ends] = {
     "encoder": Ends(("image",), "latent"),
     "decoder": Ends(("latent",), "image"),
+    "output": Ends(("latent",), ""),  # its outputs have names of their own
     "sample": Ends(("noise",), "latent"),
     "log_prob": Ends(("latent",), "log_prob"),
     "noise": Ends(("latent",), "noise"),
@@ -62,6 +64,7 @@ def ends_of(role: Role, kind: Kind = "image") -> Ends:
 LEARNED: tuple[Role, ...] = (
     "encoder",
     "decoder",
+    "output",
     "sample",
     "log_prob",
     "noise",
@@ -80,7 +83,7 @@ def graph_file(role: Role, density: str | None = None, precision: str = "fp32", 
 class Tensor:
     """An input or an output of a graph."""
 
-    dtype: Annotated[Text, Meta(description="float32 or uint8.")] = "float32"
+    dtype: Annotated[Text, Meta(description="float32, uint8 or int64.")] = "float32"
     layout: Annotated[str | None, Meta(description="Of samples: NC, NCL, NCHW, NCDHW; of bytes NHWC.")] = None
     shape: Annotated[
         tuple[int | str, ...],
@@ -124,6 +127,9 @@ class Graph:
     inputs: Annotated[dict[str, Tensor], Meta(description="By name.")]
     outputs: Annotated[dict[str, Tensor], Meta(description="By name.")]
     lowered: Annotated[bool | None, Meta(description="Whether it was rewritten to run faster.")] = None
+    discrete: Annotated[
+        bool | None, Meta(description="Of log_prob: the logarithm of a probability, and not of a density.")
+    ] = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a file out of the bundle, for absurd sizes, and where an input that the role needs is missing."""
@@ -145,6 +151,11 @@ class Graph:
         """How parity reports and messages call it: encoder, pca/sample, decoder.uint8."""
         marks = [mark for mark, usual in ((self.precision, "fp32"), (self.io, "float")) if mark != usual]
         return ".".join([f"{self.density}/{self.role}" if self.density else self.role, *marks])
+
+    @property
+    def takes_label(self) -> bool:
+        """Whether it is told a class."""
+        return LABEL in self.inputs
 
     @property
     def of_tasks(self) -> bool:
@@ -221,6 +232,9 @@ class Manifest:
     latent: Latent
     graphs: tuple[Graph, ...]
     densities: Annotated[tuple[Text, ...], Meta(description="Names; the first is the default.")] = ()
+    classes: Annotated[
+        Count | None, Meta(description="How many: the input label of graphs that have one is 0 to classes - 1.")
+    ] = None
     components: Annotated[
         dict[str, Any],
         Meta(description="What it is made of: kind to {name, options, plugin, version}, and densities by name."),
@@ -261,6 +275,10 @@ class Manifest:
         sizes = [math.prod(side for side in shape if side) for shape in (self.data.shape, self.latent.shape)]
         if sizes[0] > LARGEST_IMAGE or sizes[1] > (LARGEST_IMAGE if self.code.spatial else LARGEST_CODE):
             raise ValueError("images or codes have an absurd size")
+        if (self.classes or 0) > LARGEST_CODE:
+            raise ValueError("there is an absurd number of classes")
+        if self.classes is None and any(graph.takes_label for graph in self.graphs):
+            raise ValueError("a graph takes a label, and the number of classes is missing")
         if not all(map(math.isfinite, (self.parity or {}).values())):
             raise ValueError("a number is NaN or infinite")
         purposes = [(each.role, each.density, each.precision, each.io) for each in self.graphs]
@@ -293,7 +311,7 @@ class Manifest:
         """Whether format 1 cannot say it."""
         said = self.data.range, self.data.raw, self.data.multiple
         plain = self.data.kind == "image" and self.space.fixed and said == ((0, 1), None, 1)
-        return not plain or self.code.spatial or not self.densities
+        return not plain or self.code.spatial or not self.densities or self.classes is not None
 
     def entries(self) -> dict[str, Any]:
         """What manifest.json holds."""

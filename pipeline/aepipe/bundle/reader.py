@@ -20,7 +20,7 @@ from aepipe.files.numpy_files import reading
 from aepipe.files.ours import OwnFolder
 from aepipe.files.out import as_path
 from aepipe.files.records import read_record
-from aepipe.space import Sides, Size, Space
+from aepipe.space import Sides, Size, Space, in_short
 
 from .manifest import (
     CARD,
@@ -28,6 +28,7 @@ from .manifest import (
     ENDS,
     FORMAT,
     IOS,
+    LABEL,
     MANIFEST,
     PRECISE,
     PRECISIONS,
@@ -72,6 +73,9 @@ class Bundle:
         self.manifest = read_record(Manifest, self.directory / MANIFEST, what, FORMAT, AGAIN, upgraded)
         for file in self.files:
             self._require_inside(file)
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.name!r}: {in_short(self.space, self.latent, self.densities)}>"
 
     @property
     def name(self) -> str:
@@ -119,15 +123,44 @@ class Bundle:
         """What it was trained for: reconstruct or denoise."""
         return str(self.trained.get("task", "reconstruct"))
 
-    def density_name(self, name: str | None) -> str:
-        """The density of that name, or the first listed; raises BadInput with the closest suggestion."""
+    def density_name(self, name: str | None, *, labelled: bool = False) -> str:
+        """The density of that name, or the first listed, of those that take a label if it is to be `labelled`; raises BadInput
+        with the closest suggestion."""
         if name is None and self.densities:
-            return self.densities[0]
+            able = [each for each in self.densities if not labelled or self.takes_label("sample", each)]
+            return [*able, *self.densities][0]
         if name is None:
             raise BadInput(f"the bundle {self.name} has no density", "fit one with 'aepipe fit-density RUN SPEC'")
         if not is_one_of(name, self.densities):
             raise BadInput(f"the bundle {self.name} has no density {name!r}", closest(name, list(self.densities)))
         return name
+
+    def scoring(self, name: str | None) -> str | None:
+        """The density of that name, or the first that gives log-densities, None where none does; raises BadInput for one that is
+        named and does not."""
+        if name is None:
+            return next((each for each in self.densities if self.has("log_prob", each)), None)
+        if not self.has("log_prob", self.density_name(name)):
+            able = [each for each in self.densities if self.has("log_prob", each)]
+            hint = (
+                f"with log-densities: {', '.join(able)}" if able else "leave out the density: there is the error alone"
+            )
+            raise BadInput(f"the density {name!r} of {self.name} gives no log-densities", hint)
+        return name
+
+    def takes_label(self, role: Role, density: str) -> bool:
+        """Whether the graph of this role of a density is told a class."""
+        return self.has(role, density) and self.find(role, density).takes_label
+
+    @property
+    def class_shares(self) -> Array:
+        """How often each class is among the training samples, float64 [classes], 1 in all; alike where the bundle does not say."""
+        classes = self.manifest.classes or 0
+        given = self.trained.get("labels")
+        counts = given if isinstance(given, list) and len(given) == classes else [None]
+        if not all(isinstance(n, int) and 0 <= n < 2**53 for n in counts) or not any(counts):
+            return np.full(classes, 1 / max(classes, 1))
+        return np.array(counts, np.float64) / sum(counts)
 
     def noise_features(self, density: str) -> int:
         """How many standard normal numbers a density's sample graph takes."""
@@ -309,7 +342,11 @@ class Bundle:
             "latent": _stated(code_tensor(self.latent)),
             **dict.fromkeys(("log_prob", "alpha"), OnnxTensor("float32", [None])),
         }
-        if graph.density is not None and not self.latent.fixed:  # densities know the codes of one size
+        if graph.takes_label:
+            yield LABEL, graph.inputs[LABEL], OnnxTensor("int64", [None])
+        if (
+            graph.density is not None or graph.role == "output"
+        ) and not self.latent.fixed:  # they know codes of one size
             known["latent"] = _stated((graph.inputs | graph.outputs).get("latent"))
         if graph.density is not None and self.has("sample", graph.density):
             known["noise"] = OnnxTensor("float32", [None, self.noise_features(graph.density)])
@@ -345,6 +382,9 @@ class Bundle:
         if self.manifest.private:
             message = f"the bundle {self.name} was exported as private, without codes"
             raise BadInput(message, "export the run again without --private")
+        if self.latent.shape == self.space.shape and not (self.directory / CODES).exists():
+            message = f"the bundle {self.name} keeps no codes: its code is the {self.space.kind} itself"
+            raise BadInput(message, "take a bundle with codes of their own")
         path, content = self.directory / CODES, self.beside(CODES)
         with reading(f"{path} cannot be read", AGAIN), np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if "codes" not in arrays:

@@ -52,7 +52,8 @@ def _run(arguments: list[str] | None) -> int:
         return _report(_of_the_system(error), error)
     except (KeyboardInterrupt, click.Abort) as error:
         say("interrupted")
-        return getattr(error.__cause__ or error, "exit_code", INTERRUPTED)  # click makes an Abort of what ended it
+        first = error.__cause__ or error.__context__ or error  # click makes an Abort of what ended it
+        return getattr(first, "exit_code", INTERRUPTED)
 
 
 def _of_the_system(error: OSError) -> AepipeError:

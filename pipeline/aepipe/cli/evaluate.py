@@ -56,8 +56,9 @@ def evaluate(
 ) -> None:
     """Reconstruction error of a RUN or a BUNDLE: MSE, PSNR, SSIM. With --density, how good its samples are.
 
-    A RUN is computed by torch in fp32, a BUNDLE by ONNX Runtime. Of a BUNDLE whose codes are maps, bits per pixel say how many
-    a code takes for each pixel of its image, by the type of its numbers.
+    "psnr" is that of the mean error, "psnr_mean" the mean of the PSNR of each image. A RUN is computed by torch in fp32, a BUNDLE
+    by ONNX Runtime. Of a BUNDLE whose codes are maps, bits per pixel say how many a code takes for each pixel of its image, by
+    the type of its numbers.
 
     Samples are compared with test images in the features of a judge: Fréchet and kernel distance (0 is best), precision
     and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows

@@ -19,21 +19,22 @@ Examples:
   aepipe export runs/mnist-d8 --precision fp32,int8 --calibrate mnist
   aepipe export runs/mnist-d8 --io uint8
   aepipe export runs/mnist-d8 --density pca --density gaussian
-  aepipe export runs/mnist-d8 --layout triton -o models"""
+  aepipe export runs/mnist-d8 --layout triton -o models
+  aepipe export exported/mnist-d8 --layout ort"""
 )
 @click.argument("run")
 @click.option(
     "-o",
     "--out",
     metavar="FOLDER",
-    help="Where to write.  [default: exported/NAME of the run, for Triton exported/NAME-triton]",
+    help="Where to write.  [default: exported/NAME of the run, with a layout exported/NAME-LAYOUT]",
 )
 @click.option(
     "--layout",
     default="bundle",
     show_default=True,
-    type=click.Choice(["bundle", "triton"]),
-    help="triton: a model repository for Triton Inference Server, of a RUN or of a BUNDLE that is there already.",
+    metavar="bundle|SPEC",
+    help="Another form of a RUN, or of a BUNDLE that is there already: triton, ort, …, see 'aepipe list layout'.",
 )
 @click.option(
     "--lower",
@@ -99,17 +100,18 @@ def export(
     a density that does is left out (exit code 3).
     """
     formats["densities"] = densities or None
-    further = layout == "bundle" and formats["precision"] != "fp32"
+    further = formats["precision"] != "fp32"
     check_effect(ctx, "max_drop", further, "a precision beside fp32", "add --precision fp32,int8, or leave it out")
-    if layout == "triton":
-        folder = entry.export_triton(run, out, **formats)
-        models = ", ".join(sorted(config.parent.name for config in folder.glob("*/config.pbtxt")))
-        click.echo(f"{folder}: a model repository of {models}", err=True)
-        click.echo(f"next: tritonserver --model-repository={typed(folder.resolve())}", err=True)
+    if layout != "bundle":
+        folder, said, following = entry.export_layout(layout, run, out, **formats)
+        click.echo(f"{folder}: {said}", err=True)
+        if following:
+            click.echo(f"next: {following.format(out=typed(folder.resolve()))}", err=True)
         return
-    folder = entry.open_run(run).export(out, **formats)
-    click.echo(f"{folder}: every graph agrees with torch", err=True)
     from aepipe.bundle.reader import Bundle
 
-    task = "sample {} -o samples.png" if Bundle(folder).densities else "reconstruct {} INPUT -o copies.png"
-    click.echo(f"next: aepipe infer {task.format(typed(folder))}", err=True)
+    folder = entry.open_run(run).export(out, **formats)
+    click.echo(f"{folder}: every graph agrees with torch", err=True)
+    task = "sample" if Bundle(folder).densities else "reconstruct"
+    given, made = ("", "samples") if task == "sample" else (" IMAGES", "restored")
+    click.echo(f"next: aepipe infer {task} {typed(folder)}{given} -o {made}.png", err=True)

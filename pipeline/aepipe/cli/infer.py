@@ -160,9 +160,13 @@ def interpolate(*given: Any, **options: Any) -> None:
 )
 @click.option("--count", default=64, show_default=True, type=Count(1), help="How many images.")
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
+@click.option("--label", type=Count(0), metavar="N", help="Of this class alone (default: as often as in training).")
 @click.option("--seed", default=0, show_default=True, type=Count(0), help="The same seed gives the same images.")
 def sample(*given: Any, **options: Any) -> None:
-    """Draw codes from a density and decode them."""
+    """Draw codes from a density and decode them.
+
+    --label is for a density that is told a class, such as gmm:by_class=true; by default the first such one is taken.
+    """
     from aepipe.infer import tasks
 
     tasks.sample(*given, **options)
@@ -203,6 +207,7 @@ def decode(*given: Any, **options: Any) -> None:
 @task("aepipe infer score exported/mnist-d8 photos/ -o scores.csv")
 @click.argument("input", required=False)
 @click.option("--density", metavar="NAME", help="Which density of the bundle (default: its first).")
+@click.option("--label", type=Count(0), metavar="N", help="Log-density given this class (default: of all classes).")
 @click.option("--calibrate", metavar="SPEC", help="Learn from normal images what is usual: OUT.json, and no INPUT.")
 @click.option("--false-alarm", type=float, metavar="RATE", help="Normal images that may alarm (default: 0.05).")
 @click.option("--calibration", metavar="FILE.json", help="Add the columns anomaly and alarm by what --calibrate wrote.")
@@ -226,11 +231,15 @@ def score(
             raise BadInput("--false-alarm belongs to a calibration", "give it with --calibrate SPEC")
         if input is None:
             raise BadInput("the INPUT is missing", "give images to score, or --calibrate SPEC")
+        if calibration is not None and options["label"] is not None:
+            raise BadInput("a calibration is of all classes together", "leave out --label or --calibration")
         tasks.score(*given, input=input, calibration=calibration, **options)
         return
     if input is not None or calibration is not None:
         other = "an INPUT" if input is not None else "--calibration"
         raise BadInput(f"{other} beside --calibrate", "calibrate first, then score with --calibration in a second run")
+    if options.pop("label") is not None:
+        raise BadInput("a calibration is of all classes together", "leave out --label")
     rate = 0.05 if false_alarm is None else false_alarm
     tasks.calibrate(*given, input=calibrate, false_alarm=rate, **options)
 

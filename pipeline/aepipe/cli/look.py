@@ -38,7 +38,14 @@ def _describe(opened: Any, problems: dict[str, str]) -> None:
     from aepipe.bundle.card import carried
     from aepipe.bundle.manifest import MANIFEST
 
-    data = opened.manifest.data
+    data, classes = opened.manifest.data, opened.manifest.classes
+
+    def told(density: str) -> str:
+        """A density, and what is peculiar about it."""
+        marks = ["with label"] if opened.takes_label("sample", density) else []
+        marks += [] if opened.has("log_prob", density) else ["no log_prob"]
+        return density + (f" ({', '.join(marks)})" if marks else "")
+
     values = "unbounded" if data.range is None else "0..1"
     raw = f", raw {data.raw.dtype} {data.raw}" if data.raw else ""
     rows = [
@@ -49,7 +56,8 @@ def _describe(opened: Any, problems: dict[str, str]) -> None:
         ["task", opened.task],
         ["trained on", str(opened.trained.get("data"))],
         ["carries of it", carried(opened.directory, opened.manifest)],
-        ["densities", ", ".join(opened.densities) or "none"],
+        ["densities", ", ".join(map(told, opened.densities)) or "none"],
+        *([["classes", f"{opened.manifest.classes}: label 0 to {opened.manifest.classes - 1}"]] if classes else []),
         ["precisions", ", ".join(opened.precisions)],
     ]
     rows += [[name, f"{x:.6g}" if isinstance(x, float) else str(x)] for name, x in opened.manifest.metrics.items()]
@@ -113,21 +121,14 @@ def list_components(kind: str | None, name: str | None, as_json: bool) -> None:
 
 
 def _component(component: Any) -> dict[str, Any]:
-    from aepipe.plugins.specs import options_of
-
     origin = {"plugin": component.plugin, "version": component.version}
-    options = [option.as_json() for option in options_of(component.factory)]
+    options = [option.as_json() for option in component.options]
     return {"kind": component.kind, "name": component.name, "help": component.help, **origin, "options": options}
 
 
 def _describe_component(component: Any) -> None:
-    from aepipe.plugins.specs import options_of
-
     click.echo(f"{component.kind} {component.name}, from {component.plugin} {component.version}\n{component.help}")
-    lines = [
-        [o.name, o.type_name, "required" if o.required else _shown(o.default), o.help]
-        for o in options_of(component.factory)
-    ]
+    lines = [[o.name, o.type_name, "required" if o.required else _shown(o.default), o.help] for o in component.options]
     if lines:
         print_table(["option", "type", "default", ""], lines)
         first = lines[0][0]
@@ -139,7 +140,7 @@ def _describe_component(component: Any) -> None:
 def _shown(value: Any) -> str:
     return (
         "/".join(map(str, value))
-        if isinstance(value, tuple)
+        if isinstance(value, tuple) and not isinstance(value, registry_of.Range)
         else str(value).lower()
         if isinstance(value, bool)
         else str(value)

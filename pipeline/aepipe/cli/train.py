@@ -22,6 +22,8 @@ Examples:
   aepipe train --data mnist --latent-dim 8 -o runs/mnist-d8
   aepipe train --data photos/ --image-size 64 --encoder conv:channels=64 --epochs 50 --schedule cosine
   aepipe train --data mnist --corrupt gaussian:sigma=0.5 -o runs/denoiser
+  aepipe train --data photos/ --optimiser adamw:weight_decay=0.05 --schedule onecycle --clip 1 --ema 0.999
+  aepipe train --data photos/ --augment crop:size=64 --augment flip --corrupt gaussian:sigma=0..0.2
   aepipe train --resume runs/mnist-d8
   torchrun --standalone --nproc-per-node 2 -m aepipe train --data mnist"""
 )
@@ -35,12 +37,31 @@ Examples:
 )
 @click.option("--objective", default="mse", show_default=True, metavar="SPEC", help="See 'aepipe list objective'.")
 @click.option("--corrupt", metavar="SPEC", help="Spoil the input and learn to restore it, e.g. gaussian:sigma=0.5.")
+@click.option(
+    "--augment",
+    multiple=True,
+    metavar="SPEC",
+    help="Vary what trains, e.g. crop:size=64 for patches of images of any size, flip; may be repeated, in this order.",
+)
 @click.option("--epochs", type=int, help="Passes over the training images.  [default: 25]")
 @click.option(
     "--batch-size", default=100, show_default=True, type=int, help="Images a step, of all processes together."
 )
-@click.option("--lr", default=1e-3, show_default=True, type=float, help="Learning rate of Adam (the peak of a cosine).")
-@click.option("--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine"]))
+@click.option("--optimiser", default="adam", show_default=True, metavar="SPEC", help="See 'aepipe list optimiser'.")
+@click.option("--lr", default=1e-3, show_default=True, type=float, help="Learning rate (the peak of a schedule).")
+@click.option(
+    "--schedule", default="constant", show_default=True, type=click.Choice(["constant", "cosine", "onecycle"])
+)
+@click.option(
+    "--warmup",
+    type=float,
+    metavar="STEPS|SHARE",
+    help="Rise to the learning rate over so many steps, or this share of all.  [default: 0; cosine 0.1, onecycle 0.3]",
+)
+@click.option("--clip", type=float, metavar="NORM", help="Scale gradients of a larger norm down to this one.")
+@click.option(
+    "--ema", type=float, metavar="DECAY", help="Validate, keep and export an average of the weights, e.g. 0.999."
+)
 @click.option(
     "--patience", default=0, show_default=True, type=int, help="Stop after N epochs without progress; 0: never."
 )

@@ -92,7 +92,8 @@ def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     densities = []
     for index, name in enumerate(bundle.densities):
         graphs[f"sample/{index}"] = packed(bundle.content(bundle.find("sample", name)).content)
-        densities.append({"name": name, "features": bundle.noise_features(name)})
+        told = bundle.takes_label("sample", name)
+        densities.append({"name": name, "features": bundle.noise_features(name), "label": told})
     corruption = bundle.trained.get("corruption")
     corruption = corruption if isinstance(corruption, dict) else {}
     return {
@@ -104,6 +105,7 @@ def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
         "sigma": _number(corruption.get("options"), "sigma"),
         "graphs": graphs,
         "densities": densities,
+        "shares": [round(float(each), 6) for each in bundle.class_shares],
         **_codes(bundle),
         "examples": _examples(images, shape) if images else None,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -21,13 +22,23 @@ from typing import NoReturn
 from aepipe.errors import BadInput
 from aepipe.progress import say
 
+from .regular import check_regular, read_regular
 from .staged import is_alive, writing
 
 WITHOUT = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # the file system has no locks
+LONGEST = 255  # bytes of a name, on nearly all file systems
 POLL = 0.05  # seconds between two looks at a lock that is waited for
 SIGNING = 10  # so many looks at a lock that does not say by whom it is held: its holder may not have written that yet
 
 Holder = tuple[int, str]  # a process and its machine
+
+
+def lock_beside(path: Path) -> Path:
+    """The lock file of something that is written, beside it; a name that would be too long is shortened to what tells it apart."""
+    name = f".aepipe-{path.name}.lock"
+    if len(os.fsencode(name)) > LONGEST:
+        name = f".aepipe-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.lock"
+    return path.parent / name
 
 
 @contextlib.contextmanager
@@ -65,6 +76,8 @@ def _taken(path: Path, what: str) -> int | None:
         import fcntl
     except ImportError:  # not a POSIX system
         return _made(path, what)
+    if os.path.lexists(path) and not path.is_symlink():
+        check_regular(path, "remove it")  # to open a pipe could wait for ever
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,9 +133,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _holder(path: Path) -> Holder | None:
     """Who the lock file names; None where it names nobody."""
     try:
-        named = json.loads(path.read_text(encoding="utf-8"))
+        named = json.loads(read_regular(path))
         return int(named["pid"]), str(named["host"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BadInput):
         return None
 
 

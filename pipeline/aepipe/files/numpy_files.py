@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aepipe.errors import BadInput
+from aepipe.errors import AepipeError, BadInput
 
 from .regular import FILE, check_regular
 
@@ -17,11 +17,11 @@ from .regular import FILE, check_regular
 def reading(what: str, hint: str) -> Iterator[None]:
     """Turn whatever NumPy's and gzip's readers raise for a damaged file, which is almost anything, into BadInput.
 
-    The message is `what` followed by the cause; a BadInput of the block passes.
+    The message is `what` followed by the cause; aepipe's own errors of the block pass.
     """
     try:
         yield
-    except BadInput:
+    except AepipeError:
         raise
     except PermissionError as error:
         raise BadInput(f"{what}: {error.strerror}", "check its permissions") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from aepipe.errors import BadInput
 
-from .locks import locked
+from .locks import lock_beside, locked
 from .records import as_record, read_json
 from .staged import MOVING, Staged, is_leftover, remove_leftovers, remove_tree, sync, writing
 
@@ -68,7 +69,7 @@ class OwnFolder:
         replaced = self.check()
         staged = Staged(self.path)
         home = staged.temporary.parent
-        with locked(home / f".aepipe-{self.path.name}.lock", f"the {self.what} {self.path}"):
+        with locked(lock_beside(home / self.path.name), f"the {self.what} {self.path}"):
             try:
                 with writing(self.path):
                     staged.temporary.mkdir()
@@ -186,8 +187,14 @@ def _parents(file: str) -> Iterator[str]:
 
 
 def remove_files(folder: Path, files: Iterable[str]) -> None:
-    """Remove these files of a folder, then the folders that this leaves empty, the folder itself included."""
+    """Remove these files of a folder, then the folders that this leaves empty, the folder itself included.
+
+    Raises PermissionError before anything is removed where a folder of them is closed.
+    """
     files = list(files)
+    for home in {(folder / file).parent for file in files if os.path.lexists(folder / file)}:
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(home))
     for file in files:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (folder / file).unlink()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20  # about so many bytes of float images are read at once, but at least one batch
 
+TOGETHER = 16  # samples of own sizes that are read at once
+
 T = TypeVar("T")
 Bad = tuple[int, BadInput]  # the index of an image that cannot be read, and the error
 
@@ -74,6 +76,55 @@ def one_by_one(
     if not read:
         message = f"none of the {len(source)} images in {source.name} can be read"
         raise BadInput(message, "without --skip-bad the first one's error is shown")
+
+
+def own_size_batches(
+    source: Source,
+    *,
+    check: Callable[[np.ndarray], None],
+    skip_bad: bool = False,
+    on_bad: Callable[[int, BadInput], None] | None = None,
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """All samples of a source of own sizes, [C, *sides] as the source has them, several at a time, with their indices.
+
+    A sample for which `check` raises BadInput counts as one that cannot be read.
+    """
+
+    def read(indices: np.ndarray) -> list[np.ndarray]:
+        images = source.read_each(indices)
+        for index, image in zip(indices, images, strict=True):
+            try:
+                check(image)
+            except BadInput as error:
+                name = f"index {index} of {source.name}" if source.paths is None else source.paths[index]
+                raise BadInput(f"{name}: {error.message}", error.hint) from None
+        return images
+
+    def parts() -> Iterator[tuple[list[int], list[np.ndarray], list[Bad]]]:
+        for start in range(0, len(source), TOGETHER):
+            indices = list(range(start, min(start + TOGETHER, len(source))))
+            bad: list[Bad] = []
+            try:
+                yield indices, read(np.array(indices)), bad
+                continue
+            except BadInput:
+                if not skip_bad:
+                    raise
+            images = []
+            for index in list(indices):
+                try:
+                    images += read(np.array([index]))
+                except BadInput as error:
+                    bad.append((index, error))
+                    indices.remove(index)
+            yield indices, images, bad
+
+    with closing(prefetch(parts(), depth=1)) as ahead:
+        for indices, images, bad in ahead:
+            for index, error in bad:
+                if on_bad is not None:
+                    on_bad(index, error)
+            yield np.array(indices, np.int64), images
 
 
 def raw_batches(

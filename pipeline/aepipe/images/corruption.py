@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,16 +10,30 @@ import numpy as np
 
 from aepipe import plugins
 from aepipe._types import Array, Corrupt
+from aepipe.errors import foreign
+from aepipe.plugins.calling import names_of
 
 
 def corruption(what: Any, *, bounded: bool) -> Corrupt:
-    """The corruption of a spec or a record. One that names a parameter `bounded` is told whether values lie in 0..1."""
-    corrupt = plugins.create("corruption", what)
-    try:
-        told = "bounded" in inspect.signature(corrupt).parameters
-    except (TypeError, ValueError):  # not every callable has a signature
-        told = False
-    return partial(corrupt, bounded=bounded) if told else corrupt
+    """The corruption of a spec or a record. One that names a parameter `bounded` is told whether values lie in 0..1.
+
+    Where it refuses samples with a ValueError, BadInput is raised, and AepipeError for another error of its code.
+    """
+    choice = plugins.choose("corruption", what)
+    corrupt, component = told(choice.make(), bounded=bounded), choice.component
+    see = f"see 'aepipe list {component.kind} {component.name}'"
+
+    def spoil(images: Array, rng: np.random.Generator) -> Array:
+        failing = f"{component} of {component.plugin} failed on {list(images.shape)}"
+        with foreign(failing, component.report, refusing=str(component), way_out=see):
+            return corrupt(images, rng)
+
+    return spoil
+
+
+def told(function: Callable[..., Any], *, bounded: bool) -> Callable[..., Any]:
+    """A function of samples, which is told whether their values lie in 0..1 if it names a parameter `bounded`."""
+    return partial(function, bounded=bounded) if "bounded" in names_of(function) else function
 
 
 def spoiled(corrupt: Corrupt, images: Array, indices: Array, seed: int) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aepipe.arguments import is_one_of, whole
-from aepipe.errors import AepipeError, BadInput, closest, foreign
+from aepipe.errors import AepipeError, BadInput, as_typed, closest, foreign
 from aepipe.files.numpy_files import reading
 from aepipe.files.out import as_path
 from aepipe.files.regular import check_regular
@@ -26,6 +26,7 @@ from .arrays import Images, array_images, as_array
 from .decoding import ENDINGS, max_pixels
 from .folders import ending_of, find_images, has_splits
 from .image_files import Wish, is_plain, open_files
+from .loaded import load
 from .ranges import raw_of
 from .reader_files import FittedImages, ReadFiles, target_of
 from .readers import Reader, endings_of, known_endings, missing, reader_of, unknown
@@ -109,7 +110,7 @@ def open_images(
     if range is not None:
         raw = raw_of(range, source.dtype, lambda: _typical(source), source.name)
     if raw is None:
-        _check_plain(source)
+        _check_plain(source, of_model=shape is not None)
         return source
     if source.dtype.name != raw.dtype and "uint8" in (source.dtype.name, raw.dtype):
         source.taken.remarks.append(
@@ -124,13 +125,13 @@ def _typical(source: Source) -> np.ndarray:
     return source.images.read(spread)
 
 
-def _check_plain(source: Source) -> None:
+def _check_plain(source: Source, *, of_model: bool) -> None:
     """Raise BadInput for numbers that are neither bytes nor may be floats in 0..1, before any is read."""
     dtype = getattr(source.images, "dtype", None)
     if dtype is not None and dtype != np.uint8 and np.dtype(dtype).kind in "iu":
-        raise BadInput(
-            f"{source.name} holds {dtype} values", "say which are black and white: --range 0..4095, or --range dtype"
-        )
+        ours = "the model was trained on bytes, or on floats in 0..1: give these"
+        hint = ours if of_model else "say which are black and white: --range 0..4095, or --range dtype"
+        raise BadInput(f"{source.name} holds {dtype} values", hint)
 
 
 def _check_wish(source: Source, wish: Wish) -> None:
@@ -147,9 +148,11 @@ def check_asked(split: str | None, layout: str | None, *sources: Source) -> None
     """Raise BadInput where the user has named a split, or how axes stand, and none of the sources has such."""
     names = " and ".join(source.name for source in sources)
     if split is not None and not any(source.taken.split for source in sources):
-        raise BadInput(f"--split belongs to data with splits, not to {names}", "leave out --split: all is read")
+        raise BadInput(
+            f"{as_typed('--split')} belongs to data with splits, not to {names}", "leave out --split: all is read"
+        )
     if layout is not None and not any(source.taken.layout for source in sources):
-        raise BadInput(f"--layout belongs to arrays, not to {names}", "leave out --layout")
+        raise BadInput(f"{as_typed('--layout')} belongs to arrays, not to {names}", "leave out --layout")
 
 
 def _wish(image_size: Any, channels: Any) -> Wish:
@@ -179,21 +182,25 @@ def _plain_each(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def open_test_split(text: str, shape: Sides, raw: Raw | None = None, layout: str | None = None) -> Source | None:
-    """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits."""
+def open_test_split(text: str, shape: Sides | None = None, layout: str | None = None, **asked: Any) -> Source | None:
+    """The whole test split of a data set, or of a folder or an archive with both splits; None where the data has no splits.
+
+    The arguments are those of `open_images`.
+    """
+    asked["shape"] = shape
     if text == "array":
         return None
     found, member, _ = _classify(text)
     if isinstance(found, str) or (found.is_dir() and has_splits(found)):
-        return open_images(text, shape=shape, raw=raw)
+        return open_images(text, **asked)
     if member is None and not found.is_dir() and _has_both_splits(found):
-        return open_images(text, shape=shape, raw=raw, layout=layout)
+        return open_images(text, layout=layout, **asked)
     if (reader := reader_of(found, member)) is None or is_plain(found):
         return None
     kept = reader.read(found, "test")
     if kept is None or not kept.splits:
         return None
-    return open_images(text, shape=shape, raw=raw, layout=layout)
+    return open_images(text, layout=layout, **asked)
 
 
 def _has_both_splits(path: Path) -> bool:
@@ -305,12 +312,11 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
     choice = plugins.choose("dataset", parse_spec(spec))
     dataset, owner = choice.make(), choice.component
     with foreign(f"data set {owner.name!r} of {owner.plugin} failed", "see 'aepipe plugins' for where it comes from"):
-        images = dataset.load(asked.split)
-        labels = dataset.labels(asked.split) if hasattr(dataset, "labels") else None
+        images, labels = load(owner, dataset, asked.split)
     record = choice.record()
     source = Source(name, _of_shape(images, asked, f"data set {owner.name!r}"), dataset=record)
     source.range = getattr(dataset, "range", None)
-    source.labels = None if labels is None else np.asarray(labels)
+    source.labels = labels
     if source.labels is not None and len(source.labels) != len(source):
         message = f"data set {name!r} has {len(source)} images but {len(source.labels)} labels"
         raise AepipeError(message, "report it to the authors of the data set")

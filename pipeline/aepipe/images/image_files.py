@@ -125,6 +125,19 @@ def decode_all(
 ) -> np.ndarray:
     """`read(0)`, `read(1)`, … in threads as [count, *shape] of this type; raises the first one's BadInput."""
     images = np.empty((count, *shape), dtype)
+    _fill(images, read, threads)
+    return images
+
+
+def decode_each(count: int, read: Callable[[int], np.ndarray], threads: int = 1) -> list[np.ndarray]:
+    """The same of images that need not have one shape."""
+    images: list[Any] = [None] * count
+    _fill(images, read, threads)
+    return images
+
+
+def _fill(images: Any, read: Callable[[int], np.ndarray], threads: int) -> None:
+    """Put `read(i)` into `images[i]`, in threads; raises the first one's BadInput."""
 
     def decode(share: range) -> tuple[int, BadInput] | None:
         for i in share:
@@ -134,12 +147,11 @@ def decode_all(
                 return i, error
         return None
 
-    shares = [range(k, count, threads) for k in range(threads)]
+    shares = [range(k, len(images), threads) for k in range(threads)]
     with quiet():
         bad = [each for each in (_pool().map(decode, shares) if threads > 1 else map(decode, shares)) if each]
     if bad:
         raise min(bad, key=lambda each: each[0])[1]
-    return images
 
 
 @cache

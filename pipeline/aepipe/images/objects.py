@@ -19,7 +19,7 @@ from .image_files import Wish, decode_all
 from .quiet import quiet
 
 TAKEN = (
-    "give an array, a path, a list of paths or of Pillow images, an open file, a data set of torch, "
+    "give an array, a path, a list of paths or of Pillow images, an open file, a data set of torch or its DataLoader, "
     "or an object with shape, len and read(indices)"
 )
 
@@ -95,13 +95,34 @@ class Pictures:
 
 
 def of_dataset(what: Any) -> Any:
-    """The data set of torch behind an object: itself, or that of a DataLoader; None if it is neither."""
+    """The data set of torch behind an object: itself, or that of a DataLoader; None if it is neither.
+
+    Of a DataLoader all items of its data set are taken, each once, in their own order. Raises BadInput for one that would give
+    others, and for a data set whose items have no numbers.
+    """
     if hasattr(what, "dataset") and hasattr(what, "sampler"):
-        if type(what.sampler).__name__ not in ("SequentialSampler", "RandomSampler"):
-            raise BadInput("the DataLoader takes its images by a sampler of its own", "give its data set")
-        what = what.dataset
+        what = _of_loader(what)
+    if hasattr(what, "__iter__") and any(each.__name__ == "IterableDataset" for each in type(what).__mro__):
+        hint = "give one with len and items by number, or all in one tensor: torch.stack(list(dataset))"
+        raise BadInput("the data set gives its items one after another, and they are read by number", hint)
     container = isinstance(what, str | bytes | bytearray | dict | list | tuple | set | frozenset | range)
     return what if hasattr(what, "__getitem__") and hasattr(what, "__len__") and not container else None
+
+
+def _of_loader(loader: Any) -> Any:
+    """The data set of a DataLoader that only arranges its items in batches."""
+    names = {each: type(getattr(loader, each, None)).__name__ for each in ("sampler", "batch_sampler")}
+    chosen = names["sampler"] not in ("SequentialSampler", "RandomSampler", "_InfiniteConstantSampler")
+    drawn = getattr(loader.sampler, "replacement", False) or getattr(loader.sampler, "_num_samples", None) is not None
+    if chosen or drawn or names["batch_sampler"] not in ("BatchSampler", "NoneType"):
+        raise BadInput(
+            "the DataLoader takes its images by a sampler of its own", "give its data set, or a Subset of it"
+        )
+    collate = getattr(loader, "collate_fn", None)
+    if getattr(collate, "__name__", "") not in ("default_collate", "default_convert"):
+        hint = "give its data set, whose items are images, or (image, label)"
+        raise BadInput("the DataLoader makes its batches by a collate_fn of its own", hint)
+    return loader.dataset
 
 
 class DatasetImages:
@@ -125,7 +146,8 @@ class DatasetImages:
         except AepipeError:
             raise
         except Exception as error:  # the data set is the user's
-            raise BadInput(f"{name} cannot be read: {type(error).__name__}: {error}", TAKEN) from None
+            hint = "look at that item, or go on without it: --skip-bad"
+            raise BadInput(f"{name} cannot be read: {type(error).__name__}: {error}", hint) from None
         if isinstance(item, tuple | list) and item:
             item = item[0]
         if isinstance(item, Image.Image):

@@ -103,7 +103,7 @@ def _outside(values: Array, raw: Raw, indices: Array, name: str) -> BadInput:
     message = f"index {indices[worst]} of {name} leaves the range {raw}: {count:,} of {values.size:,} values do"
     return BadInput(
         message,
-        f"they go from {values.min():g} to {values.max():g}: train with a wider --range, or clip them with --clip",
+        f"they go from {values.min():g} to {values.max():g}; train with a wider range, or clip them, as --clip does in infer",
     )
 
 

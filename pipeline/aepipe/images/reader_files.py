@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from aepipe._types import Shape
 from aepipe.errors import BadInput
 from aepipe.space import listed
 
 from .arrays import Images
+from .decoding import covering
 from .image_files import Wish, decode_all, useful_threads
 from .readers import Reader
 
@@ -25,7 +26,7 @@ def fitted(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[1:] == (height, width):
         return image
     planes = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in image]
-    made = np.stack([np.asarray(ImageOps.fit(each, (width, height), Image.Resampling.BICUBIC)) for each in planes])
+    made = np.stack([np.asarray(covering(each, width, height)) for each in planes])
     made = np.clip(made, np.float32(image.min()), np.float32(image.max()))
     return np.rint(made).astype(image.dtype) if image.dtype.kind in "iub" else made.astype(image.dtype)
 
@@ -46,8 +47,9 @@ class FittedImages:
 
     def __init__(self, images: Images, shape: Shape):
         self.images, self.shape = images, shape
-        if hasattr(images, "dtype"):
-            self.dtype = images.dtype
+        for name in ("dtype", "chunk"):
+            if hasattr(images, name):
+                setattr(self, name, getattr(images, name))
 
     def __len__(self) -> int:
         return len(self.images)

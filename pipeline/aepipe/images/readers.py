@@ -13,9 +13,10 @@ from aepipe import plugins
 from aepipe.errors import BadInput, closest
 from aepipe.files.numpy_files import reading
 from aepipe.plugins.components import Choice, Component
-from aepipe.plugins.specs import convert_options, options_of, parse_spec
+from aepipe.plugins.specs import parse_spec
 
 from .decoding import SKIP
+from .loaded import load
 from .objects import is_images
 
 OWN = {".npy", ".npz", ".gz"}  # arrays, which stay with aepipe
@@ -92,9 +93,7 @@ class Reader:
             dataset = self.choice.component.factory(str(path), **self.choice.options)
             if dataset is None:
                 return None
-            samples = dataset.load(split)
-            labels = dataset.labels(split) if hasattr(dataset, "labels") else None
-            labels = None if labels is None else np.asarray(labels)
+            samples, labels = load(self.component, dataset, split)
             return Kept(samples, labels, bool(getattr(dataset, "splits", False)))
 
 
@@ -117,13 +116,13 @@ def _choice(component: Component, member: str | None, path: Path) -> Choice:
     if member is not None and "=" in member:
         given = parse_spec(f"{component.name}:{member}").options
     elif member is not None:
-        names = [option.name for option in options_of(component.factory)]
+        names = [option.name for option in component.options]
         if "member" not in names:
             known = ", ".join(f"{name}=…" for name in names)
             hint = f"leave out [{member}]" + (f", or give options: [{known}]" if known else "")
             raise BadInput(f"{path} holds no parts with names", hint)
         given = {"member": member}
-    options = convert_options(component.factory, str(component), given)
+    options = component.settle(given)
     return Choice(component, options, component.name)
 
 

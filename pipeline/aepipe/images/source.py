@@ -13,9 +13,10 @@ import numpy as np
 
 from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput
-from aepipe.space import KINDS, Kind, Raw
+from aepipe.space import KINDS, Kind, Raw, listed
 
 from .arrays import Images
+from .image_files import decode_each, useful_threads
 from .pixels import checked_float
 from .ranges import into_graph
 from .readers import Writing
@@ -92,6 +93,50 @@ class Source:
             return self.read(np.array([index]))[0]
         return self.for_graphs(images.read_whole(own)[None], np.array([index]))[0]
 
+    def read_each(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The samples at `indices`, each [C, *sides] at its own size and all of as many channels, as `read` gives their values.
+
+        It is for sources of `own_sizes`. Raises BadInput for the first that cannot be used.
+        """
+        threads = useful_threads([self.files[index] for index in indices]) if self.paths is not None else 1
+        return decode_each(len(indices), lambda k: self._in_colours(int(indices[k])), threads)
+
+    def _in_colours(self, index: int) -> np.ndarray:
+        image, channels = self.read_whole(index), self.shape[0]
+        if len(image) == 1 and channels == 3:  # some of the files are grey
+            return np.repeat(image, channels, 0)
+        if image.ndim != len(self.shape) or len(image) != channels:
+            message = (
+                f"index {index} of {self.name} has the shape {listed(image.shape)}, the first {listed(self.shape)}"
+            )
+            raise BadInput(message, "give samples with the same channels")
+        return image
+
+    @property
+    def files(self) -> list[Path]:
+        """Where the samples are files, which they are."""
+        images: Any = self.images
+        while isinstance(images, Picked):
+            images = images.images
+        return [images.root / path for path in self.paths or []]
+
+    def chunks(self) -> np.ndarray | None:
+        """The number of the chunk in which each sample lies, int64; None where nothing is known of how they lie.
+
+        Samples of one chunk lie together, so that reading all of them costs about as much as reading one.
+        """
+        images: Any = self.images
+        own = np.arange(len(self))
+        while isinstance(images, Picked):
+            images, own = images.images, images.picked[own]
+        size = getattr(images, "chunk", None)
+        if size is None:
+            return None
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            message = f"{self.name} says that {size!r} samples lie together"
+            raise AepipeError(message, "report it to the authors of the data set: `chunk` is a whole number")
+        return own // size if size > 1 else None
+
     @property
     def own_sizes(self) -> bool:
         """Whether its images are files that keep their own sizes."""
@@ -142,9 +187,7 @@ class Source:
         while isinstance(images, Picked):
             digest.update(images.picked.tobytes())
             images = images.images
-        files = [self.file] if self.file else []
-        if self.paths is not None:
-            files = [images.root / path for path in self.paths]
+        files = self.files if self.paths is not None else [self.file] if self.file else []
         for file in files:
             digest.update(file_state(file).encode("utf-8", "surrogateescape"))
         for index in [] if files else np.linspace(0, len(self) - 1, PROBES).astype(int):

@@ -21,6 +21,7 @@ import numpy as np
 
 from aepipe.errors import BadInput
 from aepipe.files.out import output_kind
+from aepipe.files.regular import check_regular
 from aepipe.files.staged import replacing
 from aepipe.progress import say
 
@@ -132,6 +133,8 @@ def find_parts(out: Path) -> list[Path]:
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         message = f"{missing[0].named(out.name)}{more} of the {first.of} parts of {out} is missing"
         raise BadInput(message, f"run it: --shard {missing[0].number}/{first.of}")
+    for path in found.values():
+        check_regular(path, "run that shard again")
     return [found[shard] for shard in sorted(found)]
 
 

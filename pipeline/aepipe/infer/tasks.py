@@ -28,6 +28,7 @@ from aepipe.judging import anomaly
 from aepipe.judging.metrics import normalised, psnr_between, snr
 from aepipe.progress import progress, say
 from aepipe.runtime.interpolation import PATHS, path_density
+from aepipe.runtime.labels import checked_labels
 from aepipe.runtime.model import Model, between
 
 from . import tiles
@@ -199,21 +200,32 @@ def _ends(first: Input, second: Input | None, pairs: int) -> tuple[Array, Array]
     return a[np.arange(count) % len(a)], b[np.arange(count) % len(b)]
 
 
-def sample(model: Model, reading: Reading, out: str, *, count: int, density: str | None, seed: int) -> None:
-    """New images: codes drawn from a density, decoded."""
+def sample(
+    model: Model, reading: Reading, out: str, *, count: int, density: str | None, seed: int, label: int | None = None
+) -> None:
+    """New images: codes drawn from a density, decoded; of a density that is told a class, with that label, or with each as often
+    as the training images have it."""
     to = _place(model, out, reading)
-    name = model.bundle.density_name(density)
-    model.start("decoder")
+    name = model.bundle.density_name(density, labelled=label is not None)
     if to.kind == "png":
-        images = np.concatenate([model.decode_batch(codes) for codes in model.sample_codes(count, name, seed)])
-        subtitle = f"density {name} · d = {model.latent} · seed {seed}"
+        model.require_room(count)
+    labels = model.labels(name, count, seed, label)
+    model.start("decoder")
+    if labels is not None and label is None:
+        say("note: labels are drawn as often as the training data have them; --label N draws one alone")
+    if to.kind == "png":
+        images = np.concatenate(list(model.sample_batches(count, name, seed, label)))
+        told = "" if labels is None else f" · label {label}" if label is not None else " · labels as trained"
+        subtitle = f"density {name}{told} · d = {model.latent} · seed {seed}"
         title = f"Samples from {model.bundle.name}"
         figures.save(figures.sheet(images, title=title, subtitle=subtitle, bounded=model.bounded), to.path)
     else:
         part = part_of(count, reading.shard)
         noise = drawn(seed, model.bundle.noise_features(name), part, model.batch_size)
-        codes = lambda batch: model.run("sample", batch, name)  # noqa: E731
-        job = _job(model, to, "sampling", part, {"seed": seed, "density": name})
+        own = lambda rows: None if labels is None else labels[rows.start : rows.stop]  # noqa: E731
+        codes = lambda batch, rows: model.run("sample", batch, name, own(rows))  # noqa: E731
+        wanted = {} if label is None else {"label": label}
+        job = _job(model, to, "sampling", part, {"seed": seed, "density": name, **wanted})
         _decoded(model, to, job, "sampling", noise, codes, "sample-{:06d}.png")
         count = len(part)
     done(to, count)
@@ -232,10 +244,10 @@ def _decoded(
     job: Job,
     what: str,
     batches: Iterable[Array],
-    codes: Callable[[Array], Array],
+    codes: Callable[[Array, range], Array],
     name: str,
 ) -> None:
-    """To images: the codes that `codes` makes of batches, which belong to the indices of the job's part."""
+    """To images: the codes that `codes` makes of batches and of the indices that they belong to, in the job's part."""
     start = job.part.start
     with (
         image_writer(to, name.format, model.shape, job=job, raw=model.raw) as write,
@@ -243,7 +255,8 @@ def _decoded(
     ):
         for batch in batches:
             if job.lacks(start):
-                write(np.arange(start, start + len(batch)), model.decode_batch(codes(batch)))
+                rows = range(start, start + len(batch))
+                write(np.array(rows), model.decode_batch(codes(batch, rows)))
                 advance(len(batch))
             start += len(batch)
 
@@ -329,28 +342,43 @@ def decode(model: Model, reading: Reading, out: str, *, codes: str) -> None:
         job = _job(model, to, "decoding", part, {}, file_state(Path(codes)))
         rows = (slice(start, min(start + model.batch_size, part.stop)) for start in part[:: model.batch_size])
         read = (np.ascontiguousarray(stored.floats(each)) for each in rows)
-        _decoded(model, to, job, "decoding", read, model.check_codes, "{:06d}.png")
+        checked = lambda batch, _: model.check_codes(batch)  # noqa: E731
+        _decoded(model, to, job, "decoding", read, checked, "{:06d}.png")
     done(to, len(part), note=note)
 
 
 def score(
-    model: Model, reading: Reading, out: str, *, input: str, density: str | None, calibration: str | None
+    model: Model,
+    reading: Reading,
+    out: str,
+    *,
+    input: str,
+    density: str | None,
+    calibration: str | None,
+    label: int | None = None,
 ) -> None:
-    """Reconstruction error and log-density of every image, as a table; with a calibration also how anomalous it is."""
+    """Reconstruction error and log-density of every image, as a table; with a calibration also how anomalous it is. A density that
+    is told a class scores for that label, or for all classes together."""
     to = place(out, ("csv",), reading.shard)
     check_apart(out, input, calibration)
     scale = anomaly.read(calibration, model, density) if calibration else None
-    name = scale.density if scale else scored_by(model, density)
+    name = scale.density if scale else scored_by(model, density, labelled=label is not None)
+    if label is not None:
+        if name is None:
+            raise BadInput(
+                f"{model.bundle.name} gives no log-densities, of which --label could be", "leave out --label"
+            )
+        checked_labels(model.bundle, "log_prob", name, label, 1)
     given = reading.open(input, model, "encoder", "decoder")
     columns = ["error", *(["log_density"] if name else []), *(["anomaly", "alarm"] if scale else [])]
     others = 0
 
     def rows(batch: Batch) -> dict[str, Array]:
         nonlocal others
-        scores = model.score_batch(batch.images, name)
+        scores = model.score_batch(batch.images, name, label)
         others += anomaly.without_density(scores)
         if scale and others:
-            raise anomaly.other_size(model, scale.density, "leave out --calibration")
+            raise anomaly.other_size(model, str(scale.density), "leave out --calibration")
         return scores | scale.judge(scores) if scale else scores
 
     table(given, to, "scoring", columns, rows)
@@ -358,12 +386,19 @@ def score(
         say(f"note: {others} have no log_density: {anomaly.other_size(model, name).message}")
 
 
-def scored_by(model: Model, density: str | None) -> str | None:
-    """The density of the log-densities; None where the bundle has none, which is said."""
-    if density is None and not model.bundle.densities:
-        say(f"note: {model.bundle.name} has no density, so that there is the error alone")
-        return None
-    return model.bundle.density_name(density)
+def scored_by(model: Model, density: str | None, *, labelled: bool = False) -> str | None:
+    """The density of the log-densities, one that is told a class if it is to be `labelled`; None where no density of the bundle
+    gives any, which is said."""
+    bundle = model.bundle
+    if density is None and labelled:
+        density = next((each for each in bundle.densities if bundle.takes_label("log_prob", each)), None)
+    name = bundle.scoring(density)
+    if name is None:
+        lacking = "density" if not bundle.densities else f"density with log_prob ({', '.join(bundle.densities)})"
+        say(f"note: {bundle.name} has no {lacking}, so that there is the error alone")
+    elif bundle.find("log_prob", name).discrete:
+        say(f"note: {name} gives logarithms of probabilities, which no density of another kind can be compared with")
+    return name
 
 
 def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: str | None, false_alarm: float) -> None:
@@ -375,7 +410,7 @@ def calibrate(model: Model, reading: Reading, out: str, *, input: str, density: 
     to = Out(out, output_kind(out, ("json",)))
     check_apart(out, input)
     anomaly.check_rate(false_alarm)
-    name = model.bundle.density_name(density)
+    name = scored_by(model, density)
     given = reading.open(input, model, "encoder", "decoder")
     if _trained_on(model, given.source):
         say("warning: these images trained the bundle, and new ones have larger errors: alarms will be too frequent")

@@ -43,17 +43,17 @@ class Calibration:
 
     format: int = FORMAT
     pair: Text  # the key of that name in the bundle's manifest
-    density: Text
+    density: Text | None  # None where no density gives log-densities: the error alone decides
     precision: Text
     data: str  # the normal images, of a path its last component alone: the file goes to other machines
     count: Count  # the number of normal images
     false_alarm: Annotated[float, Meta(gt=0, lt=1)]
     threshold: float  # an image alarms if T is larger
-    quantiles: dict[str, tuple[float, ...]]  # of `error` and `log_density`, LEVELS each, ascending
+    quantiles: dict[str, tuple[float, ...]]  # of `error` and, with a density, `log_density`, LEVELS each, ascending
 
     def __post_init__(self) -> None:
         """Raises ValueError for quantiles that are not LEVELS ascending finite numbers for each column."""
-        for column in COLUMNS:
+        for column in COLUMNS if self.density is not None else COLUMNS[:1]:
             values = self.quantiles.get(column, ())
             if len(values) != LEVELS or not all(map(math.isfinite, values)):
                 raise ValueError(f"the quantiles of {column!r} are not {LEVELS} numbers")
@@ -78,23 +78,23 @@ def calibrate(model: Model, images: Any, false_alarm: float = 0.05, density: str
     """Learn from normal images, in every form that `Model.score` takes, what is usual: for them and others like them about
     `false_alarm` of 1 will alarm. Raises BadInput for fewer images than that rate needs, 19 for 0.05."""
     check_rate(false_alarm)
-    name = model.bundle.density_name(density)
+    name = model.bundle.scoring(density)
     said = str(images) if isinstance(images, str | Path) else "array"
     return calibration(model, name, model.score(images, name), false_alarm, said)
 
 
-def calibration(model: Model, density: str, scores: Scores, false_alarm: float, data: str) -> Calibration:
+def calibration(model: Model, density: str | None, scores: Scores, false_alarm: float, data: str) -> Calibration:
     """The same from scores that are there already."""
     count, least = len(scores["error"]), math.ceil(1 / false_alarm - 1e-9) - 1
     if count < least:
         message = f"{count} normal images cannot set a false-alarm rate of {false_alarm:g}"
         raise BadInput(message, f"it needs {least} or more; a few hundred make it precise")
-    if without_density(scores):
+    if density is not None and without_density(scores):
         raise other_size(model, density)
-    for column in COLUMNS:
+    for column in scores:
         if not np.isfinite(scores[column]).all():
             raise BadInput(f"the {column} of a normal image is not a finite number", "try another --density")
-    quantiles = {column: np.quantile(scores[column].astype(float), np.linspace(0, 1, LEVELS)) for column in COLUMNS}
+    quantiles = {column: np.quantile(scores[column].astype(float), np.linspace(0, 1, LEVELS)) for column in scores}
     kept = {column: tuple(values.tolist()) for column, values in quantiles.items()}
     rank = math.ceil(
         (count + 1) * (1 - false_alarm) - 1e-9
@@ -131,6 +131,8 @@ def other_size(
 def _fisher(scores: Scores, quantiles: dict[str, tuple[float, ...]], count: int) -> Array:
     """Fisher's T [N]: a large error and a low density are unusual."""
     error = _log_tail(scores["error"], np.array(quantiles["error"]), count)
+    if "log_density" not in quantiles:
+        return -2 * error
     density = _log_tail(-scores["log_density"], -np.array(quantiles["log_density"])[::-1], count)
     return -2 * (error + density)
 
@@ -162,7 +164,7 @@ def read(path: str | Path, model: Model, density: str | None = None) -> Calibrat
     if found.precision != model.precision:
         message = f"the calibration {path} was made in {found.precision}, and the model computes in {model.precision}"
         raise BadInput(message, f"score with --precision {found.precision}, or calibrate again")
-    model.bundle.density_name(found.density)
+    model.bundle.scoring(found.density)
     return found
 
 

@@ -113,6 +113,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Reconstruct every sample of `source`; returns mse, psnr, ssim (of images) and count, and with `corrupt` also mse_input.
 
+    `psnr` is that of the mean squared error over all values, `psnr_mean` the mean of the PSNR of each sample, by which the
+    literature of restoration compares; a sample that is reproduced exactly makes it infinite.
+
     Of `unbounded` values, which have no peak, it returns nmse, the error by the variance of all values of the source, and snr,
     the same in dB, in the places of psnr and ssim. `corrupt` spoils the samples first, and mse_input is the error of the spoiled
     ones; of unbounded values there are nmse_input and snr_input as well. The target is always the clean sample. Every value of
@@ -120,18 +123,20 @@ def evaluate(
     `aepipe.images.batches.batches` (skip_bad, on_bad). Raises AepipeError for a reconstruction of another shape than its samples,
     or with NaN or infinity.
     """
-    total = similarity = total_before = 0.0
+    total = similarity = total_before = ratios = 0.0
     count, values, spread = 0, 0, Spread()
     given = one_by_one(source, **reading) if own_sizes else batches(source, batch_size, **reading)
     for indices, clean in given:
         images = spoiled(corrupt, clean, indices, seed) if corrupt else clean
         output = _checked(reconstruct(images), clean, indices)
-        total += float(np.square(output - clean, dtype=np.float64).sum())
+        errors = np.square(output - clean, dtype=np.float64)
+        total += float(errors.sum())
         total_before += float(np.square(images - clean, dtype=np.float64).sum())
         if unbounded:
             spread.add(clean)
-        elif clean.ndim == 4:
-            similarity += float(ssim(output, clean).sum())
+        else:
+            ratios += sum(map(psnr, errors.reshape(len(errors), -1).mean(1).tolist()))
+            similarity += float(ssim(output, clean).sum()) if clean.ndim == 4 else 0.0
         count, values = count + len(clean), values + clean.size
         on_batch(len(clean))
     mse = total / values
@@ -140,7 +145,11 @@ def evaluate(
         nmse = normalised(mse, spread.variance)
         result |= {"nmse": nmse, "snr": snr(nmse)}
     else:
-        result |= {"psnr": psnr(mse), **({"ssim": similarity / count} if len(source.shape) == 3 else {})}
+        result |= {
+            "psnr": psnr(mse),
+            "psnr_mean": ratios / count,
+            **({"ssim": similarity / count} if len(source.shape) == 3 else {}),
+        }
     result["count"] = count
     if corrupt:
         result["mse_input"] = total_before / values

@@ -24,9 +24,10 @@ def one_class(
 
     There is one area for each score: `error`, the reconstruction error; `log_density`, the log-density of the code; and
     `combined`, both together as anomaly.py combines them, calibrated on the training images of the class (None without such
-    images). Raises BadInput if the data have no labels, or no image of the class.
+    images). Both of these are None where no density gives log-densities. Raises BadInput if the data have no labels, or no image
+    of the class.
     """
-    name = model.bundle.density_name(density)
+    name = model.bundle.scoring(density)
     if test.labels is None:
         raise BadInput(f"{test.name} has no labels", "one class can be told from others only where labels name them")
     unusual = test.labels != normal
@@ -34,19 +35,17 @@ def one_class(
         known = ", ".join(map(str, np.unique(test.labels)))
         raise BadInput(f"no image of {test.name} has the label {normal}", f"its labels: {known}")
     scores = _scores(model, test, name)
-    found: dict[str, float | None] = {
-        "error": auroc(scores["error"], unusual),
-        "log_density": auroc(-scores["log_density"], unusual),
-    }
-    found["combined"] = None
-    if train is not None and train.labels is not None and (train.labels == normal).any():
+    found: dict[str, float | None] = {"error": auroc(scores["error"], unusual), "log_density": None, "combined": None}
+    if name is not None:
+        found["log_density"] = auroc(-scores["log_density"], unusual)
+    if name is not None and train is not None and train.labels is not None and (train.labels == normal).any():
         usual = train.pick(np.flatnonzero(train.labels == normal))
         learned = calibration(model, name, _scores(model, usual, name), 0.05, train.name)
         found["combined"] = auroc(learned.judge(scores)["anomaly"], unusual)
     return {"normal": normal, "density": name, "auroc": found}
 
 
-def _scores(model: Model, source: Source, density: str) -> dict[str, Array]:
+def _scores(model: Model, source: Source, density: str | None) -> dict[str, Array]:
     """`error` and `log_density` of every image, in order."""
     made = []
     with progress("scoring", len(source)) as advance:

@@ -15,6 +15,7 @@ from aepipe.errors import BadInput
 from aepipe.images.batches import batches, in_parts
 from aepipe.images.source import Source
 from aepipe.progress import Advance, progress
+from aepipe.runtime.interpolation import paths_of
 from aepipe.runtime.model import Model, between
 
 from .distances import frechet, kernel_distance, neighbours
@@ -46,7 +47,8 @@ def judge_samples(
     - train: training images. They are real, so that no set can be expected to do better. None without a training split.
 
     `log_likelihood` of the samples is the mean log-density (natural logarithm) of the test images' codes, and `log_likelihood`
-    of "train" that of the training images' codes. If the latter is higher, the density has learned its codes by heart.
+    of "train" that of the training images' codes. If the latter is higher, the density has learned its codes by heart. A density
+    without log_prob has neither; of one that is told a class, classes are as frequent as in training.
 
     All sets have the same size, because the distances depend on it: `count`, or the size of the smallest split if that is
     less. `seed` determines which images are chosen and which samples are drawn; `reading` goes to
@@ -72,7 +74,7 @@ def judge_each_density(
     count, rng = min(sizes), np.random.default_rng(seed)
     if count < LEAST:
         raise BadInput(f"{count} images are too few to judge samples by", f"{LEAST} are the least, 10,000 are usual")
-    inverses = [name for name in densities if model.bundle.has("noise", name)]
+    inverses = [name for name in densities if name in paths_of(model.bundle)]
     decoded = 3 + len(densities) + len(inverses)
     with progress("judging", count * (1 + decoded + (train is not None))) as advance:
         real, codes = _read(model, judge, _drawn(test, count, rng), reading, advance)
@@ -111,8 +113,10 @@ def judge_each_density(
 
         shared, figures = compared(common), {name: compared(sets) for name, sets in own.items()}
     for name, rows in figures.items():
-        rows["samples"]["log_likelihood"] = _log_likelihood(model, codes, name)
-        if learned is not None:
+        scores = model.bundle.has("log_prob", name)
+        if scores:
+            rows["samples"]["log_likelihood"] = _log_likelihood(model, codes, name)
+        if learned is not None and scores:
             rows["train"] = {**shared["train"], "log_likelihood": _log_likelihood(model, learned, name)}
     facts = {"judge": judge.as_json(), "judged": len(real)}
     return {name: {"density": name, **facts, **shared, **rows} for name, rows in figures.items()}
@@ -144,7 +148,7 @@ def _decoded(model: Model, judge: Judge, codes: Array, advance: Advance) -> Arra
 
 def _log_likelihood(model: Model, codes: Array, density: str) -> float:
     """The mean log-density of codes, in nats."""
-    values = [model.run("log_prob", part, density) for part in in_parts(codes, model.batch_size)]
+    values = [model.log_prob_batch(part, density) for part in in_parts(codes, model.batch_size)]
     return float(np.concatenate(values).astype(np.float64).mean())
 
 

@@ -8,5 +8,19 @@ from __future__ import annotations
 from .components import Choice, Component, Plugin
 from .kinds import KINDS
 from .lookup import HOOKS, Registry, choose, create, names, registry
+from .specs import Range, drawn
 
-__all__ = ["HOOKS", "KINDS", "Choice", "Component", "Plugin", "Registry", "choose", "create", "names", "registry"]
+__all__ = [
+    "HOOKS",
+    "KINDS",
+    "Choice",
+    "Component",
+    "Plugin",
+    "Range",
+    "Registry",
+    "choose",
+    "create",
+    "drawn",
+    "names",
+    "registry",
+]

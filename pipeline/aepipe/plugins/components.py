@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 from aepipe.errors import DEBUG, FOREIGN, foreign, one_line
+
+from .calling import call
+from .kinds import KINDS
+from .specs import Option, Range, convert_options, options_of
 
 
 @dataclass
@@ -51,6 +55,20 @@ class Component:
         return (self.factory.__doc__ or "").strip().partition("\n")[0]
 
     @property
+    def options(self) -> list[Option]:
+        """What a user can choose: keyword-only parameters that are not arguments of its kind."""
+        return options_of(self.factory, KINDS[self.kind].known)
+
+    def settle(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A value for every option; raises BadInput, see `convert_options`."""
+        return convert_options(self.factory, str(self), given, KINDS[self.kind].known)
+
+    def call(self, arguments: Sequence[Any], options: Mapping[str, Any], also: Mapping[str, Any]) -> Any:
+        """Call the factory with the arguments of its kind, with those of `also` that it names, and with options."""
+        given = dict(zip(KINDS[self.kind].positional, arguments, strict=True))
+        return call(self.factory, given, also=also, options=options)
+
+    @property
     def report(self) -> str:
         """The way out where its own code fails."""
         return f"report it to the authors of {self.plugin}; {DEBUG}"
@@ -70,11 +88,15 @@ class Choice:
     def record(self) -> dict[str, Any]:
         """What a run or a bundle stores of this choice: names and values, never pickled code."""
         c = self.component
-        return {"name": c.name, "options": self.options, "plugin": c.plugin, "version": c.version}
+        options = {name: str(value) if isinstance(value, Range) else value for name, value in self.options.items()}
+        return {"name": c.name, "options": options, "plugin": c.plugin, "version": c.version}
 
-    def make(self, *arguments: Any) -> Any:
-        """Call the factory. Its ValueError becomes BadInput; other errors become an AepipeError that names the plugin."""
+    def make(self, *arguments: Any, **also: Any) -> Any:
+        """Call the factory with the arguments of its kind, and with those of `also` that it names.
+
+        Its ValueError becomes BadInput; other errors become an AepipeError that names the plugin.
+        """
         c = self.component
         see = f"see 'aepipe list {c.kind} {c.name}'"
         with foreign(f"{c} of {c.plugin} {c.version} failed", c.report, refusing=str(c), way_out=see):
-            return c.factory(*arguments, **self.options)
+            return c.call(arguments, self.options, also)

@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from .epoch import EpochReport
+    from .reports import BundleReport, EpochReport, RunReport
 
 hookspec = pluggy.HookspecMarker("aepipe")
 
@@ -38,8 +38,18 @@ def register_densities(register: Register) -> None:
 
 
 @hookspec
+def register_optimisers(register: Register) -> None:
+    "Factories `(parameters, lr, *, options)` of torch optimisers; `parameters` are pairs (name, parameter)."
+
+
+@hookspec
 def register_corruptions(register: Register) -> None:
     "Factories `(*, options)` of functions `corrupt(images in 0..1, rng) -> images` that spoil images."
+
+
+@hookspec
+def register_augmentations(register: Register) -> None:
+    "Factories `(*, options)` of functions `augment(images, rng) -> images` that vary what trains, before any corruption."
 
 
 @hookspec
@@ -53,6 +63,11 @@ def register_readers(register: Register) -> None:
 
 
 @hookspec
+def register_layouts(register: Register) -> None:
+    "Factories `(*, options)` of functions `(bundle, out)` that write a bundle in another form: `export --layout NAME`."
+
+
+@hookspec
 def register_providers(register: Register) -> None:
     "Factories `(*, options)` of runtimes with `open(path, threads=, batch=)` that run an ONNX graph."
 
@@ -63,5 +78,20 @@ def register_commands(cli: click.Group) -> None:
 
 
 @hookspec
+def run_started(run: RunReport) -> None:
+    "Called before a run trains, and again where it is resumed, with `run.directory`, `run.configuration`, `run.history`."
+
+
+@hookspec
 def epoch_finished(run: EpochReport) -> None:
     "Called after every epoch with `run.epoch`, `run.metrics`, `run.directory`; setting `run.stop = True` ends training."
+
+
+@hookspec
+def run_finished(run: RunReport) -> None:
+    "Called when a run is complete, with its densities and with `run.configuration['metrics']`."
+
+
+@hookspec
+def exported(bundle: BundleReport) -> None:
+    "Called when a bundle is in its place, with `bundle.directory`, `bundle.manifest` and `bundle.run`."

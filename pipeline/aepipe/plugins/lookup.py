@@ -21,7 +21,7 @@ from . import hookspecs
 from .components import Choice, Component, Plugin
 from .discovery import Entry, entries, normal_name
 from .kinds import KINDS
-from .specs import NAME, Spec, convert_options, parse_spec
+from .specs import NAME, Spec, parse_spec
 
 HOOKS = [name for name, function in vars(hookspecs).items() if hasattr(function, "aepipe_spec")]
 
@@ -201,7 +201,7 @@ def choose(kind: str, what: str | Spec | Mapping[str, Any]) -> Choice:
     else:
         spec = what if isinstance(what, Spec) else parse_spec(what, labels=kind == "density")
         component = registry().find(kind, spec.name)
-    options = convert_options(component.factory, str(component), spec.options)
+    options = component.settle(spec.options)
     return Choice(component, options, spec.label or spec.name)
 
 
@@ -225,6 +225,6 @@ def _recorded(kind: str, record: Mapping[str, Any]) -> Component:
     )
 
 
-def create(kind: str, what: str | Spec | Mapping[str, Any], *arguments: Any) -> Any:
-    """Choose a component and call its factory."""
-    return choose(kind, what).make(*arguments)
+def create(kind: str, what: str | Spec | Mapping[str, Any], *arguments: Any, **also: Any) -> Any:
+    """Choose a component and call its factory, see `Choice.make`."""
+    return choose(kind, what).make(*arguments, **also)

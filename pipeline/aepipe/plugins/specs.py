@@ -12,15 +12,36 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aepipe.errors import BadInput, closest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SLICE = re.compile(r"\[(-?\d*)(?:(:)(-?\d*)(?::(-?\d*))?)?\]$")
 _REQUIRED = inspect.Parameter.empty
+
+
+class Range(NamedTuple):
+    """The value LO..HI of an option `x: float | Range`: for each sample a number between both ends is drawn, see `drawn`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return "..".join(str(end).removesuffix(".0") for end in self)
+
+
+def drawn(value: float | Range, samples: np.ndarray, rng: np.random.Generator) -> Any:
+    """The value of an option for samples [n, …]: the number itself, or of a Range one number for each sample, drawn evenly,
+    float32 [n, 1, …], which NumPy spreads over the sample."""
+    if not isinstance(value, Range):
+        return value
+    return rng.uniform(value.low, value.high, (len(samples), *(1,) * (samples.ndim - 1))).astype("float32")
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,8 @@ class Option:
     def type_name(self) -> str:
         if typing.get_origin(self.type) is typing.Literal:
             return "|".join(str(value) for value in typing.get_args(self.type))
+        if Range in typing.get_args(self.type):
+            return f"{typing.get_args(self.type)[0].__name__} or LO..HI"
         return self.type.__name__ if isinstance(self.type, type) and not typing.get_args(self.type) else str(self.type)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,8 +144,8 @@ class Option:
         }
 
 
-def options_of(factory: Callable[..., Any]) -> list[Option]:
-    """The options of a factory, read from its signature and its docstring."""
+def options_of(factory: Callable[..., Any], known: Collection[str] = ()) -> list[Option]:
+    """The options of a factory, read from its signature and its docstring; names that are `known` are arguments of its kind."""
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         signature = inspect.signature(factory)
@@ -135,25 +158,27 @@ def options_of(factory: Callable[..., Any]) -> list[Option]:
     documented = dict(re.findall(r"^\s*(\w+): (.+)$", inspect.getdoc(factory) or "", re.MULTILINE))
     found = []
     for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in known:
             fallback = str if parameter.default in (_REQUIRED, None) else type(parameter.default)
             kind = hints.get(parameter.name, fallback)
             found.append(Option(parameter.name, kind, parameter.default, documented.get(parameter.name, "")))
     return found
 
 
-def convert_options(factory: Callable[..., Any], what: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def convert_options(
+    factory: Callable[..., Any], what: str, given: Mapping[str, Any], known: Collection[str] = ()
+) -> dict[str, Any]:
     """A value for every option of `factory`: the given ones, converted to the annotated types, and else the defaults.
 
     `what` names the component in errors, for instance "encoder 'conv'". Raises BadInput for an unknown or missing option
     and for a value of the wrong type.
     """
-    known = {option.name: option for option in options_of(factory)}
+    options = {option.name: option for option in options_of(factory, known)}
     for key in given:
-        if key not in known:
-            raise BadInput(f"{what} has no option {key!r}", closest(key, list(known)))
+        if key not in options:
+            raise BadInput(f"{what} has no option {key!r}", closest(key, list(options)))
     values = {}
-    for name, option in known.items():
+    for name, option in options.items():
         if name in given:
             try:
                 values[name] = convert(given[name], option.type)
@@ -170,6 +195,8 @@ def convert(value: Any, kind: Any) -> Any:
     """Turn text (or a value from JSON) into the annotated type `kind`; raises ValueError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
+        if Range in arguments:
+            return _to_number_or_range(value, arguments[0])
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
         return convert(value, next(argument for argument in arguments if argument is not type(None)))
@@ -193,6 +220,19 @@ def _to_bool(value: Any) -> bool:
     if str(value).lower() not in words:
         raise ValueError("true or false is needed")
     return words[str(value).lower()]
+
+
+def _to_number_or_range(value: Any, kind: type) -> Any:
+    """A number, or the Range that LO..HI, or a pair of numbers in a record, stands for."""
+    ends = value.split("..") if isinstance(value, str) else value
+    if isinstance(ends, str | int | float) or len(ends) == 1:
+        return _to_number(value, kind)
+    if len(ends) != 2:
+        raise ValueError("a range is LO..HI")
+    low, high = (_to_number(end, kind) for end in ends)
+    if low > high:
+        raise ValueError("a range goes from a lower to a higher number")
+    return Range(low, high)
 
 
 def _to_number(value: Any, kind: type) -> Any:

@@ -10,7 +10,6 @@ from aepipe.errors import AepipeError
 from .components import Component, Plugin
 from .kinds import KINDS
 from .lookup import Registry
-from .specs import options_of
 
 
 def try_factories(registry: Registry) -> None:
@@ -21,7 +20,7 @@ def try_factories(registry: Registry) -> None:
     for plugin, component in _strangers(registry):
         if KINDS[component.kind].needs_torch and find_spec("torch") is None:
             continue
-        required = [option.name for option in options_of(component.factory) if option.required]
+        required = [option.name for option in component.options if option.required]
         if required:
             plugin.notes.append(f"{component} needs the option {', '.join(map(repr, required))}")
             continue
@@ -34,7 +33,7 @@ def _refusal(component: Component) -> str:
     """Why a factory refuses all usual arguments, as it may: its data is elsewhere, it wants another size. "" if it does not."""
     for arguments in KINDS[component.kind].examples:
         try:
-            component.factory(*arguments)
+            component.call(arguments, component.settle({}), KINDS[component.kind].also)
             return ""
         except (ValueError, AepipeError) as refusal:
             why = " ".join(str(refusal).split())

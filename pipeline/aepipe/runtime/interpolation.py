@@ -28,13 +28,21 @@ def path_density(bundle: Bundle, path: str, density: str | None) -> str | None:
         if density is not None:
             raise BadInput(f"the {path} path takes no density", "leave it out, or take the path through it: density")
         return None
-    able = [name for name in bundle.densities if bundle.has("noise", name)]
+    able = paths_of(bundle)
     if density is None and able:
         return able[-1]
     if density is not None and bundle.density_name(density) in able:
         return density
     what = f"the density {density!r} has no inverse" if density else f"no density of {bundle.name} has an inverse"
+    if density and bundle.has("noise", density):
+        what = f"the density {density!r} has an inverse for each label"
     raise BadInput(f"{what}, which a path through its noise needs", f"with an inverse: {', '.join(able) or 'none'}")
+
+
+def paths_of(bundle: Bundle) -> list[str]:
+    """The densities with an inverse for all codes alike, without a label."""
+    inverse = [name for name in bundle.densities if bundle.has("noise", name)]
+    return [name for name in inverse if not any(bundle.takes_label(role, name) for role in ("sample", "noise"))]
 
 
 def line(start: Array, end: Array, steps: int) -> Array:

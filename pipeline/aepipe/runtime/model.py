@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,18 +12,20 @@ import numpy as np
 
 from aepipe._types import Array
 from aepipe.arguments import whole
-from aepipe.bundle.manifest import Role, ends_of
+from aepipe.bundle.manifest import LABEL, Role, ends_of
 from aepipe.bundle.reader import Bundle
-from aepipe.errors import BadInput, foreign
+from aepipe.errors import BadInput, foreign, without_options
 from aepipe.images.arrays import as_array
 from aepipe.images.batches import batches, in_parts, one_by_one
 from aepipe.images.data import open_images
 from aepipe.images.ranges import in_units
 from aepipe.images.source import Source
-from aepipe.space import Raw, Sides, Size, Space, fits
+from aepipe.process import free_memory
+from aepipe.space import Raw, Sides, Size, Space, fits, in_short
 
 from . import providers
 from .interpolation import arc, line, path_density
+from .labels import checked_labels, drawn_labels
 from .opening import open_graph
 from .outputs import checked_output
 from .providers import Provider, Session, brief
@@ -52,8 +55,12 @@ class Model:
     """The graphs of one bundle on one provider.
 
     Samples are arrays [N, C, *sides] (in any layout that gives the model's shape), memory-mapped ones too: images as uint8 or
-    float in 0..1, others in the units of the training data. What comes back is float32 in the same units, where bytes are
-    0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+    float in 0..1, others in the units of the training data. They may also be a data string, a path, a list of paths or of
+    Pillow images, an open file, a data set of torch or a DataLoader. What comes back is float32 in the same units, where bytes
+    are 0..1. Codes are float32 [N, *latent.shape]. Graphs are loaded when they are first needed.
+
+    Methods raise BadInput for samples, codes and names that cannot be used, ProviderUnavailable where the provider that was
+    named cannot run, and AepipeError where a graph fails or makes NaN.
 
     Several threads may use a model at once. A forked child may use it too, and loads the graphs anew. A pickled model is the
     absolute path of its bundle and its settings, `provider` among them: as a spec string, or as an object that can be pickled.
@@ -76,6 +83,11 @@ class Model:
         self._wanted = provider
         self._sessions: Sessions[tuple[Role, str | None]] = Sessions(self._open)
 
+    def __repr__(self) -> str:
+        sizes = in_short(self.space, self.latent, self.densities)
+        wanted = self._wanted if isinstance(self._wanted, str) else type(self.provider).__name__
+        return f"<Model {self.bundle.name!r}: {sizes}; {self.precision}, provider {wanted}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.bundle.directory, self._wanted, self.precision, self.threads, self.batch_size)
 
@@ -91,8 +103,13 @@ class Model:
 
     @property
     def latent(self) -> Size:
-        """Size of a code."""
+        """Size of a code: an int, the number of its values, whose `shape` is (8,) of a vector, (4, 16, 16) of a map."""
         return self.bundle.latent
+
+    @property
+    def densities(self) -> tuple[str, ...]:
+        """The names of the densities on the codes; the first is the one that is taken where none is named."""
+        return self.bundle.densities
 
     @property
     def raw(self) -> Raw | None:
@@ -114,20 +131,20 @@ class Model:
         return in_units(samples, self.raw)
 
     def encode(self, images: Any) -> Array:
-        """Codes [N, *latent.shape] of samples."""
+        """Codes float32 [N, *latent.shape] of samples."""
         return self._over(images, self.encode_batch)
 
     def decode(self, codes: Any) -> Array:
-        """Samples [N, C, *sides] of codes [N, *latent.shape]."""
+        """Samples float32 [N, C, *sides] of codes [N, *latent.shape], in 0..1 or in the units of the training data."""
         parts = in_parts(self.check_codes(codes), self.batch_size)
         return self.in_units(_joined([self.decode_batch(part) for part in parts]))
 
     def reconstruct(self, images: Any) -> Array:
-        """Samples to codes and back."""
+        """Samples to codes and back, float32 [N, C, *sides] of the sides of the samples."""
         return self.in_units(self._over(images, self.reconstruct_batch))
 
     def denoise(self, images: Any) -> Array:
-        """Restore spoiled samples: the same graphs, for a bundle that was trained to denoise."""
+        """Restore spoiled samples, float32 [N, C, *sides]: `reconstruct` of a bundle that was trained to denoise."""
         return self.reconstruct(images)
 
     def interpolate(self, a: Any, b: Any, steps: int = 12, path: str = "linear", density: str | None = None) -> Array:
@@ -146,44 +163,111 @@ class Model:
         made = self.decode(codes.reshape(-1, *codes.shape[2:]))
         return made.reshape(len(start), steps, *made.shape[1:])
 
-    def noise(self, codes: Any, density: str) -> Array:
-        """The noise [N, k] from which a density with an inverse makes these codes."""
-        return _joined(
-            [self.run("noise", part, density) for part in in_parts(self.check_codes(codes), self.batch_size)]
-        )
+    def noise(self, codes: Any, density: str, label: Any = None) -> Array:
+        """The noise [N, k] from which a density with an inverse makes these codes; of a density that is told a class, `label` is
+        one or an array [N]."""
+        checked, labels = self.check_codes(codes), None
+        if label is not None or self.bundle.takes_label("noise", density):
+            labels = checked_labels(self.bundle, "noise", density, label, len(checked))
+        return self._over_rows(lambda part, own: self.run("noise", part, density, own), checked, labels)
 
-    def from_noise(self, noise: Any, density: str) -> Array:
-        """The codes [N, latent] that a density makes of noise [N, k]."""
+    def _over_rows(self, compute: Callable[[Array, Array | None], Array], values: Array, labels: Array | None) -> Array:
+        """All rows, with their labels if there are any, through `compute` in batches."""
+        parts = list(in_parts(values, self.batch_size))
+        of_parts = [None] * len(parts) if labels is None else in_parts(labels, self.batch_size)
+        return _joined([compute(part, each) for part, each in zip(parts, of_parts, strict=True)])
+
+    def from_noise(self, noise: Any, density: str, label: Any = None) -> Array:
+        """The codes [N, latent] that a density makes of noise [N, k]; `label` as in `sample`, where it is drawn by seed 0."""
         name = self.bundle.density_name(density)
         features = self.bundle.noise_features(name)
         checked = self._check_rows(
             noise, (features,), "numbers of noise", f"[N, {features}] standard normal numbers are needed"
         )
-        return _joined([self.run("sample", part, name) for part in in_parts(checked, self.batch_size)])
+        labels = self.labels(name, len(checked), label=label)
+        return self._over_rows(lambda part, own: self.run("sample", part, name, own), checked, labels)
 
-    def sample(self, count: int = 64, density: str | None = None, seed: int = 0) -> Array:
+    def sample(self, count: int = 64, density: str | None = None, seed: int = 0, label: Any = None) -> Array:
         """New samples [count, C, *sides] from a density on the codes (default: the first of the bundle).
 
         The noise comes from NumPy's default generator with `seed`: the same on every provider and for every batch size.
+        `label` is for a density that is told a class: a number, or an array [count]; by default `seed` draws each as often as
+        the training samples have it. Raises BadInput for a density that takes none, for a label that is not there, and where
+        memory cannot hold so many.
         """
-        return self.in_units(_joined([self.decode_batch(codes) for codes in self.sample_codes(count, density, seed)]))
+        return self.in_units(_joined(list(self.sample_batches(count, density, seed, label))))
 
-    def sample_codes(self, count: int, density: str | None = None, seed: int = 0) -> Iterator[Array]:
-        """Codes drawn from a density, in batches."""
+    def sample_batches(
+        self, count: int, density: str | None = None, seed: int = 0, label: Any = None
+    ) -> Iterator[Array]:
+        """The same in batches on the scale of the graphs, for who keeps all of them."""
+        self.require_room(count)
+        for codes in self.sample_codes(count, density, seed, label):
+            yield self.decode_batch(codes)
+
+    def require_room(self, count: int) -> None:
+        """Raise BadInput where memory cannot hold so many samples."""
+        values = whole("the count", count, 1) * math.prod(side or 1 for side in self.shape)
+        needed, free = 2 * 4 * values, free_memory()  # the parts, and what they are joined to
+        if needed > free:
+            message = f"{count} samples need {needed / 2**30:,.0f} GiB of memory, and {free / 2**30:,.0f} GiB are free"
+            hint = "ask for fewer at a time; a folder or .npy as OUT of the command line takes any number"
+            raise BadInput(message, hint)
+
+    def sample_codes(self, count: int, density: str | None = None, seed: int = 0, label: Any = None) -> Iterator[Array]:
+        """Codes drawn from a density, in batches; `label` as in `sample`."""
         count, seed = whole("the count", count, 1), whole("the seed", seed, 0)
-        name = self.bundle.density_name(density)
+        name = self.bundle.density_name(density, labelled=label is not None)
         features = self.bundle.noise_features(name)
+        labels = self.labels(name, count, seed, label)
         rng = np.random.default_rng(seed)
         for start in range(0, count, self.batch_size):
             noise = rng.standard_normal((min(self.batch_size, count - start), features), dtype=np.float32)
-            yield self.run("sample", noise, name)
+            yield self.run("sample", noise, name, None if labels is None else labels[start : start + len(noise)])
 
-    def score(self, images: Any, density: str | None = None) -> dict[str, Array]:
+    def labels(self, density: str, count: int, seed: int = 0, label: Any = None) -> Array | None:
+        """The labels of `count` samples of a density, int64, as `sample` says; None of a density that takes none."""
+        if label is not None:
+            return checked_labels(self.bundle, "sample", density, label, count)
+        return drawn_labels(self.bundle, seed, range(count)) if self.bundle.takes_label("sample", density) else None
+
+    def log_prob(self, codes: Any, density: str | None = None, label: Any = None) -> Array:
+        """Log-densities [N] of codes, natural logarithm, by a density of the bundle (default: the first that gives them).
+
+        Of a density that is told a class, `label` is one or an array [N]; by default the class is unknown: the density is the
+        mean of those of all classes, each weighed by how often the training samples have it.
+        """
+        name = self.bundle.scoring(density)
+        if name is None:
+            message = f"no density of {self.bundle.name} gives log-densities"
+            raise BadInput(message, "fit one that does, such as gaussian: 'aepipe fit-density RUN gaussian'")
+        checked = self.check_codes(codes)
+        labels = None if label is None else checked_labels(self.bundle, "log_prob", name, label, len(checked))
+        return self._over_rows(lambda part, own: self.log_prob_batch(part, name, own), checked, labels)
+
+    def outputs(self, codes: Any) -> dict[str, Array]:
+        """What the objective gives beside the code, by name: float32 [N, size] of codes. Raises BadInput where there is nothing."""
+        checked, known = self.check_codes(codes), self.bundle.find("output").inputs["latent"].shape[1:]
+        if checked.shape[1:] != known:
+            message = (
+                f"the outputs of {self.bundle.name} are of codes {list(known)}, and these are {list(checked.shape[1:])}"
+            )
+            raise BadInput(message, "give codes of samples of the training size")
+        parts = [self._run_all("output", part) for part in in_parts(checked, self.batch_size)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def score(self, images: Any, density: str | None = None, label: Any = None) -> dict[str, Array]:
         """`error`, the mean squared reconstruction error per value of the graphs [N], and `log_density` of the codes [N], where
-        the bundle has a density. It is NaN for samples of another size than the density knows."""
-        if density is not None or self.bundle.densities:
-            density = self.bundle.density_name(density)
-        both = self._over(images, lambda batch: np.stack(list(self.score_batch(batch, density).values()), 1))
+        a density of the bundle gives one, with `label` as in `log_prob`. It is NaN for samples of another size than the density
+        knows."""
+        density = self.bundle.scoring(density)
+        if label is not None and density is None:
+            raise BadInput(f"no density of {self.bundle.name} gives log-densities", "leave out the label")
+        if np.ndim(label):
+            raise BadInput("a score has one label for all samples", "score the samples of each label by themselves")
+        if label is not None:
+            checked_labels(self.bundle, "log_prob", str(density), label, 1)
+        both = self._over(images, lambda batch: np.stack(list(self.score_batch(batch, density, label).values()), 1))
         return dict(zip(("error", "log_density"), both.T, strict=False))
 
     # One batch: float32 images in 0..1 that were checked when they were read.
@@ -201,7 +285,7 @@ class Model:
         """What is decoded of the codes of these samples, without what was added to their sides."""
         return cropped(self.decode_batch(codes), images.shape[2:])
 
-    def score_batch(self, images: Array, density: str | None = None) -> dict[str, Array]:
+    def score_batch(self, images: Array, density: str | None = None, label: int | None = None) -> dict[str, Array]:
         codes = self.encode_batch(images)
         with np.errstate(under="ignore"):
             error = np.square(self.restored_batch(images, codes) - images).reshape(len(images), -1).mean(1)
@@ -210,18 +294,37 @@ class Model:
         known = self.bundle.find("log_prob", density).inputs["latent"].shape[1:]
         if codes.shape[1:] != known:
             return {"error": error, "log_density": np.full(len(images), np.nan, np.float32)}
-        return {"error": error, "log_density": self.run("log_prob", codes, density)}
+        labels = None if label is None else np.full(len(codes), label, np.int64)
+        return {"error": error, "log_density": self.log_prob_batch(codes, density, labels)}
 
-    def run(self, role: Role, values: Array, density: str | None = None) -> Array:
-        """Run one graph with one input on one batch. Raises AepipeError when it fails, or makes what it should not."""
+    def log_prob_batch(self, codes: Array, density: str, labels: Array | None = None) -> Array:
+        if labels is not None or not self.bundle.takes_label("log_prob", density):
+            return self.run("log_prob", codes, density, labels)
+        shares = self.bundle.class_shares
+        of_classes = [
+            np.log(shares[each]) + self.run("log_prob", codes, density, np.full(len(codes), each, np.int64))
+            for each in np.flatnonzero(shares)
+        ]
+        return np.logaddexp.reduce(of_classes).astype(np.float32)
+
+    def run(self, role: Role, values: Array, density: str | None = None, labels: Array | None = None) -> Array:
+        """Run one graph with one output on one batch, with labels int64 [n] if it takes them. Raises AepipeError when it fails,
+        or makes what it should not."""
+        return next(iter(self._run_all(role, values, density, labels).values()))
+
+    def _run_all(
+        self, role: Role, values: Array, density: str | None = None, labels: Array | None = None
+    ) -> dict[str, Array]:
         graph, session = self.bundle.find(role, density, self.precision), self.session(role, density)
         ends = ends_of(role, self.space.kind)
         failing = f"{session.name} failed in the {role} with a batch of {len(values)}"
         with foreign(failing, "try a smaller --batch-size, or --provider cpu", say=brief):
-            results = session.run({ends.inputs[0]: values})
-        name, who = ends.output, f"the graph {graph.name} of {self.bundle.name}"
-        sizes = [size if isinstance(size, int) else None for size in graph.outputs[name].shape[1:]]
-        return checked_output(results, name, who, len(values), sizes, infinite=role == "log_prob")
+            results = session.run({ends.inputs[0]: values} | ({} if labels is None else {LABEL: labels}))
+        who, made = f"the graph {graph.name} of {self.bundle.name}", {}
+        for name in (ends.output,) if ends.output else graph.outputs:
+            sizes = [size if isinstance(size, int) else None for size in graph.outputs[name].shape[1:]]
+            made[name] = checked_output(results, name, who, len(values), sizes, infinite=role == "log_prob")
+        return made
 
     def start(self, *roles: Role) -> None:
         """Load these graphs now, so that a provider that cannot run and a damaged graph are met before any work."""
@@ -266,7 +369,10 @@ class Model:
 
     def _over(self, images: Any, compute: Callable[[Array], Array]) -> Array:
         """All images through `compute` in batches, read ahead in a thread."""
-        source = open_images(images, shape=self.shape, raw=self.raw)
+        with without_options("skip-bad", "image-size", "channels", "layout", "range", "clip", "split", "limit"):
+            return self._over_source(open_images(images, shape=self.shape, raw=self.raw), compute)
+
+    def _over_source(self, source: Source, compute: Callable[[Array], Array]) -> Array:
         if source.own_sizes and not self.space.fixed:
             return self._over_files(source, compute)
         result: Array | None = None

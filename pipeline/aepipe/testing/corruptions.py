@@ -13,9 +13,10 @@ from aepipe._types import Array
 from .report import Finding, Subject, require, trying, without_torch
 
 SHAPES = ((1, 1, 28, 28), (5, 3, 16, 24), (2, 1, 7, 5), (3, 3, 3, 3))
+USUAL = {"corruption": (6, 3, 16, 16), "augmentation": (6, 3, 96, 96)}  # large enough to be cropped
 
 
-def images(shape: tuple[int, ...] = (6, 3, 16, 16)) -> Array:
+def images(shape: tuple[int, ...] = USUAL["corruption"]) -> Array:
     """Images, float32 in 0..1, that contain exact zeros and ones."""
     values = np.random.default_rng(7).random(shape, dtype=np.float32)
     values[0, 0, 0, :2] = 0, 1
@@ -51,8 +52,8 @@ def keeps_shape_type_and_range(subject: Subject) -> None:
 
 
 def leaves_its_input(subject: Subject) -> None:
-    """The images that are passed in stay as they are, because the clean images are the target of training."""
-    corrupt, given = subject.make(), images()
+    """The images that are passed in stay as they are: they are the target of training, and are read once."""
+    corrupt, given = subject.make(), images(USUAL[subject.kind])
     before = given.copy()
     corrupt(given, np.random.default_rng(0))
     require(
@@ -62,7 +63,7 @@ def leaves_its_input(subject: Subject) -> None:
 
 def follows_the_generator(subject: Subject) -> None:
     """Equal generator states give equal images, whatever the other generators do; another state gives other images."""
-    corrupt, given = subject.make(), images()
+    corrupt, given = subject.make(), images(USUAL[subject.kind])
     given[1] = given[0]  # two equal images: a corruption that treats them differently is random
     results = []
     for other in (1, 2):

@@ -58,6 +58,7 @@ def _upper(matrix: Tensor) -> list[float]:
 @torch.no_grad()
 def samples_what_it_scores(subject: Subject) -> None:
     """`sample` and `log_prob` belong to the same distribution: shown on a grid in 1 and 2 dimensions, by weights in 3."""
+    _require_density(fitted(subject))
     _weigh(fitted(subject), subject)
     for latent, density in _small(subject):
         points, cell = _grid(density, latent)
@@ -72,6 +73,11 @@ def samples_what_it_scores(subject: Subject) -> None:
             f"in {latent} dimension(s) log_prob puts {apart:.0%} of its mass elsewhere than sample",
             WRONG_LOG_PROB,
         )
+
+
+def _require_density(density: Any) -> None:
+    if density.log_prob is None or density.discrete:
+        raise NotApplicable("it gives no log-densities")
 
 
 def _weigh(density: Any, subject: Subject) -> None:
@@ -100,6 +106,7 @@ def _weigh(density: Any, subject: Subject) -> None:
 def integrates_to_one(subject: Subject) -> None:
     """exp(log_prob) integrates to one over a grid in one and in two dimensions, within 1 %."""
     checked = False
+    _require_density(fitted(subject))
     for latent, density in _small(subject):
         total = float(_mass(density, *_grid(density, latent)).sum())
         require(
@@ -151,7 +158,7 @@ def _bins(points: Tensor, centre: Tensor, std: Tensor) -> Tensor:
 def inverts_its_samples(subject: Subject) -> None:
     """`noise`, if the density has it, is the inverse: sample(noise(codes)) is codes, and samples give standard normal noise."""
     density = fitted(subject)
-    if not hasattr(density, "noise"):
+    if density.noise is None:
         raise NotApplicable("it has no noise")
     codes = correlated_codes(usual_latent(subject), 500)
     change = "noise is the inverse of sample, step by step in the opposite order; without an inverse, leave it out"

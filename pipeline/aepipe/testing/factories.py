@@ -14,12 +14,12 @@ from typing import Any
 
 from aepipe.errors import BadInput
 from aepipe.plugins.kinds import KINDS
-from aepipe.plugins.specs import Option, convert, options_of, parse_spec
+from aepipe.plugins.specs import Option, Range, convert, parse_spec
 
 from .report import Finding, NotApplicable, Refused, Subject, Unbuilt, require
 
 T = typing.TypeVar("T")
-SUPPORTED = "int, float, bool, str, Literal, X | None and tuple[X, ...]"
+SUPPORTED = "int, float, bool, str, Literal, X | None, X | Range and tuple[X, ...]"
 HEAVY = ("torch", "onnx", "onnxscript", "onnxruntime", "sklearn", "scipy", "matplotlib", "safetensors")
 IMPORT_SECONDS = 0.3  # seconds of CPU time, so that a busy machine does not make a module look slow
 
@@ -81,11 +81,11 @@ def builds(subject: Subject) -> None:
 
 def takes_the_right_arguments(subject: Subject) -> None:
     """Positional parameters are those of the hook, everything else is keyword-only."""
-    wanted = KINDS[subject.kind].positional
+    wanted, also = KINDS[subject.kind].positional, KINDS[subject.kind].also
     parameters = inspect.signature(subject.factory).parameters.values()
     loose = [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     require(not loose, f"it takes *{loose[0] if loose else ''}", "name every option as a keyword-only parameter")
-    positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
+    positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY and each.name not in also]
     signature = f"({', '.join((*wanted, '*', 'option: int = 1'))})"
     require(
         len(positional) <= len(wanted),
@@ -100,7 +100,7 @@ def documents_options(subject: Subject) -> None:
     text = (subject.factory.__doc__ or "").strip()
     require(text, "it has no docstring", f"its first line is what 'aepipe list {subject.kind}' shows")
     parameters = inspect.signature(subject.factory).parameters
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         name = option.name
         annotated = parameters[name].annotation is not inspect.Parameter.empty
         require(annotated, f"the option {name!r} has no annotation", f"annotate it with one of {SUPPORTED}")
@@ -120,7 +120,7 @@ def documents_options(subject: Subject) -> None:
 def _supported(kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        inner = [argument for argument in arguments if argument is not type(None)]
+        inner = [argument for argument in arguments if argument not in (type(None), Range)]
         return len(inner) == 1 and len(arguments) == 2 and _supported(inner[0])
     if origin is tuple:
         return len(arguments) == 2 and arguments[1] is Ellipsis and arguments[0] in (int, float, str)
@@ -129,7 +129,7 @@ def _supported(kind: Any) -> bool:
 
 def defaults_survive_spec_strings(subject: Subject) -> None:
     """Every default can be written in a spec string and comes back as it was."""
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         if option.required:
             continue
         text = f"{subject.name}:{option.name}={_as_text(option.default)}"
@@ -143,14 +143,14 @@ def defaults_survive_spec_strings(subject: Subject) -> None:
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Range):
         return "/".join(map(str, value))
     return f'"{value}"' if isinstance(value, str) and any(c in value for c in ",:[") else str(value)
 
 
 def refuses_with_value_error(subject: Subject) -> None:
     """A negative number is accepted, or refused with ValueError: a user's mistake must not look like the plugin's error."""
-    for option in options_of(subject.factory):
+    for option in subject.component.options:
         wrong = _negative(option)
         if wrong is None:
             continue

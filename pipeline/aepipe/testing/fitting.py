@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from aepipe.plugins.kinds import LATENTS
+from aepipe.plugins.calling import call, takes
+from aepipe.plugins.kinds import CLASSES, LATENTS
+from aepipe.workshop.export.densities import GIVEN, Method, offers, run_method
 
 from .factories import first_accepted
 from .modules import make_module, seeded
@@ -31,16 +33,69 @@ def two_clusters(latent: int) -> Tensor:
     return codes
 
 
+def labels_in_turn(count: int) -> Tensor:
+    """Labels [count] that have nothing to do with the codes: given one of them, a density is that of all codes."""
+    return torch.arange(count) % CLASSES
+
+
+class Told(nn.Module):
+    """A density as the checks see it: where a method names `label`, it is told the class 1."""
+
+    def __init__(self, density: Any):
+        super().__init__()
+        self.density = density
+        self.log_prob = self._log_prob if offers(density, "log_prob") else None
+        self.noise = self._noise if offers(density, "noise") else None
+
+    @property
+    def noise_features(self) -> Any:
+        return getattr(self.density, "noise_features", None)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether log_prob gives probabilities."""
+        return bool(getattr(self.density, "discrete", False))
+
+    def fit(self, codes: Tensor, labels: Tensor | None = None) -> None:
+        told = labels_in_turn(len(codes)) if labels is None else labels
+        call(self.density.fit, {"codes": codes}, also={"labels": told})
+
+    def given(self, method: Method, values: Tensor, label: Tensor) -> Tensor:
+        """What a method gives for labels [n]."""
+        return run_method(
+            self.density, method, values, label if takes(getattr(self.density, method), "label") else None
+        )
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.given("sample", noise, torch.ones(len(noise), dtype=torch.int64))
+
+    def _log_prob(self, codes: Tensor) -> Tensor:
+        return self.given("log_prob", codes, torch.ones(len(codes), dtype=torch.int64))
+
+    def _noise(self, codes: Tensor) -> Tensor:
+        return self.given("noise", codes, torch.ones(len(codes), dtype=torch.int64))
+
+
+def told(density: Any) -> list[Method]:
+    """The methods of a density that name `label`."""
+    return [method for method in GIVEN if offers(density, method) and takes(getattr(density, method), "label")]
+
+
+def made(subject: Subject, latent: int, seed: int = 0) -> Told:
+    """A density that is not fitted."""
+    return Told(make_module(subject, latent, seed=seed))
+
+
 def usual_latent(subject: Subject) -> int:
     """The first of the latent sizes 3, 4 and 8 that the factory accepts."""
     return first_accepted(subject, "latent", LATENTS, lambda latent: make_module(subject, latent))
 
 
-def fit(subject: Subject, codes: Tensor, seed: int = 0) -> Any:
+def fit(subject: Subject, codes: Tensor, seed: int = 0, labels: Tensor | None = None) -> Any:
     """A density fitted as aepipe fits it: seeded, then frozen and in evaluation mode."""
-    density = make_module(subject, codes.shape[1], seed=seed)
+    density = made(subject, codes.shape[1], seed)
     with seeded(seed):
-        density.fit(codes.clone())
+        density.fit(codes.clone(), labels)
     return density.eval().requires_grad_(False)
 
 
@@ -60,6 +115,6 @@ def draw(density: Any, count: int) -> Tensor:
 
 
 def outputs(density: Any, codes: Tensor) -> list[Tensor]:
-    """The results of sample, log_prob and, if the density has it, noise."""
-    values = [density.sample(noise_for(density, len(codes))), density.log_prob(codes.clone())]
-    return [*values, density.noise(codes.clone())] if hasattr(density, "noise") else values
+    """The results of sample and, where the density has them, of log_prob and noise."""
+    further = [each for each in (density.log_prob, density.noise) if each is not None]
+    return [density.sample(noise_for(density, len(codes))), *(each(codes.clone()) for each in further)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aepipe.errors import BadInput, one_line
 from aepipe.workshop.training.model import load_state, load_tensors, save_tensors
+from aepipe.workshop.training.players import LOSS, backward
 
 from .report import Finding, Subject, require, trying
 
@@ -135,24 +136,28 @@ Step = Callable[[], dict[str, Any]]
 
 
 def train_steps(
-    losses: Step, parameters: list[nn.Parameter], modules: dict[str, nn.Module], count: int = 3
+    losses: Step,
+    parameters: list[nn.Parameter],
+    modules: dict[str, nn.Module],
+    count: int = 3,
+    shares: Mapping[str, list[nn.Parameter]] | None = None,
 ) -> set[str]:
     """Make a few steps of Adam on `losses()["loss"]`; returns the names of the parameters that had a gradient.
 
-    A gradient counts if it was not zero in at least one step, because layers may start at zero. Raises Finding if a loss is
-    not finite.
+    `shares` are the parameters that each loss trains, where there are players. A gradient counts if it was not zero in at
+    least one step, because layers may start at zero. Raises Finding if a loss is not finite.
     """
     optimiser = torch.optim.Adam(parameters, lr=1e-3) if parameters else None
     reached: set[str] = set()
     for step in range(count):
-        loss = losses()["loss"]
-        require(
-            torch.isfinite(loss).all(), f"the loss is {loss.item()} in step {step + 1}", "keep activations in range"
-        )
+        found = losses()
+        for loss in (found[name] for name in shares or [LOSS]):
+            finite = torch.isfinite(loss).all()
+            require(finite, f"the loss is {loss.item()} in step {step + 1}", "keep activations in range")
         for parameter in parameters:
             parameter.grad = None
-        if loss.requires_grad:
-            loss.backward()
+        if found[LOSS].requires_grad:
+            backward(found, shares or {LOSS: parameters})
         for prefix, module in modules.items():
             for name, parameter in module.named_parameters():
                 if parameter.grad is not None and parameter.grad.any():

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from aepipe.errors import BadInput, one_line
-from aepipe.plugins.specs import convert_options, options_of
+from aepipe.plugins import KINDS, Component
 
 
 class ConformanceError(AssertionError):
@@ -58,20 +58,25 @@ class Subject:
         self.name = self.name or getattr(self.factory, "__name__", type(self.factory).__name__)
 
     @property
+    def component(self) -> Component:
+        """The factory as the registry would hold it."""
+        return Component(self.kind, self.name, self.factory, "", "")
+
+    @property
     def title(self) -> str:
         return f"{self.kind} {self.name!r}"
 
     def make(self, *arguments: Any) -> Any:
         """Call the factory. Raises Refused for a ValueError, Unbuilt for any other error."""
         try:
-            options = convert_options(self.factory, self.title, self.options)
+            options = self.component.settle(self.options)
         except BadInput as error:
-            without = [option.name for option in options_of(self.factory) if option.required]
+            without = [option.name for option in self.component.options if option.required]
             if not set(without) <= set(self.options):
                 raise NotApplicable(f"{error.message}: give a value to check it with") from None
             raise Unbuilt(error.message) from error
         try:
-            return self.factory(*arguments, **options)
+            return self.component.call(arguments, options, KINDS[self.kind].also)
         except ValueError as error:
             raise Refused(str(error)) from error
         except Exception as error:

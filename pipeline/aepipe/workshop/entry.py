@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aepipe.errors import AepipeError
+from aepipe.errors import AepipeError, BadInput
 
 if TYPE_CHECKING:
     from aepipe._types import Array
@@ -21,6 +21,10 @@ BROUGHT_BY_IT = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "sklea
 @contextmanager
 def training_extra() -> Iterator[None]:
     """A block that needs the training extra; raises AepipeError that says how to install it where a package is missing."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # torch's own libraries end the whole process there
+        raise BadInput("the current folder does not exist any more", "cd to one that does") from None
     try:
         yield
     except ModuleNotFoundError as error:
@@ -57,9 +61,9 @@ def reconstruction(run: Run) -> Callable[[Array], Array]:
     return reconstruction(run.model())
 
 
-def export_triton(source: str | Path, out: str | Path | None, **formats: Any) -> Path:
-    """Write a model repository from a run or a bundle; a bundle needs onnx, but not torch."""
+def export_layout(layout: str, source: str | Path, out: str | Path | None, **formats: Any) -> tuple[Path, str, str]:
+    """Write a run or a bundle in the form of a layout; a bundle needs onnx, but not torch."""
     with training_extra():
-        from .triton import export_triton
+        from .layouts import export_layout
 
-        return export_triton(source, out, **formats)
+        return export_layout(layout, source, out, **formats)

@@ -10,7 +10,12 @@ from .training.run import RunFolder
 
 
 class Run(RunFolder):
-    """A training run on disk. `Run(path)` opens it; raises BadInput when there is none or it cannot be read."""
+    """A training run on disk. `Run(path)` opens it; raises BadInput when there is none or it cannot be read.
+
+    Where it was trained with an encoder or a decoder of your own, `Run(path, encoder=module, decoder=module)` takes them again:
+    modules of the same classes, whatever their weights are. Codes, metrics and `fit_density` need them not; `model`, `export`
+    and `resume` do.
+    """
 
     def export(self, out: str | Path | None = None, **options: Any) -> Path:
         """Export the run as a bundle, by default to exported/NAME.

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aepipe._version import __version__
 from aepipe.bundle.manifest import Graph, Tensor, ends_of
-from aepipe.bundle.reader import Bundle, is_bundle
-from aepipe.errors import BadInput, DensityRefused
-from aepipe.files.ours import OwnFolder, listed_files, write_list
-from aepipe.files.out import as_path, check_apart
+from aepipe.bundle.reader import Bundle
+from aepipe.errors import BadInput
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
-from aepipe.workshop.export.formats import Formats
 from aepipe.workshop.export.gate import check_composed
 from aepipe.workshop.graphs.composing import generator, write
 
 MAX_BATCH = 64  # how many requests may be joined, and the largest of them
-KIND = "Triton repository by aepipe"
-FOR_RUNS = ("densities", "without")  # options that choose among what a run has
 
+TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 MODEL = """platform: "onnxruntime_onnx"
 max_batch_size: {batch}
 {ends}dynamic_batching {{ }}
@@ -50,60 +44,14 @@ max_batch_size: {batch}
 """
 
 
-def export_triton(source: str | Path, out: str | Path | None = None, *, show: bool = True, **formats: Any) -> Path:
-    """Write a model repository of a run, which is exported and checked first, or of a bundle; returns its folder.
-
-    The default folder is exported/NAME-triton. `formats` are options of `export_run`: a repository has the fp32 graphs for
-    float images, and options other than the defaults need a run. An existing folder is replaced only if this function has
-    written all of it. Raises BadInput, and ParityError and DensityRefused as `export_run` does.
-    """
-    source = as_path(source)
-    name = source.resolve().name
-    out = as_path(out) if out else Path("exported") / f"{name}-triton"
-    check_apart(out, source)
-    wanted = Formats.of({key: value for key, value in formats.items() if key not in FOR_RUNS})
-    if wanted.further or wanted.uint8:
-        raise BadInput("a Triton repository has fp32 graphs for float images", "leave out --precision and --io")
-    if wanted.overwrite or wanted.private:
-        message = "a Triton repository holds nothing of the training data, and replaces only what aepipe wrote"
-        raise BadInput(message, "leave out --private and --overwrite")
-    home = OwnFolder(out, KIND, lambda folder: listed_files(folder, KIND))
-    home.check()
-    if is_bundle(source):
-        if wanted.lower != "auto" or any(formats.get(key) for key in FOR_RUNS):
-            message = f"{source} is a bundle, and its graphs stay as they are"
-            raise BadInput(message, "leave out --lower, --density and --without, or give the run")
-        return _write(Bundle(source), home)
-    return _write_run(source, name, home, show, formats)
-
-
-def _write_run(source: Path, name: str, home: OwnFolder, show: bool, formats: Mapping[str, Any]) -> Path:
-    """Export the run to a bundle that goes again. A density that is refused is not in the repository either."""
-    from aepipe.workshop.run import Run
-
-    run = Run(source)
-    refused: DensityRefused | None = None
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / name
-        try:
-            run.export(bundle, show=show, **formats)
-        except DensityRefused as error:
-            refused = error
-        _write(Bundle(bundle), home)
-    if refused:
-        message = refused.message.replace(str(bundle), str(home.path))
-        raise DensityRefused(message, refused.hint) from refused
-    return home.path
-
-
-def _write(bundle: Bundle, home: OwnFolder) -> Path:
+def fill_triton(directory: Path, folder: Path) -> str:
+    """Write the model repository of a bundle into an empty folder; returns what it has. Raises BadInput."""
+    bundle = Bundle(directory)
     for density in bundle.densities:
         if not re.fullmatch(r"[\w-]+", density):
             raise BadInput(f"the density {density!r} cannot be the name of a folder", "fit it under another label")
-    with home.replacing() as folder:
-        _fill(bundle, folder)
-        write_list(folder, KIND)
-    return home.path
+    _fill(bundle, folder)
+    return f"a model repository of {', '.join(sorted(config.parent.name for config in folder.glob('*/config.pbtxt')))}"
 
 
 def _fill(bundle: Bundle, folder: Path) -> None:
@@ -154,7 +102,9 @@ def _tensors(kind: str, tensors: Mapping[str, Tensor]) -> str:
     lines = []
     for name, tensor in tensors.items():
         sizes = [size if isinstance(size, int) else -1 for size in tensor.shape[1:]]
-        lines.append(f"  {{ name: {quoted(name)} data_type: TYPE_FP32 dims: {sizes} }}")
+        # A tensor without sizes of its own, such as a label, has to be given as [batch, 1].
+        shape = f"dims: {sizes}" if sizes else "dims: [1] reshape: { shape: [] }"
+        lines.append(f"  {{ name: {quoted(name)} data_type: {TYPES[tensor.dtype]} {shape} }}")
     return f"{kind} [\n" + ",\n".join(lines) + "\n]\n"
 
 

@@ -221,3 +221,28 @@ def decides_in_python(latent):
             return super().sample(noise if float(noise.sum()) < 1e9 else noise / 2)
 
     return Fault(latent)
+
+
+@fault("density", "says_its_classes", "set classes in __init__")
+def does_not_say_its_classes(latent, *, classes):
+    "Methods that name label, and no number of classes."
+    from tests.testing.planted.sound import OfClasses
+
+    class Fault(OfClasses):
+        def __init__(self, latent, classes):
+            super().__init__(latent, classes)
+            self.classes = None
+
+    return Fault(latent, classes)
+
+
+@fault("density", "follows_the_label", "fit each class to its own codes")
+def mixes_labels_up(latent, *, classes):
+    "Samples of the next class."
+    from tests.testing.planted.sound import OfClasses
+
+    class Fault(OfClasses):
+        def sample(self, noise, label):
+            return super().sample(noise, (label + 1) % len(self.mean))
+
+    return Fault(latent, classes)

@@ -84,3 +84,46 @@ class OneWay(nn.Module):
 
     def log_prob(self, codes):
         return self.inner.log_prob(codes)
+
+
+class OfClasses(nn.Module):
+    """A diagonal Gaussian for each class."""
+
+    def __init__(self, latent, classes):
+        super().__init__()
+        self.noise_features, self.classes = latent, classes
+        self.register_buffer("mean", torch.zeros(classes, latent))
+        self.register_buffer("std", torch.ones(classes, latent))
+
+    def fit(self, codes, labels):
+        for label in range(len(self.mean)):
+            own = codes[labels == label] if (labels == label).any() else codes
+            self.mean[label] = own.mean(0)
+            self.std[label] = own.std(0, correction=0).clamp(min=1e-3)
+
+    def sample(self, noise, label):
+        return self.mean[label] + self.std[label] * noise
+
+    def log_prob(self, codes, label):
+        squares = ((codes - self.mean[label]) / self.std[label]).square() + math.log(2 * math.pi)
+        return -0.5 * squares.sum(1) - self.std[label].log().sum(1)
+
+
+class Classifier(Objective):
+    """Tells the class of a code beside decoding it."""
+
+    outputs = {"class": 3}  # noqa: RUF012  (as a plugin writes it)
+
+    def __init__(self, latent):
+        super().__init__(latent)
+        self.head = nn.Linear(latent, 3)
+
+    def output(self, codes):
+        return {"class": self.head(codes)}
+
+    def losses(self, features, decode, target, *, labels):
+        known = labels >= 0
+        scores = self.output(self.code(features))["class"].float()
+        error = nn.functional.cross_entropy(scores[known], labels[known], reduction="sum") / len(labels)
+        squares = super().losses(features, decode, target)["loss"]
+        return {"loss": squares + error, "class": error}

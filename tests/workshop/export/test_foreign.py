@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import aepipe
 import numpy as np
 import pytest
 import torch
-from aepipe.errors import BadInput
+from aepipe.bundle.manifest import tensor
+from aepipe.errors import AepipeError, BadInput
+from aepipe.workshop.export.to_onnx import Job, export_graphs, learned_graph
 from torch import nn
 
 from tests.helpers.bundles import manifest_of
@@ -91,3 +95,49 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         encoder[2].bias[0] = torch.nan
     with pytest.raises(BadInput, match="NaN"):
         aepipe.export_modules(encoder, decoder_of(Identity()), blobs(), tmp_path / "out", show=False)
+
+
+class CountsInPython(nn.Module):
+    """A network that makes a Python number of the size of the batch, which torch.export takes for a constant."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.linear, self.way = nn.Linear(64, 3), way
+
+    def forward(self, images):
+        return self.way(self.linear, images)
+
+
+@pytest.mark.trains
+def test_a_batch_that_the_exporter_fixed_is_named_with_its_cause(tmp_path):
+    encoder = CountsInPython(lambda linear, images: linear(images.reshape(len(images), -1)))
+    with pytest.raises(
+        AepipeError, match=r"encoder\.onnx cannot be exported: the encoder fixes the size of the batch"
+    ) as caught:
+        aepipe.export_modules(encoder, decoder_of(nn.ReLU()), blobs(20), tmp_path / "theirs", show=False)
+    assert "len(x)" in caught.value.hint and "flatten(1)" in caught.value.hint
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.trains
+def test_a_density_that_fixes_the_batch_is_left_out_alone(tmp_path):
+    loops = CountsInPython(lambda linear, values: torch.stack([linear(each) for each in values]))
+    whole = CountsInPython(lambda linear, values: linear(values))
+    jobs = [
+        Job(module, "forward", learned_graph("sample", tensor(64), tensor(3), label))
+        for label, module in (("loops", loops), ("whole", whole))
+    ]
+    done, failed = export_graphs(jobs, tmp_path, {}, lowered=False)
+    assert [job.graph.density for job in done] == ["whole"] and list(failed) == ["loops"]
+    assert "CountsInPython fixes the size of the batch at 2" in failed["loops"]
+
+
+@pytest.mark.trains
+def test_what_is_restored_exactly_has_a_manifest_of_valid_json(tmp_path):
+    out = aepipe.export_modules(Identity(), Identity(), blobs(40), tmp_path / "exact", densities=(), show=False)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    metrics = json.loads((out / "manifest.json").read_text(), parse_constant=refuse)["metrics"]
+    assert metrics["mse"] == 0 and "psnr" not in metrics  # it is infinite

@@ -14,12 +14,12 @@ import aepipe
 import numpy as np
 import pytest
 import torch
-from aepipe import plugins
 from aepipe.workshop.fit import resume
 from aepipe.workshop.run import Run
 from aepipe.workshop.training.model import load_tensors
 from aepipe.workshop.training.team import Team
 
+from tests.helpers.adversarial import Objectives
 from tests.helpers.commands import program
 from tests.helpers.images import blobs
 from tests.helpers.places import ROOT
@@ -79,14 +79,12 @@ def together(tmp_path_factory) -> tuple[Path, list[dict[str, list[list[str]]]]]:
 
 
 @pytest.mark.parametrize("job", ALIKE)
-def test_two_processes_end_where_one_ends(together, tmp_path, job: str):
+def test_two_processes_end_where_one_ends(together, tmp_path, register, job: str):
     folder, endings = together
-    plugin = plugins.registry().register(Networks(), "networks")
-    try:
-        run = aepipe.fit(blobs(COUNT), out=tmp_path / job, show=False, **{**SMALL, **ALIKE[job]})
-        assert_alike(folder / job, run.directory)
-    finally:
-        plugins.registry().unregister(plugin)
+    register(Networks(), "networks")
+    register(Objectives(), "objectives")
+    run = aepipe.fit(blobs(COUNT), out=tmp_path / job, show=False, **{**SMALL, **ALIKE[job]})
+    assert_alike(folder / job, run.directory)
     assert endings[0][job][0] == endings[1][job][0] == ["finished", str(len(run.history))]
 
 

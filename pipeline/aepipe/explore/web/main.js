@@ -6,7 +6,8 @@
  *   ready       resolves when everything is set up, rejects with the reason when the page cannot run
  *   settled()   resolves when nothing is being computed
  *   point       {code, image}: a code and what the decoder made of it
- *   samples     {density, temperature, seed, noise, codes, images}: noise is already multiplied by the temperature
+ *   samples     {density, label, temperature, seed, noise, labels, codes, images}: noise is already multiplied by the
+ *               temperature, labels are null for a density that is told none
  *   image       {name, clean, input, code, reconstruction, sigma}: input is clean plus noise
  *   between     {a, b, alpha, strip}: the codes of the ends, the position between them, and the images of seven steps
  *   nearest     the index of the training code nearest to the point

@@ -58,12 +58,14 @@ function session(graph) {
   return sessions.get(graph);
 }
 
-/** Run a graph with one input and one output on `values` of shape `dims`; resolves to the numbers of the output. */
-function run(graph, values, dims) {
+/** Run a graph with one output on `values` of shape `dims`, and on labels if it takes them; resolves to the numbers of the output. */
+function run(graph, values, dims, labels = null) {
   const result = lastRun.then(async () => {
     const opened = await session(graph);
-    const input = new ort.Tensor("float32", values, dims);
-    const outputs = await opened.run({ [opened.inputNames[0]]: input });
+    const named = opened.inputNames.find((name) => name !== "label");
+    const inputs = { [named]: new ort.Tensor("float32", values, dims) };
+    if (labels) inputs.label = new ort.Tensor("int64", BigInt64Array.from(labels, BigInt), [labels.length]);
+    const outputs = await opened.run(inputs);
     return outputs[opened.outputNames[0]].data;
   });
   lastRun = result.catch(() => {});
@@ -88,9 +90,9 @@ function medianDecodeTime() {
   return sorted.length ? sorted[sorted.length >> 1] : NaN;
 }
 
-/** Codes [n, latent] that a density makes of noise [n, features]. */
-const fromNoise = (density, noise, count) =>
-  run(`sample/${density}`, noise, [count, bundle.densities[density].features]);
+/** Codes [n, latent] that a density makes of noise [n, features], with labels [n] if it is told them. */
+const fromNoise = (density, noise, count, labels = null) =>
+  run(`sample/${density}`, noise, [count, bundle.densities[density].features], labels);
 
 // From here on: work that may be requested faster than it can be done.
 

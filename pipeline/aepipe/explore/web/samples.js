@@ -1,14 +1,27 @@
 // New images: a density turns noise into codes, and the decoder turns these into images.
 
 const SAMPLES = pixelCount <= 4096 ? 24 : 12;
-const samples = { density: 0, temperature: 1, seed: 0, noise: null, codes: null, images: [] };
+const samples = { density: 0, label: null, temperature: 1, seed: 0, noise: null, labels: null, codes: null, images: [] };
 const tiles = [];
+
+/** Labels of all samples: the chosen one, or each as often as in training; null for a density that is told none. */
+function drawLabels() {
+  if (!bundle.densities[samples.density].label) return null;
+  if (samples.label !== null) return Array(SAMPLES).fill(samples.label);
+  const uniform = uniforms(samples.seed ^ 0x5bd1e995);
+  return Array.from({ length: SAMPLES }, () => {
+    let left = uniform();
+    const found = bundle.shares.findIndex((share) => (left -= share) < 0);
+    return found < 0 ? bundle.shares.findLastIndex((share) => share > 0) : found;
+  });
+}
 
 const drawSamples = latest(async (outdated) => {
   const { features } = bundle.densities[samples.density];
   const normal = normals(samples.seed);
   const noise = Float32Array.from({ length: SAMPLES * features }, normal).map((x) => x * samples.temperature);
-  const codes = await fromNoise(samples.density, noise, SAMPLES);
+  const labels = drawLabels();
+  const codes = await fromNoise(samples.density, noise, SAMPLES, labels);
   const images = [];
   let painted = performance.now();
   for (let i = 0; i < SAMPLES && !outdated(); i++) {
@@ -19,16 +32,19 @@ const drawSamples = latest(async (outdated) => {
       painted = performance.now();
     }
   }
-  if (images.length === SAMPLES) Object.assign(samples, { noise, codes, images });
+  if (images.length === SAMPLES) Object.assign(samples, { noise, labels, codes, images });
 });
 
 function setUpSamples() {
-  const [density, temperature, seed] = ["density", "temperature", "seed"].map((id) => document.getElementById(id));
+  const ids = ["density", "label", "temperature", "seed"];
+  const [density, label, temperature, seed] = ids.map((id) => document.getElementById(id));
   if (!bundle.densities.length) {
     document.getElementById("samples-section").hidden = true;
     return Promise.resolve();
   }
   bundle.densities.forEach(({ name }, index) => density.add(new Option(name, index)));
+  label.add(new Option("as in training", ""));
+  bundle.shares.forEach((share, index) => share > 0 && label.add(new Option(index, index)));
   for (let i = 0; i < SAMPLES; i++) {
     const tile = document.createElement("button");
     tile.type = "button";
@@ -41,12 +57,14 @@ function setUpSamples() {
   }
   const read = () => {
     samples.density = Number(density.value);
+    samples.label = label.value === "" ? null : Number(label.value);
+    label.parentElement.hidden = !bundle.densities[samples.density].label;
     samples.temperature = Number(temperature.value);
     samples.seed = Math.max(0, Math.floor(Number(seed.value)) || 0);
     document.getElementById("temperature-value").textContent = samples.temperature.toFixed(2);
     return drawSamples();
   };
-  for (const control of [density, temperature, seed]) control.addEventListener("input", read);
+  for (const control of [density, label, temperature, seed]) control.addEventListener("input", read);
   document.getElementById("resample").addEventListener("click", () => {
     seed.value = samples.seed + 1;
     read();

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from aepipe._types import Corrupt
 from aepipe.bundle.manifest import Data
@@ -16,8 +15,8 @@ from aepipe.space import Size, Space
 from aepipe.workshop.graphs.quantise import Verdict
 from aepipe.workshop.training.model import Autoencoder
 
+from .densities import Densities
 from .formats import Formats
-from .to_onnx import Densities
 
 
 @dataclass
@@ -37,42 +36,13 @@ class Contents:
     components: dict[str, Any]
     trained: dict[str, Any]
     metrics: dict[str, Any]
+    class_counts: list[int] | None = None  # how many training samples there are of each class, where there are labels
     corrupt: Corrupt | None = None
 
     @property
     def space(self) -> Space:
         """What a sample is."""
         return Space(self.data.kind, self.data.shape)
-
-
-class OfMaps(nn.Module):
-    """A density of codes that are flat, for codes that are maps [N, *shape]."""
-
-    def __init__(self, density: nn.Module, shape: tuple[int, ...]):
-        super().__init__()
-        self.density, self.shape = density, shape
-        self.noise_features = density.noise_features
-
-    def sample(self, noise: Tensor) -> Tensor:
-        return self.density.sample(noise).unflatten(1, self.shape)
-
-    def log_prob(self, codes: Tensor) -> Tensor:
-        return self.density.log_prob(codes.flatten(1))
-
-
-class OfMapsWithNoise(OfMaps):
-    """The same of a density with an inverse."""
-
-    def noise(self, codes: Tensor) -> Tensor:
-        return self.density.noise(codes.flatten(1))
-
-
-def of_codes(density: nn.Module, code: Size) -> nn.Module:
-    """A density for codes in the shape in which they are."""
-    if not code.spatial:
-        return density
-    shape = tuple(int(side or 0) for side in code.shape)
-    return (OfMapsWithNoise if hasattr(density, "noise") else OfMaps)(density, shape)
 
 
 @dataclass

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from aepipe import figures
+from aepipe import figures, plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
 from aepipe.bundle.card import write_card
-from aepipe.bundle.manifest import CODES, PRECISE, PREVIEW, VECTORS, Data, Graph, Latent, Manifest
+from aepipe.bundle.manifest import (
+    CODES,
+    LABEL,
+    MANIFEST,
+    PRECISE,
+    PREVIEW,
+    VECTORS,
+    Data,
+    Graph,
+    Latent,
+    Manifest,
+    spec_of,
+)
 from aepipe.bundle.reader import Bundle, bundle_folder, shapes_noted
 from aepipe.errors import BadInput
 from aepipe.files.ours import remove_files
 from aepipe.files.out import as_path, check_apart
+from aepipe.files.records import read_json
 from aepipe.images.corruption import corruption
 from aepipe.images.data import open_images
+from aepipe.images.labels import class_counts, class_labels
 from aepipe.images.pixels import as_float
 from aepipe.images.source import Source
+from aepipe.plugins.reports import BundleReport
 from aepipe.progress import say
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
@@ -31,10 +48,12 @@ from aepipe.space import Raw, Size, Space, is_bounded, times
 from aepipe.workshop.graphs.composing import composed_graphs, write
 from aepipe.workshop.graphs.quantise import TrialImages, Verdict, make, report, speed
 from aepipe.workshop.training.model import Autoencoder
+from aepipe.workshop.training.optimiser import DEFAULT
 from aepipe.workshop.training.run import RunFolder
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents, LeftOut, of_codes
+from .contents import Contents, LeftOut
+from .densities import of_codes
 from .formats import Formats
 from .gate import check_composed
 from .parity import check_learned
@@ -57,19 +76,21 @@ def export_run(
     densities: str | Sequence[str] | None = None,
     without: str | Sequence[str] = (),
     show: bool = True,
+    hooks: bool = True,
     **formats: Any,
 ) -> Path:
     """Export a finished run; returns the bundle's folder, by default exported/NAME of the run (private: of the latent size).
 
     `densities` names those of the run's that the bundle gets (by default all; the first is the default one), `without` those
-    that it does not get. `formats` takes the fields of `Formats`: lower, precision, calibrate, max_drop, io, overwrite, private. An
-    existing bundle is replaced, and only by a complete new one. Raises BadInput when `out` exists and is not a bundle, or one
-    with further precisions or io and `overwrite` is not given; ParityError (and writes nothing) when a graph does not compute
-    what torch computes; and, after the rest has been written, DensityRefused for a density that does not, and
-    PrecisionRefused for a precision other than fp32 that costs more than `max_drop`.
+    that it does not get. With `hooks` the hook `exported` is called. `formats` takes the fields of `Formats`: lower, precision,
+    calibrate, max_drop, io, overwrite, private. An existing bundle is replaced, and only by a complete new one. Raises BadInput
+    when `out` exists and is not a bundle, or one with further precisions or io and `overwrite` is not given; ParityError (and
+    writes nothing) when a graph does not compute what torch computes; and, after the rest has been written, DensityRefused for
+    a density that does not, and PrecisionRefused for a precision other than fp32 that costs more than `max_drop`.
     """
     wanted = Formats.of(formats, ("densities", "without"))
     run.require_finished()
+    run.require_own()
     chosen = chosen_densities(run.config.get("densities", []), densities, without)
     name = f"autoencoder-d{'x'.join(map(str, run.latent.shape))}" if wanted.private else run.directory.resolve().name
     out = as_path(out) if out else Path("exported") / name
@@ -88,24 +109,50 @@ def export_run(
         codes=codes[kept],
         labels=None if labels is None else labels[kept],
         held_out=as_float(run.heldout()),
-        components={kind: record for kind, record in config["components"].items() if record},
+        components={kind: record for kind, record in config["components"].items() if record and kind != "optimiser"},
         trained={
             "data": data_name(config["data"]["spec"], config["data"]["dataset"] is not None),
             "task": "denoise" if spoil else "reconstruct",
             **({"corruption": {key: spoil[key] for key in ("name", "options")}} if spoil else {}),
+            **({"augment": [spec_of(each) for each in config["augmentations"]]} if config.get("augmentations") else {}),
             **{key: config["recipe"][key] for key in ("seed", "batch_size", "lr", "schedule", "precision")},
+            **_how_else(config),
             "epochs": config["metrics"]["epochs"],
             "images": config["data"]["train"],
             "reading": reading_of(config["data"], private=wanted.private),
         },
         metrics=config["metrics"],
+        class_counts=class_counts(class_labels(labels), run.classes),
         corrupt=corruption(spoil, bounded=run.bounded) if spoil else None,
     )
-    return write_bundle(contents, out, wanted, show=show)
+    tell = partial(_tell, run=run.directory) if hooks else None
+    return write_bundle(contents, out, wanted, show=show, tell=tell)
 
 
-def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool = True) -> Path:
-    """Write everything to a temporary folder beside `out`, check it, then move it into place.
+def _how_else(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run was trained, where that is not the usual way: its optimiser, and what else was asked for."""
+    record = config["components"].get("optimiser")
+    usual = plugins.choose("optimiser", DEFAULT).record()
+    unusual = record and any(record[key] != usual[key] for key in ("name", "options", "plugin"))
+    asked = {key: config["recipe"].get(key) for key in ("warmup", "clip", "ema")}
+    found = {"optimiser": record if unusual else None, **asked}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _tell(out: Path, run: Path | None = None) -> None:
+    """Call the hook `exported`."""
+    plugins.registry().call("exported", BundleReport(out, read_json(out / MANIFEST), run))
+
+
+def write_bundle(
+    contents: Contents,
+    out: Path,
+    formats: Formats,
+    *,
+    show: bool = True,
+    tell: Callable[[Path], None] | None = _tell,
+) -> Path:
+    """Write everything to a temporary folder beside `out`, check it, then move it into place, and `tell` about it.
 
     Raises DensityRefused or PrecisionRefused after writing, where something was left out.
     """
@@ -116,6 +163,8 @@ def write_bundle(contents: Contents, out: Path, formats: Formats, *, show: bool 
     gone = sorted(before - graphs_there(out))
     if gone and show:
         say(f"{out} was replaced, and has these graphs no more: {', '.join(gone)}")
+    if tell:
+        tell(out)
     if left_out.densities:
         raise left_out.densities_refused(out) from left_out.precisions_refused(out, formats)
     if left_out.precisions:
@@ -138,6 +187,8 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
     }
     todo, failed = export_graphs(todo, folder, essentials, lowered=formats.lower == "auto")
     densities = {label: each for label, each in densities.items() if label not in failed}
+    told = any(LABEL in job.graph.inputs for job in todo)
+    trained = contents.trained | ({"labels": contents.class_counts} if told and not formats.private else {})
     manifest = Manifest(
         name=contents.name,
         aepipe=__version__,
@@ -146,13 +197,17 @@ def _fill(contents: Contents, folder: Path, formats: Formats, images: TrialImage
         latent=Latent(shape=contents.latent.shape),
         graphs=tuple(_written(job.graph, folder, formats) for job in todo),
         densities=tuple(densities),
+        classes=len(contents.class_counts or []) if told else None,
         components={**contents.components, "densities": {label: record for label, (_, record) in densities.items()}},
-        trained={**contents.trained, "data": "private"} if formats.private else contents.trained,
+        trained={**trained, "data": "private"} if formats.private else trained,
         private=formats.private or None,
-        metrics=contents.metrics,
+        # JSON has no infinity, which the PSNR of an exact restoration is.
+        metrics={
+            name: each for name, each in contents.metrics.items() if not isinstance(each, float) or math.isfinite(each)
+        },
     )
     manifest.write(folder)
-    if not formats.private:
+    if not formats.private and contents.latent.shape != contents.data.shape:  # codes that are the samples are no codes
         labels = {} if contents.labels is None else {"labels": contents.labels}
         np.savez_compressed(folder / CODES, codes=contents.codes, **labels)  # type: ignore[arg-type]
     found = check_learned(folder, model, densities, contents.held_out)

@@ -17,16 +17,19 @@ from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
 from aepipe.images.data import check_asked, open_images
+from aepipe.images.labels import class_count, class_counts, class_labels
 from aepipe.images.source import Source
 from aepipe.judging.metrics import psnr
 from aepipe.progress import say
 from aepipe.space import Size, is_bounded
 from aepipe.workshop.training.finish import BATCH, HELD_OUT
 from aepipe.workshop.training.model import Autoencoder, as_tensor, frozen
+from aepipe.workshop.training.own import record_of_module
 from aepipe.workshop.training.run import choose_densities, fit_density
 from aepipe.workshop.training.surroundings import ordinary_settings
 
-from .contents import Contents, of_codes
+from .contents import Contents
+from .densities import of_codes
 from .export import KEPT, sizes_of, write_bundle
 from .formats import Formats
 from .guests import guests
@@ -97,7 +100,7 @@ def export_modules(
         frozen(model)
         contents = _contents(model, source, chosen, skip_bad=skip_bad)
         contents.name = bundle_name(out)
-        contents.components = {"encoder": _record(encoder), "decoder": _record(decoder)}
+        contents.components = {"encoder": record_of_module(encoder), "decoder": record_of_module(decoder)}
         return write_bundle(contents, out, wanted, show=show)
 
 
@@ -116,16 +119,20 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
     clean = as_tensor(held_out)
     mse = float((model.decode(model.encode(clean)) - clean).square().mean())
     latent = Size(*found.shape[1:])
+    labels = None if source.labels is None else source.labels[indices]
+    known = class_labels(labels)
+    classes = class_count(class_labels(source.labels))
     return Contents(
         name="",
         model=model,
         **sizes_of(model, source.shape, latent, source.raw),
         densities={
-            choice.label: (of_codes(fit_density(choice, latent, found, 0), latent), choice.record())
+            choice.label: (of_codes(fit_density(choice, latent, found, 0, known, classes), latent), choice.record())
             for choice in chosen
         },
         codes=found.numpy()[:KEPT],
-        labels=None if source.labels is None else source.labels[indices][:KEPT],
+        labels=None if labels is None else labels[:KEPT],
+        class_counts=class_counts(known, classes),
         held_out=held_out,
         components={},
         trained={
@@ -140,10 +147,6 @@ def _contents(model: Autoencoder, source: Source, chosen: Sequence[plugins.Choic
             "count": len(held_out),
         },
     )
-
-
-def _record(module: nn.Module) -> dict[str, Any]:
-    return {"name": type(module).__name__, "options": {}, "plugin": None, "version": None}
 
 
 def _try_batches(model: Autoencoder, source: Source) -> None:

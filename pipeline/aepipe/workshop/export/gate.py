@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aepipe._types import Array
-from aepipe.bundle.manifest import Graph
+from aepipe.bundle.manifest import LABEL, Graph
 from aepipe.errors import ParityError
 from aepipe.images.pixels import as_bytes, as_float
 from aepipe.runtime.model import Model
@@ -80,8 +80,12 @@ def _examples(graph: Graph, graphs: Model, images: Array) -> Iterator[Example]:
     if graph.role == "generate":
         sizes = [int(size) for size in graph.inputs["noise"].shape[1:]]
         noise = np.random.default_rng(0).standard_normal((len(images), *sizes), np.float32)
-        for part in parts_of(noise):
-            yield {"noise": part}, graphs.decode_batch(graphs.run("sample", part, graph.density))
+        classes = graphs.bundle.manifest.classes or 1
+        labels = np.arange(len(images), dtype=np.int64) % classes
+        for part, own in zip(parts_of(noise), parts_of(labels), strict=True):
+            told = {LABEL: own} if graph.takes_label else {}
+            codes = graphs.run("sample", part, graph.density, told.get(LABEL))
+            yield {"noise": part} | told, graphs.decode_batch(codes)
         return
     for part in parts_of(images):
         if graph.role == "reconstruct":

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from aepipe.errors import BadInput, foreign
 from aepipe.progress import say
 from aepipe.workshop.training.model import frozen
+from aepipe.workshop.training.own import checked_module, uncompile
 
 REGISTERED = ("_parameters", "_buffers", "_modules")
 
@@ -25,7 +25,7 @@ def guests(encoder: Any, decoder: Any, *, show: bool) -> Iterator[tuple[nn.Modul
     Some cannot (a module that keeps an activation, or the older weight_norm). They are used themselves, and everything that
     belongs to them is put back at the end. Raises BadInput for what is no module, and for modules without weights of their own.
     """
-    encoder, decoder = (_checked(each, name) for each, name in ((encoder, "encoder"), (decoder, "decoder")))
+    encoder, decoder = (checked_module(each, name) for each, name in ((encoder, "encoder"), (decoder, "decoder")))
     if show:
         _tell_dtypes(encoder, decoder)
     try:
@@ -39,32 +39,6 @@ def guests(encoder: Any, decoder: Any, *, show: bool) -> Iterator[tuple[nn.Modul
         yield _ready(encoder, decoder)
 
 
-def _checked(module: Any, name: str) -> nn.Module:
-    """The module itself, without the wrapper of torch.compile; raises BadInput."""
-    module = _uncompiled(module)
-    if not isinstance(module, nn.Module):
-        raise BadInput(f"the {name} is a {type(module).__name__}, not a torch module", "give a torch.nn.Module")
-    if holds_script(module):
-        hint = "give the module that it was made of"
-        raise BadInput(f"the {name} holds a torch.jit.ScriptModule, which torch.onnx cannot export", hint)
-    tensors = [*module.parameters(), *module.buffers()]
-    if any(map(is_lazy, tensors)):
-        raise BadInput(f"the {name} has lazy layers that have seen no image yet", "train it, or run it on a batch")
-    if any(each.is_meta for each in tensors):
-        raise BadInput(f"the {name} has weights on the device 'meta', which holds no numbers", "load its weights")
-    return module
-
-
-def holds_script(module: nn.Module) -> bool:
-    """Whether it, or a module inside it, is TorchScript."""
-    return any(isinstance(each, torch.jit.ScriptModule) for each in module.modules())
-
-
-def _uncompiled(module: Any) -> Any:
-    """What torch.compile has wrapped; anything else as it is."""
-    return getattr(module, "_orig_mod", module) if type(module).__name__ == "OptimizedModule" else module
-
-
 def _tell_dtypes(encoder: nn.Module, decoder: nn.Module) -> None:
     others = {each.dtype for module in (encoder, decoder) for each in module.parameters() if each.is_floating_point()}
     for dtype in sorted(map(str, others - {torch.float32})):
@@ -73,10 +47,7 @@ def _tell_dtypes(encoder: nn.Module, decoder: nn.Module) -> None:
 
 def _ready(encoder: nn.Module, decoder: nn.Module) -> tuple[nn.Module, nn.Module]:
     for module in (encoder, decoder):
-        for owner in list(module.modules()):
-            owner._compiled_call_impl = None
-            for name, child in list(owner._modules.items()):
-                owner._modules[name] = _uncompiled(child)
+        uncompile(module)
         with foreign("the modules cannot be moved to the CPU as float32", "move them there yourself", kind=BadInput):
             frozen(module).float()
     return encoder, decoder

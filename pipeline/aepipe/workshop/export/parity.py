@@ -21,8 +21,8 @@ from aepipe.runtime.providers import provider
 from aepipe.space import times
 from aepipe.workshop.training.model import Autoencoder
 
+from .densities import GIVEN, Densities, Method, offers, run_method, takes_label
 from .gate import BATCHES, CODE_TOLERANCE, IMAGE_TOLERANCE, difference, parts_of, scale_of
-from .to_onnx import Densities
 
 # A graph of a density may be so many times as far from float64 as torch in float32 is, because it adds in another order. If
 # torch is farther from it than the second number, its own result means nothing, and nothing is allowed for it.
@@ -61,6 +61,8 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
         got = _in_parts("round trip", images, graphs.reconstruct_batch) / scale
         found.parity["round_trip"] = difference("round trip", got, expected, IMAGE_TOLERANCE, relative=False)
         found.outputs["reconstruction"] = got * scale
+        if model.outputs:
+            found.parity["output"] = _outputs(model, codes, graphs)
         for label, (density, _) in densities.items():
             try:
                 with foreign(f"the density {label!r} fails", DEBUG):
@@ -68,6 +70,15 @@ def check_learned(folder: Path, model: Autoencoder, densities: Densities, images
             except AepipeError as error:
                 found.refused[label] = error.message
     return found
+
+
+def _outputs(model: Autoencoder, codes: torch.Tensor, graphs: Model) -> float:
+    """Compare what the objective gives beside the code; raises ParityError."""
+    worst = 0.0
+    for name, expected in zip(model.outputs, model.output(codes), strict=True):
+        got = _in_parts(f"output {name}", codes.numpy(), lambda part, name=name: graphs.outputs(part)[name])
+        worst = max(worst, difference(f"output {name}", got, expected.numpy(), CODE_TOLERANCE, relative=True))
+    return worst
 
 
 def _other_sizes(model: Autoencoder, graphs: Model, images: Array) -> None:
@@ -105,33 +116,41 @@ def _density(
 ) -> dict[str, float]:
     """Compare the graphs of one density; raises ParityError."""
     noise = np.random.default_rng(0).standard_normal((len(codes), density.noise_features), dtype=np.float32)
-    given: dict[Role, Array] = {"sample": noise, "log_prob": codes.numpy()}
-    if hasattr(density, "noise"):
-        given["noise"] = codes.numpy()
     parity = {}
-    for role, values in given.items():
-        name = f"{label}/{role}"
-        got = _in_parts(name, values, partial(_run, graphs, role, label))
-        expected, tolerance = judged_by(density, role, values)
+    for method, name_of_input in GIVEN.items():
+        if not offers(density, method):
+            continue
+        name, values = f"{label}/{method}", noise if name_of_input == "noise" else codes.numpy()
+        classes = _in_turn(len(values), density.classes) if takes_label(density, method) else None
+        got = _in_parts(name, values, partial(_run, graphs, method, label), classes)
+        expected, tolerance = judged_by(density, method, values, classes)
         parity[name] = difference(name, got, expected, tolerance, relative=True)
-    outputs[f"sample {label}"] = graphs.decode_batch(density.sample(torch.from_numpy(noise)).numpy()[: BATCHES[-1]])
+    labels = torch.from_numpy(_in_turn(len(noise), density.classes)) if takes_label(density, "sample") else None
+    drawn = run_method(density, "sample", torch.from_numpy(noise), labels).numpy()
+    outputs[f"sample {label}"] = graphs.decode_batch(drawn[: BATCHES[-1]])
     return parity
 
 
-def _run(graphs: Model, role: Role, density: str, values: Array) -> Array:
-    return graphs.run(role, values, density)
+def _in_turn(count: int, classes: int) -> Array:
+    """Labels of all classes, one after the other."""
+    return np.arange(count, dtype=np.int64) % classes
 
 
-def judged_by(density: nn.Module, method: str, values: Array) -> tuple[Array, float]:
+def _run(graphs: Model, role: Role, density: str, values: Array, labels: Array | None = None) -> Array:
+    return graphs.run(role, values, density, labels)
+
+
+def judged_by(density: nn.Module, method: Method, values: Array, labels: Array | None = None) -> tuple[Array, float]:
     """What the graph of a density has to give, and how near it has to come, relative to max(1, |a|).
 
     The judge is the same formula in float64. How exactly float32 can compute it depends on how well it is conditioned: for a
     covariance whose variances differ by six orders of magnitude, torch itself may miss the tolerance by far. So a graph may
     differ from float64 by the tolerance and some times as much as torch in float32 does, as long as that is still a result.
     """
-    plain = getattr(density, method)(torch.from_numpy(values)).numpy()
+    given, label = torch.from_numpy(values), None if labels is None else torch.from_numpy(labels)
+    plain = run_method(density, method, given, label).numpy()
     try:
-        exact = getattr(copy.deepcopy(density).double(), method)(torch.from_numpy(values).double()).numpy()
+        exact = run_method(copy.deepcopy(density).double(), method, given.double(), label).numpy()
     except Exception:  # a density may insist on float32, and may be impossible to copy
         return plain, CODE_TOLERANCE
     if exact.shape != plain.shape:
@@ -141,12 +160,13 @@ def judged_by(density: nn.Module, method: str, values: Array) -> tuple[Array, fl
     return exact, CODE_TOLERANCE + OWN_ERROR_COUNTS * own if own <= OWN_ERROR_AT_MOST else CODE_TOLERANCE
 
 
-def _in_parts(name: str, values: Array, compute: Callable[[Array], Array]) -> Array:
+def _in_parts(name: str, values: Array, compute: Callable[..., Array], labels: Array | None = None) -> Array:
     """What a graph gives for batches of 1, 2, 7 and 64; raises ParityError where it does not take or keep one of them."""
     made = []
-    for part in parts_of(values):
+    further = () if labels is None else (parts_of(labels),)
+    for part, *of_part in zip(parts_of(values), *further, strict=True):
         try:
-            made.append(compute(part))
+            made.append(compute(part, *of_part))
         except AepipeError as error:
             message = f"the graph of {name} does not run on a batch of {len(part)}: {error.message}"
             raise ParityError(message, "no bundle was written; the module must take batches of any size") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aepipe.arguments import words
 from aepipe.bundle.reader import Bundle, bundle_folder, is_bundle
-from aepipe.errors import BadInput, closest
+from aepipe.errors import BadInput, as_typed, closest
 from aepipe.files.records import Text, as_record
 from aepipe.plugins.specs import split_slice
 from aepipe.workshop.training.names import printable, readable
@@ -95,6 +95,6 @@ def chosen_densities(
         if label not in known:
             raise BadInput(f"the run has no density {label!r}", closest(label, list(known)))
     if idle := [label for label in without if label not in wanted]:
-        message = f"--without {idle[0]} belongs to a density that is exported, and --density does not name it"
+        message = f"{as_typed('--without')} {idle[0]} belongs to a density that is exported, and this one is not"
         raise BadInput(message, "leave out --without")
     return [label for label in dict.fromkeys(wanted) if label not in without]

@@ -8,7 +8,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from torch import nn
 from aepipe._version import __version__
 from aepipe.bundle.manifest import (
     BATCH,
+    LABEL,
     PRECISE,
     Graph,
     Role,
@@ -29,23 +30,27 @@ from aepipe.bundle.manifest import (
     tensor,
 )
 from aepipe.errors import DEBUG, AepipeError
+from aepipe.plugins.calling import call
 from aepipe.space import Kind, Size, Space
 from aepipe.workshop.graphs.cutting import cut
 from aepipe.workshop.graphs.lowering import lower
 from aepipe.workshop.training.model import Autoencoder
 
 from .causes import exporter_cause
+from .densities import Densities, Method, offers, takes_label
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET, IR = 18, 10
-
-Densities = Mapping[str, tuple[nn.Module, dict[str, Any]]]  # label to module and record
+FROZEN = (
+    "len(x), int(x.shape[0]), range, if and loops over it make Python numbers of a size; use x.shape[0] as it is, "
+    "flatten(1), or -1 in reshape and expand"
+)
 
 
 class _SideBySide(nn.Module):
-    """Methods of several modules, each with an input and an output of its own.
+    """Methods of several modules, each with inputs and outputs of its own.
 
     Most of what the exporter costs is the same for every call, so that all graphs of a bundle go through it together.
     """
@@ -53,11 +58,16 @@ class _SideBySide(nn.Module):
     def __init__(self, jobs: Sequence[Job]):
         super().__init__()
         self.parts = nn.ModuleList(job.module for job in jobs)
-        self.methods = [job.method for job in jobs]
+        self.methods = [(job.method, tuple(job.graph.inputs)) for job in jobs]
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        called = zip(self.parts, self.methods, values, strict=True)
-        return tuple(getattr(part, method)(value) for part, method, value in called)
+        left = iter(values)
+        made: list[torch.Tensor] = []
+        for part, (method, (first, *further)) in zip(self.parts, self.methods, strict=True):
+            given, also = {first: next(left)}, {name: next(left) for name in further}
+            result = call(getattr(part, method), given, also=also)
+            made += result if isinstance(result, tuple) else [result]
+        return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -66,25 +76,36 @@ class Job:
 
     module: nn.Module
     method: str
-    graph: Graph  # of one input and one output
+    graph: Graph  # whose first input the method is always given, and the others if it names them
     step: int = 1  # sides of the input that vary are multiples of it
 
 
 def jobs(
     model: Autoencoder, densities: Densities, space: Space, code: Size, fixed: Size, steps: tuple[int, int] = (1, 1)
 ) -> Iterator[Job]:
-    """Every graph of a bundle. Sides of samples and of codes that vary are multiples of `steps`; densities are of codes of the
-    `fixed` size, that of the training data."""
+    """Every graph of a bundle. Sides of samples and of codes that vary are multiples of `steps`; densities and outputs are of
+    codes of the `fixed` size, that of the training data."""
     sample, latent, kind = sample_tensor(space, steps[0]), code_tensor(code, steps[1]), space.kind
     yield Job(model, "encode", learned_graph("encoder", sample, latent, kind=kind), steps[0])
     yield Job(model, "decode", learned_graph("decoder", latent, sample, kind=kind), steps[1])
     latent = code_tensor(fixed)
+    if sizes := model.outputs:
+        made = {name: tensor(size) for name, size in sizes.items()}
+        given = {ends_of("output").inputs[0]: latent}
+        yield Job(model, "output", Graph(role="output", file=graph_file("output"), inputs=given, outputs=made))
     for label, (density, _) in densities.items():
         noise = tensor(int(density.noise_features))
-        yield Job(density, "sample", learned_graph("sample", noise, latent, label))
-        yield Job(density, "log_prob", learned_graph("log_prob", latent, tensor(), label))
-        if hasattr(density, "noise"):
-            yield Job(density, "noise", learned_graph("noise", latent, noise, label))
+        ends: dict[Method, tuple[Tensor, Tensor]] = {
+            "sample": (noise, latent),
+            "log_prob": (latent, tensor()),
+            "noise": (latent, noise),
+        }
+        for method, (taken, given_back) in ends.items():
+            if offers(density, method):
+                graph = learned_graph(method, taken, given_back, label)
+                more = {LABEL: tensor(dtype="int64")} if takes_label(density, method) else {}
+                discrete = (method == "log_prob" and bool(getattr(density, "discrete", False))) or None
+                yield Job(density, method, replace(graph, inputs=graph.inputs | more, discrete=discrete))
 
 
 def learned_graph(role: Role, given: Tensor, made: Tensor, density: str | None = None, kind: Kind = "image") -> Graph:
@@ -138,6 +159,8 @@ def _exported_by_owner(jobs: Sequence[Job]) -> tuple[list[tuple[Job, onnx.ModelP
 def _alone(job: Job) -> tuple[Job, onnx.ModelProto]:
     try:
         return job, _exported([job])[0]
+    except AepipeError:
+        raise
     except Exception as error:
         script = any(isinstance(each, torch.jit.ScriptModule) for each in job.module.modules())
         cause = "it holds a torch.jit.ScriptModule" if script else exporter_cause(error)
@@ -151,22 +174,38 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
     whole = ir.serde.deserialize_model(_through_exporter(jobs))
     parts = []
     for index, job in enumerate(jobs):
-        given, made = f"in{index}", f"out{index}"
-        ends = {given: next(iter(job.graph.inputs)), made: next(iter(job.graph.outputs))}
+        given, made = _names("in", index, job.graph.inputs), _names("out", index, job.graph.outputs)
+        _check_open(job, {each.name: each.shape for each in whole.graph.inputs}[given[0]])
+        ends = dict(zip([*given, *made], [*job.graph.inputs, *job.graph.outputs], strict=True))
         parts.append(ir.serde.serialize_model(cut(whole, given, made, ends)))
     return parts
 
 
+def _names(what: str, index: int, ends: Mapping[str, Tensor]) -> list[str]:
+    """How the inputs, or the outputs, of a job are called among those of all jobs: in3, in3_1."""
+    return [f"{what}{index}" + (f"_{number}" if number else "") for number in range(len(ends))]
+
+
+def _check_open(job: Job, found: Any) -> None:
+    """Raise AepipeError where the exporter has fixed a size of the input that has to vary, as it does in silence."""
+    wanted = next(iter(job.graph.inputs.values())).shape
+    for axis, (size, exported) in enumerate(zip(wanted, found or (), strict=False)):
+        if not isinstance(size, int) and isinstance(exported, int):
+            name = type(job.module).__name__ if job.graph.density else f"the {job.graph.role}"
+            what = "the size of the batch" if axis == 0 else f"side {axis - 1}"
+            message = f"{job.graph.file} cannot be exported: {name} fixes {what} at {exported}, by using it as a Python number"
+            raise AepipeError(message, FROZEN)
+
+
 def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
-    """One graph of all jobs; their inputs are called in0, in1, …, their outputs out0, out1, …"""
-    count = len(jobs)
-    given = [_example(job, index) for index, job in enumerate(jobs)]
+    """One graph of all jobs, whose inputs and outputs are called as `_names` says."""
+    given = [each for index, job in enumerate(jobs) for each in _examples(job, index)]
     with _silence():
         program = torch.onnx.export(
             _SideBySide(jobs).eval(),
-            tuple(torch.zeros(2, *sizes) for sizes, _ in given),
-            input_names=[f"in{index}" for index in range(count)],
-            output_names=[f"out{index}" for index in range(count)],
+            tuple(value for value, _ in given),
+            input_names=[name for index, job in enumerate(jobs) for name in _names("in", index, job.graph.inputs)],
+            output_names=[name for index, job in enumerate(jobs) for name in _names("out", index, job.graph.outputs)],
             dynamic_shapes=(tuple(dynamic for _, dynamic in given),),
             opset_version=OPSET,
             dynamo=True,
@@ -176,22 +215,23 @@ def _through_exporter(jobs: Sequence[Job]) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _example(job: Job, index: int) -> tuple[list[int], dict[int, Any]]:
-    """Sizes of an example of the input, without the batch, and which of its dimensions vary, and how.
+def _examples(job: Job, index: int) -> Iterator[tuple[torch.Tensor, dict[int, Any]]]:
+    """An example of each input, a batch of two, and which of its dimensions vary, and how.
 
     Each graph has symbols of its own, so that none takes its size from another's input. The sides of the example differ and are
     no single step, because the exporter would take a side of one for a constant.
     """
-    shape = next(iter(job.graph.inputs.values())).shape
-    sizes, dynamic = [], {0: torch.export.Dim(f"{BATCH}{index}")}
-    for axis, size in enumerate(shape[1:], 1):
-        if isinstance(size, int):
-            sizes.append(size)
-            continue
-        side = torch.export.Dim(f"{size[-1]}{index}")
-        sizes.append(job.step * (axis + 1))
-        dynamic[axis] = side if job.step == 1 else job.step * side
-    return sizes, dynamic
+    batch = torch.export.Dim(f"{BATCH}{index}")
+    for each in job.graph.inputs.values():
+        sizes, dynamic = [], {0: batch}
+        for axis, size in enumerate(each.shape[1:], 1):
+            if isinstance(size, int):
+                sizes.append(size)
+                continue
+            side = torch.export.Dim(f"{size[-1]}{index}")
+            sizes.append(job.step * (axis + 1))
+            dynamic[axis] = side if job.step == 1 else job.step * side
+        yield torch.zeros(2, *sizes, dtype=getattr(torch, each.dtype)), dynamic
 
 
 @contextlib.contextmanager

@@ -16,12 +16,15 @@ from aepipe.images.pixels import as_float
 from aepipe.runtime.model import Model
 from aepipe.runtime.providers import provider
 
+from .gate import CODE_TOLERANCE
+
 STEPS = 5  # an open side has so many steps, and a pixel more, so that padding shows
 
 
 def write_vectors(folder: Path) -> None:
     """Write vectors/ into a bundle: input (.png for images of bytes, else .npy), prepared, latent and reconstruction (.npy, each
-    a batch of one), and scores.json. The input is drawn by a formula and says nothing of the training data."""
+    a batch of one), and scores.json, whose log-densities are of label 0 where a density is told one. The input is drawn by a
+    formula and says nothing of the training data."""
     place = folder / VECTORS
     place.mkdir()
     with Model(Bundle(folder), provider("cpu"), threads=1) as model:
@@ -38,8 +41,12 @@ def write_vectors(folder: Path) -> None:
         for name, array in (("prepared", prepared), ("latent", codes), ("reconstruction", restored)):
             np.save(place / f"{name}.npy", array)
         scores: dict[str, Any] = {"error": float(model.score_batch(prepared)["error"][0]), "log_density": {}}
+        scores["tolerance"] = CODE_TOLERANCE  # for |a - b| / max(1, |a|) of every number
         for density in model.bundle.densities:
-            value = float(model.score_batch(prepared, density)["log_density"][0])
+            if not model.bundle.has("log_prob", density):
+                continue
+            label = 0 if model.bundle.takes_label("log_prob", density) else None
+            value = float(model.score_batch(prepared, density, label)["log_density"][0])
             scores["log_density"][density] = value if np.isfinite(value) else None
         (place / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
 

@@ -15,6 +15,7 @@ from onnx import helper, parser
 from aepipe.bundle.manifest import (
     BATCH,
     ENDS,
+    LABEL,
     Graph,
     Io,
     Role,
@@ -106,11 +107,13 @@ def composed_graphs(bundle: Bundle) -> Iterator[Composed]:
 
 def generator(bundle: Bundle, density: str) -> Composed:
     """Noise to images through one density."""
-    draw = Step("sample", {"noise": "noise", "latent": "latent"})
-    noise, space = tensor(bundle.noise_features(density)), bundle.space
+    labels = {LABEL: tensor(dtype="int64")} if bundle.takes_label("sample", density) else {}
+    draw = Step("sample", {name: name for name in ("noise", "latent", *labels)})
+    space = bundle.space
     steps = (draw, _decode(space.kind, space.kind))
     sample = bundle.tensor_of("decoder", space.kind)
-    return _composed(space, "generate", steps, (noise,), sample, density=density)
+    made = _composed(space, "generate", steps, (tensor(bundle.noise_features(density)),), sample, density=density)
+    return replace(made, graph=replace(made.graph, inputs=made.graph.inputs | labels))
 
 
 def _decode(kind: Kind, to: str) -> Step:

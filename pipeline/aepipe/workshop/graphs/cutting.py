@@ -1,9 +1,9 @@
-"""One ONNX graph cut out of a larger one: the nodes between an input and an output, named as a bundle names them."""
+"""One ONNX graph cut out of a larger one: the nodes between inputs and outputs, named as a bundle names them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
@@ -11,13 +11,13 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from aepipe.bundle.manifest import BATCH, SIDES
 
 
-def cut(whole: ir.Model, given: str, made: str, renamed: Mapping[str, str]) -> ir.Model:
-    """The part of `whole` that computes the value `made` from the value `given`, with these ends renamed.
+def cut(whole: ir.Model, given: Sequence[str], made: Sequence[str], renamed: Mapping[str, str]) -> ir.Model:
+    """The part of `whole` that computes the values `made` from the values `given`, with these ends renamed.
 
     The exporter's notes about its own work (stack traces with local paths) are left out. The symbols of the batch and of sides lose
     the number by which the whole tells them apart.
     """
-    graph = ir.convenience.extract(whole.graph, [given], [made])
+    graph = ir.convenience.extract(whole.graph, list(given), list(made))
     graph.name = "aepipe"
     part = ir.Model(graph, ir_version=whole.ir_version, functions=list(whole.functions.values()))
     ClearMetadataAndDocStringPass()(part)

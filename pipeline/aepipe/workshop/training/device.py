@@ -38,7 +38,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def fast_layout(model: Autoencoder, images: Tensor) -> torch.memory_format:
+def fast_layout(model: Autoencoder, images: Tensor, labels: Tensor | None = None) -> torch.memory_format:
     """The layout in which the model trains fastest on samples like these: channels last for images, and on a CPU for volumes.
 
     torch lays out weights of images and of volumes together in neither way, and a network that uses `view` where it needs
@@ -52,7 +52,7 @@ def fast_layout(model: Autoencoder, images: Tensor) -> torch.memory_format:
     model.to(memory_format=layout)
     model.eval()  # so this trial does not change the statistics of a batch norm
     try:
-        model.losses(images, images)["loss"].backward()
+        model.losses(images, images, labels)["loss"].backward()
         return layout
     except RuntimeError as error:
         if "view size is not compatible" not in str(error):

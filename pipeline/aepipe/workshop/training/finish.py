@@ -14,11 +14,12 @@ from aepipe import figures, plugins
 from aepipe._types import Corrupt
 from aepipe.errors import AepipeError
 from aepipe.images.data import open_test_split
+from aepipe.images.labels import class_labels
 from aepipe.judging.metrics import evaluate
 
-from .model import Autoencoder, as_tensor, save_tensors
+from .model import Autoencoder, as_tensor, selected_by
 from .names import printable
-from .run import RunFolder, fit_density, save_arrays
+from .run import RunFolder, fit_density, save_arrays, save_density
 from .training_data import TrainingData
 
 BATCH = 500
@@ -45,18 +46,19 @@ def validation_error(model: Autoencoder, data: TrainingData, corrupt: Corrupt | 
 def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
     """Write codes, held-out images, densities and metrics, computed with the best weights, and mark the run as finished."""
     model = run.model().to(data.device)
-    codes = _codes(model, data)
-    labels = data.source.labels
-    kept = {} if labels is None else {"labels": labels[data.good[data.train]]}
+    needed = run.latent.shape != run.shape or run.config["densities_wanted"]
+    codes = _codes(model, data) if needed else np.empty((0, *run.shape), np.float32)  # they would be the samples
+    labels = None if data.source.labels is None else data.source.labels[data.good[data.train]][: len(codes)]
+    kept = {} if labels is None else {"labels": labels}
     save_arrays(run.directory / "codes.npz", codes=codes, **kept)
     held_out = data.good[data.validation[:HELD_OUT]]
-    save_arrays(run.directory / "heldout.npz", images=data.source.read(held_out))
+    save_arrays(run.directory / "heldout.npz", images=data.fixed().read(held_out))
     fitted = []
-    (run.directory / "density").mkdir(exist_ok=True)
     for record in run.config["densities_wanted"]:
         choice = plugins.choose("density", record)
-        density = fit_density(choice, run.latent, torch.from_numpy(codes), run.config["recipe"]["seed"])
-        save_tensors(run.directory / "density" / f"{choice.label}.safetensors", density.state_dict(), choice.record())
+        given = torch.from_numpy(codes), run.config["recipe"]["seed"]
+        density = fit_density(choice, run.latent, *given, class_labels(labels), run.classes)
+        save_density(run.directory, choice, density)
         fitted.append(choice.label)
     metrics = _metrics(run, model, data, corrupt)
     _draw(run, metrics)
@@ -81,11 +83,17 @@ def _codes(model: Autoencoder, data: TrainingData) -> np.ndarray:
 def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Corrupt | None) -> dict[str, Any]:
     """The metrics in fp32, of the test images if the data have a test split, else of the validation images."""
     facts, history = run.config["data"], run.history
-    best = min(history, key=lambda row: row["validation_mse"])
+    selects = selected_by(model.objective, history[0])
+    best = min(reversed(history), key=lambda row: row[selects])
     result: dict[str, Any] = {"epochs": history[-1]["epoch"], "best_epoch": best["epoch"]}
-    asked = {"shape": run.shape, "raw": run.raw, "layout": facts.get("layout")}
+    asked = {"raw": run.raw, "layout": facts.get("layout")}
+    if data.augment.reshape:  # samples are as they were read for the training, before they get their shape
+        files = data.source.paths is not None and run.shape[0] in (1, 3)
+        asked |= {"image_size": facts["image_size"], "channels": run.shape[0] if files else None}
+    else:
+        asked |= {"shape": run.shape}
     test = open_test_split(facts["spec"], **asked) if facts["split"] == "train" else None
-    source = test or data.source.pick(data.good[data.validation])
+    source = data.fixed(test) if test else data.fixed().pick(data.good[data.validation])
     seed = run.config["recipe"]["seed"]
     measured = evaluate(
         reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"], unbounded=not run.bounded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,11 @@ from aepipe._types import Shape
 from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing
+from aepipe.plugins.calling import call
 from aepipe.space import Size
+
+from .own import copies, named
+from .players import players_of
 
 
 class Autoencoder(nn.Module):
@@ -61,27 +65,71 @@ class Autoencoder(nn.Module):
         made = self.decoder(codes) * self.std + self.mean
         return made.clamp(0, 1) if self.bounded else made
 
-    def losses(self, images: Tensor, target: Tensor) -> dict[str, Tensor]:
-        features = self.encoder(self.standardise(images))
-        return self.objective.losses(features, self.decoder, self.standardise(target))
+    @property
+    def outputs(self) -> dict[str, int]:
+        """What the objective gives beside the code: name to size."""
+        return {str(name): int(size) for name, size in (getattr(self.objective, "outputs", None) or {}).items()}
+
+    def output(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """Those outputs, [N, size] each, of codes."""
+        made = self.objective.output(codes)
+        return tuple(made[name] for name in self.outputs)
+
+    def losses(self, images: Tensor, target: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """What the objective makes of a batch; it gets what its `losses` names.
+
+        `images` may be spoiled, `target` is clean; `labels` are int64 [N], -1 where unknown, and None where the data have none.
+        """
+        given = self.standardise(images)
+        arguments = {"features": self.encoder(given), "decode": self.decoder, "target": self.standardise(target)}
+        also: dict[str, Any] = {"images": given, "encode": self._encode_standardised}
+        also |= {"mean": self.mean, "std": self.std, "shape": tuple(images.shape[1:])}
+        if labels is not None:
+            also["labels"] = labels
+        return call(self.objective.losses, arguments, also=also)
+
+    def _encode_standardised(self, images: Tensor) -> Tensor:
+        return self.objective.code(self.encoder(images))
 
 
 def build(
-    components: Mapping[str, Any], shape: Shape, latent: int, mean: float, std: float, *, bounded: bool = True
+    components: Mapping[str, Any],
+    shape: Shape,
+    latent: int,
+    mean: float,
+    std: float,
+    *,
+    bounded: bool = True,
+    rebuild: bool = False,
+    classes: int | None = None,
 ) -> Autoencoder:
-    """Build the model from specs or records of "encoder", "decoder" and "objective"."""
+    """Build the model from specs or records of "encoder", "decoder" and "objective", or from copies of modules in their place.
+
+    `rebuild` if saved weights follow. `classes` is how many the labels of the data tell apart, None where there are no labels.
+    """
     latent = latent if isinstance(latent, Size) else Size(latent)
-    objective = plugins.create("objective", components["objective"], latent)
+    also = {"shape": shape, "classes": classes, "rebuild": rebuild}
+    objective = plugins.create("objective", components["objective"], latent, **also)
     features = latent.times(objective.features_per_latent)
-    encoder = plugins.create("encoder", components["encoder"], shape, features)
+    own = copies(components)
+    made = {"rebuild": rebuild}
+    encoder = own.get("encoder") or plugins.create("encoder", components["encoder"], shape, features, **made)
     if hasattr(encoder, "fit") and objective.features_per_latent != 1:
-        name, loss = (plugins.choose(kind, components[kind]).component for kind in ("encoder", "objective"))
+        name, loss = (named(kind, components[kind])[0] for kind in ("encoder", "objective"))
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
-    decoder = plugins.create("decoder", components["decoder"], latent, shape)
+    decoder = own.get("decoder") or plugins.create("decoder", components["decoder"], latent, shape, **made)
+    learner = plugins.choose("objective", components["objective"]).component
+    with foreign(f"{learner} of {learner.plugin} is no objective", learner.report):
+        players_of(objective)
     model = Autoencoder(encoder, objective, decoder, mean, std, bounded=bounded)
     _try_once(model, components, shape, latent)
     return model
+
+
+def selected_by(objective: nn.Module, row: Mapping[str, Any]) -> str:
+    """The metric of an epoch whose lowest value picks the best one; where nothing is trained by gradient, the error."""
+    return str(getattr(objective, "selects", "validation_mse")) if "loss" in row else "validation_mse"
 
 
 @torch.no_grad()
@@ -91,11 +139,25 @@ def settled_code(wanted: Size | None, encoder: Any, shape: Shape) -> Size:
         return Size(*shape)
     if wanted.spatial:
         return wanted
-    network, component = plugins.create("encoder", encoder, shape, wanted), plugins.choose("encoder", encoder).component
-    with foreign(f"{component} failed on {[2, *shape]}", component.report):
-        features = network.eval()(torch.zeros(2, *shape))
-    makes_maps = isinstance(features, Tensor) and features.ndim > 2
-    return Size(*features.shape[1:]) if makes_maps else wanted
+    network = plugins.create("encoder", encoder, shape, wanted).eval()
+    features = _made("encoder", encoder, network, torch.zeros(2, *shape))
+    return Size(*features.shape[1:]) if features.ndim > 2 else wanted
+
+
+@torch.no_grad()
+def own_code(encoder: nn.Module, objective: Any, shape: Shape) -> Size:
+    """The size of the codes that a module of the user's own makes of samples [C, *sides]; raises BadInput where it makes none."""
+    features = _made("encoder", encoder, copies({"encoder": encoder})["encoder"].eval(), torch.zeros(2, *shape))
+    name, way_out = named("encoder", encoder)
+    if features.ndim < 2 or len(features) != 2:
+        raise BadInput(
+            f"{name} made {list(features.shape)} of {[2, *shape]}, where codes [2, d] or maps are needed", way_out
+        )
+    each, (channels, *sides) = plugins.create("objective", objective, 1).features_per_latent, features.shape[1:]
+    if channels % each:
+        message = f"{name} makes {channels} features, and the objective takes {each} for each number of a code"
+        raise BadInput(message, f"give an encoder that makes {each} times as many features as a code has numbers")
+    return Size(channels // each, *sides)
 
 
 @torch.no_grad()
@@ -105,17 +167,31 @@ def _try_once(model: Autoencoder, components: Mapping[str, Any], shape: Shape, l
     value = torch.zeros(2, *shape)
     wanted = latent.times(model.objective.features_per_latent).shape, latent.shape, shape
     calls = model.encoder, model.objective.code, model.decoder
-    for kind, call, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
-        component = plugins.choose(kind, components[kind]).component
-        with foreign(f"{component} failed on {list(value.shape)}", component.report):
-            result = call(value)
-        if not isinstance(result, Tensor) or list(result.shape) != [2, *sizes]:
-            got = list(result.shape) if isinstance(result, Tensor) else f"a {type(result).__name__}"
-            raise AepipeError(
-                f"{component} made {got} of {list(value.shape)}, {[2, *sizes]} is needed", component.report
-            )
+    for kind, part, sizes in zip(("encoder", "objective", "decoder"), calls, wanted, strict=True):
+        result = _made(kind, components[kind], part, value)
+        if list(result.shape) != [2, *sizes]:
+            name, way_out = named(kind, components[kind])
+            message = f"{name} made {list(result.shape)} of {list(value.shape)}, {[2, *sizes]} is needed"
+            raise _fault(components[kind])(message, way_out)
         value = result
     model.train()
+
+
+def _made(kind: str, what: Any, call: Callable[[Tensor], Any], given: Tensor) -> Tensor:
+    """What a component, which messages name, makes of some samples or codes; raises what `_fault` says."""
+    name, way_out = named(kind, what)
+    with foreign(f"{name} failed on {list(given.shape)}", way_out, kind=_fault(what)):
+        made = call(given)
+    if not isinstance(made, Tensor):
+        raise _fault(what)(
+            f"{name} made a {type(made).__name__} of {list(given.shape)}, where one tensor is needed", way_out
+        )
+    return made
+
+
+def _fault(what: Any) -> type[AepipeError]:
+    """Whose fault it is where a component does not work: the user's, or that of the plugin's authors."""
+    return BadInput if isinstance(what, nn.Module) else AepipeError
 
 
 def fit_closed_forms(model: Autoencoder, images: Iterable[Tensor]) -> bool:
@@ -179,7 +255,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from None
 
 
-def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+MADE_BY_PLUGIN = "the plugin that made it has changed; install the version that the run names"
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str, hint: str = MADE_BY_PLUGIN) -> None:
     """Load a state dict; buffers are resized first, because the shape of some is known only after fitting."""
     for name, buffer in list(module.named_buffers()):
         if name in tensors and tensors[name].shape != buffer.shape:
@@ -188,7 +267,6 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> N
     try:
         module.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        hint = "the plugin that made it has changed; install the version that the run names"
         raise BadInput(f"{what} does not fit its saved tensors: {' '.join(str(error).split())[:300]}", hint) from None
 
 

@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -28,18 +28,22 @@ from torch import Tensor, nn
 from aepipe import plugins
 from aepipe._types import Shape
 from aepipe.arguments import words
-from aepipe.errors import BadInput, foreign
+from aepipe.errors import AepipeError, BadInput, foreign
 from aepipe.files.locks import locked
 from aepipe.files.numpy_files import read_arrays
 from aepipe.files.out import as_path
 from aepipe.files.records import Count, as_record, read_entries, to_json
 from aepipe.files.regular import read_regular
 from aepipe.files.staged import replacing, writing
+from aepipe.images.labels import class_count, class_labels
+from aepipe.plugins.calling import call, needs
 from aepipe.plugins.specs import NAME as NAME_OF_COMPONENT
 from aepipe.plugins.specs import parse_spec
-from aepipe.space import Raw, Size, is_bounded
+from aepipe.space import Raw, Size, Space, in_short, is_bounded
 
 from .model import Autoencoder, build, frozen, load_state, load_tensors, save_tensors
+from .own import KINDS as OWN_KINDS
+from .own import is_own, own_modules
 from .recipe import Recipe
 from .surroundings import ordinary_settings
 
@@ -62,16 +66,32 @@ class _Component:
 
 
 @dataclass
+class _Network:
+    """An encoder or decoder: a component, or a module that was given to `fit` and is no plugin's."""
+
+    name: str
+    options: dict[str, Any]
+    plugin: str | None
+    version: str | None
+
+
+@dataclass
 class _Density(_Component):
     label: Label
 
 
 @dataclass
+class _Fitted(_Component):
+    classes: Count | None = None  # of a density that is told the label
+
+
+@dataclass
 class _Components:
-    encoder: _Component
-    decoder: _Component
+    encoder: _Network
+    decoder: _Network
     objective: _Component
     corruption: _Component | None
+    optimiser: _Component | None = None  # Adam, in runs of an older aepipe
 
 
 @dataclass
@@ -91,6 +111,8 @@ class _Data:
     dataset: _Component | None
     layout: str | None = None  # of an array
     raw: Raw | None = None  # how its values become those of the graphs
+    classes: Count | None = None  # how many the labels tell apart
+    labels: str | None = None  # digest of the labels, where they are learned from
 
 
 @dataclass
@@ -102,7 +124,8 @@ class _Metrics:
     split: str
     count: Count
     mse: float
-    psnr: float = math.nan  # of bounded values
+    psnr: float = math.nan  # of bounded values, of the mean error and the mean of each sample's
+    psnr_mean: float = math.nan
     nmse: float = math.nan  # of unbounded values, as snr
     snr: float = math.nan
     ssim: float = math.nan  # of images that are large enough
@@ -114,11 +137,12 @@ class _Config:
     """What run.json must hold. It may hold more."""
 
     shape: Annotated[tuple[Count, ...], Meta(min_length=1, max_length=4)]
-    latent: Count | list[Count]
+    latent: Count | Annotated[list[Count], Meta(min_length=1, max_length=4)]
     data: _Data
     components: _Components
     densities_wanted: tuple[_Density, ...]
     recipe: Recipe
+    augmentations: tuple[_Component, ...] = ()
     finished: bool = False
     densities: tuple[Label, ...] = ()
     metrics: _Metrics | None = None
@@ -145,11 +169,21 @@ def _row(line: str) -> dict[str, Any]:
 
 
 class RunFolder:
-    """What training wrote to a folder; raises BadInput when there is no run or it cannot be read."""
+    """What training wrote to a folder; raises BadInput when there is no run or it cannot be read.
 
-    def __init__(self, directory: str | Path):
-        self.directory = directory = as_path(directory)
-        path = self.directory / NAME
+    A run that was trained with modules of the user's own holds their weights and not their code: to resume and to export it
+    takes them as `encoder` and `decoder` again, whatever their weights are.
+    """
+
+    def __init__(self, directory: str | Path, *, encoder: Any = None, decoder: Any = None):
+        self.directory = as_path(directory)
+        self._read()
+        self.own = own_modules(encoder=encoder, decoder=decoder)
+        for kind, module in self.own.items():
+            self._check_own(kind, module)
+
+    def _read(self) -> None:
+        directory, path = self.directory, self.directory / NAME
         if not path.exists():
             raise BadInput(f"{directory} is not a run: it has no {NAME}", "make one with 'aepipe train -o RUN'")
         record, self.config = read_entries(_Config, path, str(path), FORMAT, "train the run again")
@@ -171,7 +205,7 @@ class RunFolder:
         Raises BadInput where another process writes.
         """
         with locked(self.directory / LOCK, f"the run {self.directory}", wait=wait):
-            self.__init__(self.directory)  # type: ignore[misc]
+            self._read()
             yield
 
     def update(self, **changes: Any) -> None:
@@ -188,6 +222,14 @@ class RunFolder:
     def latent(self) -> Size:
         """How many numbers a code has, and in what shape."""
         return Size.of(self.config["latent"])
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the labels of the data tell apart; None where there are no labels."""
+        facts = self.config["data"]
+        if "classes" in facts or not self.finished:
+            return facts.get("classes")
+        return class_count(class_labels(self.codes()[1]))  # an older aepipe did not write it
 
     @property
     def finished(self) -> bool:
@@ -216,19 +258,52 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path} cannot be read: {error}", "train the run again") from None
 
-    def new_model(self) -> Autoencoder:
-        data = self.config["data"]
-        return build(
-            self.config["components"], self.shape, self.latent, data["mean"], data["std"], bounded=self.bounded
-        )
+    def _check_own(self, kind: str, module: nn.Module) -> None:
+        """Raise BadInput for a module in the place of a plugin, or of a module of another class."""
+        record = self.config["components"][kind]
+        if not is_own(record):
+            message = (
+                f"the {kind} of {self.directory} is {record['name']!r} of {record['plugin']}, no module of your own"
+            )
+            raise BadInput(message, f"leave out {kind}")
+        if type(module).__name__ != record["name"]:
+            message = (
+                f"{self.directory} was trained with the {kind} {record['name']}, and this is a {type(module).__name__}"
+            )
+            raise BadInput(message, "give a module like the one that was trained")
+
+    @property
+    def missing(self) -> list[str]:
+        """Which of encoder and decoder are modules of the user's own that were not given again."""
+        return [kind for kind in OWN_KINDS if is_own(self.config["components"][kind]) and kind not in self.own]
+
+    def require_own(self) -> None:
+        """Raise BadInput unless all that the run was trained with is there."""
+        if missing := self.missing:
+            names = " and ".join(f"the {kind} {self.config['components'][kind]['name']}" for kind in missing)
+            message = f"the run {self.directory} was trained with {names} of your own, whose code it does not hold"
+            given = ", ".join(f"{kind}=…" for kind in missing)
+            raise BadInput(message, f"open it in Python with the modules: aepipe.Run({str(self.directory)!r}, {given})")
+
+    def new_model(self, *, rebuild: bool = False) -> Autoencoder:
+        """The model with fresh weights; `rebuild` if saved ones will be loaded into it."""
+        self.require_own()
+        components, data = {**self.config["components"], **self.own}, self.config["data"]
+        sizes = self.shape, self.latent, data["mean"], data["std"]
+        return build(components, *sizes, bounded=self.bounded, rebuild=rebuild, classes=self.classes)
 
     @ordinary_settings()
     def model(self) -> Autoencoder:
         """The model with the best weights, in evaluation mode on the CPU."""
-        model = self.new_model()
-        load_state(model, load_tensors(self.directory / "best.safetensors")[0], f"the model of {self.directory}")
+        model = self.new_model(rebuild=True)
+        self.fill(model, load_tensors(self.directory / "best.safetensors")[0])
         frozen(model)
         return model
+
+    def fill(self, model: Autoencoder, tensors: Mapping[str, Tensor]) -> None:
+        """Load weights into the run's model; raises BadInput where they are not its own."""
+        hint = {"hint": "give modules like those that were trained"} if self.own else {}
+        load_state(model, tensors, f"the model of {self.directory}", **hint)
 
     def codes(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Codes of the training images, float32 [N, *latent.shape], and their labels if they had any."""
@@ -246,9 +321,12 @@ class RunFolder:
         for label in self.config.get("densities", []) if labels is None else labels:
             path = self.directory / "density" / f"{label}.safetensors"
             tensors, record = load_tensors(path)
-            record_of(path, _Component, record)
-            density = plugins.choose("density", record).make(self.latent)
+            classes = record_of(path, _Fitted, record).classes
+            density = plugins.choose("density", record).make(self.latent, classes=self.classes, rebuild=True)
             load_state(density, tensors, f"density {label!r}")
+            if classes and not getattr(density, "classes", None):
+                density.classes = classes  # it was set in fit
+            record.pop("classes", None)
             found[label] = (frozen(density), record)
         return found
 
@@ -268,18 +346,33 @@ class RunFolder:
             if record["name"] == parse_spec(spec, labels=True).name:
                 plugins.choose("density", record)  # if its plugin is gone, this says what to install
         choice = plugins.choose("density", spec)
-        density = fit_density(choice, self.latent, torch.from_numpy(self.codes()[0]), self.config["recipe"]["seed"])
-        folder = self.directory / "density"
-        folder.mkdir(exist_ok=True)
-        save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), choice.record())
+        codes, labels = self.codes()
+        if not len(codes):
+            message = f"the run {self.directory} keeps no codes: its code is the sample itself"
+            raise BadInput(message, "train it again with --density, or with a code of its own")
+        given = torch.from_numpy(codes), self.config["recipe"]["seed"], class_labels(labels), self.classes
+        save_density(self.directory, choice, fit_density(choice, self.latent, *given))
         # It is also noted as wanted, so that training, if it goes on later, fits it again to the new codes.
         record = {**choice.record(), "label": choice.label}
         wanted = {each["label"]: each for each in self.config["densities_wanted"]} | {choice.label: record}
         self.update(densities_wanted=list(wanted.values()), densities=list(wanted))
         return choice.label
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A run goes to other processes without modules of the user's own, which they have."""
+        return {**vars(self), "own": {}}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How good a finished run is: mse and psnr (of unbounded values nmse and snr in dB) of `count` samples of `split`, ssim
+        of images, mse_input of denoisers, epochs and best_epoch. Raises BadInput for a run that is not finished."""
+        self.require_finished()
+        return dict(self.config["metrics"])
+
     def __repr__(self) -> str:
-        return f"Run({str(self.directory)!r})"
+        sizes = in_short(Space.of(self.shape), self.latent, self.config.get("densities", []))
+        state = f"MSE {self.config['metrics']['mse']:.5g}" if self.finished else "not finished"
+        return f"<Run {str(self.directory)!r}: {sizes}; {state}>"
 
 
 def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
@@ -291,18 +384,49 @@ def choose_densities(specs: str | Iterable[str]) -> list[plugins.Choice]:
     return choices
 
 
-def fit_density(choice: plugins.Choice, latent: int, codes: Tensor, seed: int) -> nn.Module:
-    """Make a density and fit it to codes [N, *latent.shape], which it sees flat; what it draws at random is fixed by `seed`."""
+def fit_density(
+    choice: plugins.Choice,
+    latent: int,
+    codes: Tensor,
+    seed: int,
+    labels: np.ndarray | None = None,
+    classes: int | None = None,
+) -> nn.Module:
+    """Make a density and fit it to codes [N, *latent.shape], which it sees flat; what it draws at random is fixed by `seed`.
+
+    `labels` are those of the codes, int64 [N], -1 where unknown, and `classes` is how many there are; a density gets them
+    where it names them. Raises BadInput where it needs labels and there are none, AepipeError where it has other classes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        density = choice.make(latent)
+        density = choice.make(latent, classes=classes)
+        require_labels(choice, density.fit, labels is not None, "the data have no labels")
         failing = f"{choice.component} of {choice.component.plugin} failed to fit"
         refusing = f"density {choice.label!r} cannot be fitted"
         given = f"there are {len(codes)} codes of size {latent}"
         with foreign(failing, choice.component.report, refusing=refusing, way_out=given):
-            density.fit(codes.flatten(1))
+            also = {} if labels is None else {"labels": torch.from_numpy(labels)}
+            call(density.fit, {"codes": codes.flatten(1)}, also=also)
             int(density.noise_features)
+    own = getattr(density, "classes", None)
+    if own is not None and own != classes:
+        message = f"{choice.component} has {own} classes, where the labels tell {classes or 'none'} apart"
+        raise AepipeError(message, choice.component.report)
     return frozen(density)
+
+
+def require_labels(choice: plugins.Choice, function: Callable[..., Any], there: bool, lacking: str) -> None:
+    """Raise BadInput where a function of a plugin cannot be called without labels, and the data have none."""
+    if not there and needs(function, "labels"):
+        raise BadInput(f"{choice.component} learns from labels, and {lacking}", "train on data with labels, 0, 1, 2, …")
+
+
+def save_density(directory: Path, choice: plugins.Choice, density: nn.Module) -> None:
+    """Keep a fitted density in the folder of a run."""
+    (directory / "density").mkdir(exist_ok=True)
+    classes = getattr(density, "classes", None)
+    notes = {**choice.record(), **({"classes": int(classes)} if classes else {})}
+    save_tensors(directory / "density" / f"{choice.label}.safetensors", density.state_dict(), notes)
 
 
 def record_of(path: Path, kind: type[T], notes: Any) -> T:

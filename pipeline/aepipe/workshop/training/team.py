@@ -166,7 +166,7 @@ def own_gpu() -> torch.device:
         rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if rank >= count:
             message = f"process {rank + 1} of this machine has no GPU of its own: there are {count}"
-            raise BadInput(message, f"use --nproc-per-node {count}, or --device cpu")
+            raise BadInput(message, f"start them with 'torchrun --nproc-per-node {count}', or use --device cpu")
         torch.cuda.set_device(rank)
     return torch.device("cuda", torch.cuda.current_device())
 
