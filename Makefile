@@ -39,7 +39,7 @@ $(LOWEST)/.ready: pyproject.toml lowest.txt
 	touch $@
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e plugins/aepipe-openvino -e plugins/aepipe-science
 	$(BIN)/python -m tests.programs.bench -o docs/benchmarks.md
 
 lecture: $(READY)

@@ -125,6 +125,27 @@ def test_what_needs_one_size_says_so(open_bundle: Path, photos: Path, call, tmp_
         model.encode(photos)
 
 
+def test_samples_of_another_size_have_no_density_which_is_said(open_bundle: Path, photos: Path, call, tmp_path) -> None:
+    images = np.random.default_rng(4).random((20, 1, 32, 32), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    outcome = call("infer", "score", open_bundle, photos, "-o", tmp_path / "scores.csv")
+    assert (
+        outcome.code == 0 and "note: 3 have no log_density: the density 'gaussian' is of codes of 3×4×4" in outcome.err
+    )
+    outcome = call("infer", "score", open_bundle, tmp_path / "images.npy", "-o", tmp_path / "scores.csv")
+    assert outcome.code == 0 and "note" not in outcome.err
+    refused = call(
+        "infer", "score", open_bundle, "--calibrate", photos, "--false-alarm", 0.3, "-o", tmp_path / "usual.json"
+    )
+    assert refused.code == 2 and "codes of 3×4×4" in refused.err and not (tmp_path / "usual.json").exists()
+    made = call("infer", "score", open_bundle, "--calibrate", tmp_path / "images.npy", "-o", tmp_path / "usual.json")
+    assert made.code == 0, made.err
+    words = "--calibration", tmp_path / "usual.json", "-o", tmp_path / "alarms.csv"
+    assert call("infer", "score", open_bundle, tmp_path / "images.npy", *words).code == 0
+    refused = call("infer", "score", open_bundle, photos, *words)  # not alarms for each of them
+    assert refused.code == 2 and "codes of 3×4×4" in refused.err and "leave out --calibration" in refused.err
+
+
 def test_codes_of_another_size_are_decoded_and_of_another_shape_refused(open_bundle: Path) -> None:
     with aepipe.load(open_bundle, "cpu") as model:
         assert model.decode(np.zeros((2, 3, 5, 7), np.float32)).shape == (2, 1, 40, 56)

@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.programs import bench_jobs
+from tests.programs import bench_jobs, bench_sizes
 
 AEPIPE = [sys.executable, "-m", "aepipe"]
 # Name of a bundle to the options of its export: all are compared. Networks that hardly trained may lose anything in int8.
@@ -145,6 +146,18 @@ def jobs(made: Made) -> str:
     return "; ".join(bench_jobs.throughput(made.folder, made.bundles[-1]))
 
 
+def tiff_folders(made: Made) -> str:
+    """Encoding folders of 16-bit TIFF files, beside reading and computing alone."""
+    if not find_spec("aepipe_science"):
+        return "left out: pip install aepipe-science"
+    return "; ".join(bench_jobs.tiff_folders(made.folder))
+
+
+def open_sides(made: Made) -> str:
+    """A decoder whose sides vary beside one of fixed sides."""
+    return "; ".join(bench_sizes.open_sides(made.folder))
+
+
 def memory(made: Made, count: int = 1_000_000) -> str:
     """Peak memory of encoding a memory-mapped file of a million images: a sparse file, which reads as zeros."""
     import aepipe
@@ -201,7 +214,9 @@ def page(figures: dict[str, str]) -> str:
 
 
 def main() -> None:
-    benchmarks = {each.__name__: each for each in (runtimes, startup, one_image, jobs, memory, training)}
+    benchmarks = {
+        each.__name__: each for each in (runtimes, startup, one_image, jobs, tiff_folders, open_sides, memory, training)
+    }
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(benchmarks))
     parser.add_argument("--bundle", type=Path)

@@ -169,16 +169,31 @@ def _read_chunks(
 ) -> Iterator[Iterable[tuple[Batch, list[Bad]]]]:
     """Yield batches, several at a time if they are small: starting a read and handing it over takes longer than the reading."""
     step = batch_size * max(1, CHUNK // (batch_size * 4 * math.prod(source.shape)))
+    with closing(prefetch(_raw_chunks(source, part, step), depth=1)) as ahead:
+        for own, raw in ahead:
+            indices = np.arange(own.start, own.stop)
+            try:
+                images = None if raw is None else convert(source.for_graphs(raw, indices))
+            except BadInput:
+                images = None
+            del raw  # or it would lie beside the next one
+            if images is None:  # read again, batch by batch: the batches before the bad image are good
+                yield from ([batch] for batch in _read_batches(source, own, batch_size, skip_bad, convert))
+            else:
+                starts = range(0, len(own), batch_size)
+                yield [(Batch(indices[k : k + batch_size], images[k : k + batch_size]), []) for k in starts]
+
+
+def _raw_chunks(source: Source, part: range, step: int) -> Iterator[tuple[range, Array | None]]:
+    """The samples as they are, `step` at a time, which a thread reads while those before are converted; None where one cannot
+    be read."""
     for start in part[::step]:
         own = range(start, min(start + step, part.stop))
         try:
-            images = convert(source.read(np.arange(own.start, own.stop)))
-        except BadInput:  # read again, batch by batch: the batches before the bad image are good
-            yield from ([batch] for batch in _read_batches(source, own, batch_size, skip_bad, convert))
-        else:
-            indices = np.arange(own.start, own.stop)
-            starts = range(0, len(own), batch_size)
-            yield [(Batch(indices[k : k + batch_size], images[k : k + batch_size]), []) for k in starts]
+            raw = source.read_raw(np.arange(own.start, own.stop))
+        except BadInput:
+            raw = None
+        yield own, raw
 
 
 def _read_batches(

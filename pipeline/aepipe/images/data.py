@@ -6,7 +6,7 @@ import io
 import os
 import re
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from .archives import Loaded, Wanted
 from .array_files import load_array_file, load_arrays
 from .arrays import Images, array_images, as_array
 from .decoding import ENDINGS, max_pixels
-from .folders import find_images, has_splits
+from .folders import ending_of, find_images, has_splits
 from .image_files import Wish, is_plain, open_files
 from .loaded import load
 from .ranges import raw_of
@@ -364,7 +364,8 @@ def _open_folder(root: Path, paths: list[str], name: str, asked: Asked, taken: T
         if asked.member is not None:
             raise BadInput(f"no reader takes the files of {root}", f"leave out [{asked.member}]")
         return _open_files(root, paths, name, asked, taken)
-    other = [path for path in chosen if PurePath(path).suffix.lower() not in endings_of(reader.component)]
+    endings = endings_of(reader.component)
+    other = [path for path in chosen if ending_of(path) not in endings]
     if other:
         message = f"{root} holds {own}, which is read {reader}, and {other[0]}, which it does not read"
         raise BadInput(message, "keep files of one form in a folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -163,10 +163,10 @@ if hasattr(os, "register_at_fork"):  # a child has none of the threads
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def useful_threads(files: list[Path]) -> int:
+def useful_threads(files: Sequence[str | Path]) -> int:
     """How many threads help. Opening a file holds Python's lock and decoding does not, so tiny files need few threads."""
     try:
-        size = files[len(files) // 2].stat().st_size
+        size = Path(files[len(files) // 2]).stat().st_size
     except (OSError, IndexError, ValueError):
         size = 0
     return max(1, min(cores(), len(files), size // TINY))

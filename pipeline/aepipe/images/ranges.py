@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from aepipe.errors import BadInput
 from aepipe.space import Raw
 
 WAYS = "a range is LO..HI, dtype, auto or none: 0..4095, dtype of uint16 is 0..65535, none is unbounded"
+AT_ONCE = (
+    1 << 16
+)  # so many values are scaled at once: larger arrays of float64 leave the cache, which takes longer than computing
 ROBUST = (0.05, 99.95)  # percentiles of the training data that --range auto takes
 
 
@@ -72,23 +76,40 @@ def into_graph(values: Array, raw: Raw, indices: Array, name: str) -> Array:
 
     Raises BadInput for NaN and infinity, and for values outside the range where they are not clipped; it says how many.
     """
-    finite = np.isfinite(values) if values.dtype.kind == "f" else None
-    if finite is not None and not finite.all():
-        index = int(np.flatnonzero(~finite.reshape(len(values), -1).all(1))[0])
+    if values.dtype.kind == "f" and not _is_finite(values):
+        index = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))[0])
         raise BadInput(f"index {indices[index]} of {name} contains NaN or infinity", "replace these values first")
     if raw.range is None:
         return _single(values, name)
     low, high = raw.range
-    outside = 0 if raw.clip else int(((values < low) | (values > high)).sum())
-    if outside:
-        worst = int(np.flatnonzero(((values < low) | (values > high)).reshape(len(values), -1).any(1))[0])
-        message = f"index {indices[worst]} of {name} leaves the range {raw}: {outside:,} of {values.size:,} values do"
-        raise BadInput(
-            message,
-            f"they go from {values.min():g} to {values.max():g}; train with a wider range, or clip them, as --clip does in infer",
-        )
-    scaled = (values.astype(np.float64) - low) / (high - low)
-    return np.clip(scaled, 0, 1).astype(np.float32)
+    inside = not values.size or bool(values.min() >= low and values.max() <= high)
+    if not inside and not raw.clip:
+        raise _outside(values, raw, indices, name)
+    scaled = np.empty(values.shape, np.float32)
+    step = max(1, AT_ONCE // max(1, prod(values.shape[1:])))
+    for start in range(0, len(values), step):
+        exact = np.subtract(values[start : start + step], low, dtype=np.float64)
+        exact /= high - low
+        scaled[start : start + step] = exact if inside else np.clip(exact, 0, 1, out=exact)
+    return scaled
+
+
+def _outside(values: Array, raw: Raw, indices: Array, name: str) -> BadInput:
+    """The error for values that leave the range: which sample is the first, and how many values do."""
+    low, high = raw.range or (-np.inf, np.inf)
+    outside = (values < low) | (values > high)
+    worst = int(np.flatnonzero(outside.reshape(len(values), -1).any(1))[0])
+    count = int(outside.sum())
+    message = f"index {indices[worst]} of {name} leaves the range {raw}: {count:,} of {values.size:,} values do"
+    return BadInput(
+        message,
+        f"they go from {values.min():g} to {values.max():g}; train with a wider range, or clip them, as --clip does in infer",
+    )
+
+
+def _is_finite(values: Array) -> bool:
+    """Whether there is no NaN and no infinity: both show in the lowest and the highest value."""
+    return not values.size or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
 def _single(values: Array, name: str) -> Array:

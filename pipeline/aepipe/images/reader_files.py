@@ -83,10 +83,9 @@ class ReadFiles:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """[n, C, *sides] of the files' own numbers; raises BadInput that names the first file that cannot be used."""
-        files = [self.root / self.paths[index] for index in indices]
-        return decode_all(
-            len(files), self.shape, lambda k: self._fit(int(indices[k])), useful_threads(files), self.dtype
-        )
+        files = [self._path(int(index)) for index in indices]
+        read = lambda at: self._fit(int(indices[at]))  # noqa: E731
+        return decode_all(len(files), self.shape, read, useful_threads(files), self.dtype)
 
     def read_whole(self, index: int) -> np.ndarray:
         """One sample at its own size; raises BadInput that names the file."""
@@ -97,26 +96,25 @@ class ReadFiles:
         if self.resize and sample.ndim == 3:
             sample = fitted(sample, *self.shape[1:])
         if sample.shape != self.shape:
-            message = (
-                f"{self.root / self.paths[index]} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
-            )
+            message = f"{self._path(index)} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
             hint = "give one size for all: --image-size 64" if sample.ndim == 3 else "give samples of one shape"
             raise BadInput(message, hint)
         return sample
 
     def _checked(self, sample: np.ndarray, index: int) -> np.ndarray:
         if sample.dtype != self.dtype:
-            message = f"{self.root / self.paths[index]} holds {sample.dtype} values, the first file {self.dtype}"
+            message = f"{self._path(index)} holds {sample.dtype} values, the first file {self.dtype}"
             raise BadInput(message, "give files of one type")
         if sample.ndim != len(self.shape) or sample.shape[0] != self.shape[0]:
-            message = (
-                f"{self.root / self.paths[index]} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
-            )
+            message = f"{self._path(index)} has the shape {listed(sample.shape)}, the first {listed(self.shape)}"
             raise BadInput(message, "give files with the same channels")
         return sample
 
+    def _path(self, index: int) -> str:
+        return f"{self.root}/{self.paths[index]}"  # a Path takes as long to make as a small file to open
+
     def _sample(self, index: int) -> np.ndarray:
-        path = self.root / self.paths[index]
+        path = self._path(index)
         kept = self.reader.read(path, self.split)
         samples: Any = None if kept is None else kept.samples
         if samples is None or kept is None or kept.is_array:

@@ -87,7 +87,7 @@ class Reader:
     def __str__(self) -> str:
         return f"by the reader {self.component.name} of {self.component.plugin}"
 
-    def read(self, path: Path, split: str) -> Kept | None:
+    def read(self, path: str | Path, split: str) -> Kept | None:
         """What is in a file; None where it is not the reader's. Raises BadInput for what cannot be read."""
         with reading(f"{path} cannot be read", SKIP):
             dataset = self.choice.component.factory(str(path), **self.choice.options)

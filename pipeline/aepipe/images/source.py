@@ -65,13 +65,18 @@ class Source:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices` (0 to len-1, any order), [n, C, *sides], for the graphs: uint8, or float32, which is in 0..1
         unless the data are unbounded. Raises BadInput."""
+        return self.for_graphs(self.read_raw(indices), np.asarray(indices))
+
+    def read_raw(self, indices: np.ndarray) -> np.ndarray:
+        """The same as they are, of their own numbers, which `for_graphs` takes."""
         images = self.images.read(np.asarray(indices))
         if images.shape != (len(indices), *self.shape):
             message = f"{self.name} gave images {list(images.shape)} where {[len(indices), *self.shape]} was due"
             raise AepipeError(message, "report it to the authors of the data set")
-        return self._for_graphs(images, np.asarray(indices))
+        return images
 
-    def _for_graphs(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    def for_graphs(self, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """What `read` gives of raw samples; `indices` are theirs, for messages. Raises BadInput for values that cannot be used."""
         if self.raw is not None:
             return into_graph(images, self.raw, indices, self.name)
         if images.dtype == np.uint8:
@@ -86,7 +91,7 @@ class Source:
             images, own = images.images, int(images.picked[own])
         if not hasattr(images, "read_whole"):
             return self.read(np.array([index]))[0]
-        return self._for_graphs(images.read_whole(own)[None], np.array([index]))[0]
+        return self.for_graphs(images.read_whole(own)[None], np.array([index]))[0]
 
     def read_each(self, indices: np.ndarray) -> list[np.ndarray]:
         """The samples at `indices`, each [C, *sides] at its own size and all of as many channels, as `read` gives their values.

@@ -145,7 +145,7 @@ class Input:
             found.append(batch.images)
             if sum(map(len, found)) >= count:
                 break
-        return joined(found)[:count]
+        return joined(found, "give images of one size")[:count]
 
 
 @contextmanager
@@ -276,12 +276,12 @@ def collect(given: Input, what: str, compute: Compute) -> tuple[Array, Array]:
     return joined([images for images, _ in pairs]), joined([result for _, result in pairs])
 
 
-def joined(parts: list[Array]) -> Array:
+def joined(parts: list[Array], way_out: str = "give a folder as OUT, or --limit 1") -> Array:
     """Batches as one; raises BadInput where their images differ in size."""
     shapes = list(dict.fromkeys(part.shape[1:] for part in parts))
     if len(shapes) > 1:
         message = f"images of shapes {list(shapes[0])} and {list(shapes[1])} do not make one figure"
-        raise BadInput(message, "give a folder as OUT, or --limit 1")
+        raise BadInput(message, way_out)
     return np.concatenate(parts)
 
 

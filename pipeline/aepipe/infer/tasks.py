@@ -371,12 +371,19 @@ def score(
         checked_labels(model.bundle, "log_prob", name, label, 1)
     given = reading.open(input, model, "encoder", "decoder")
     columns = ["error", *(["log_density"] if name else []), *(["anomaly", "alarm"] if scale else [])]
+    others = 0
 
     def rows(batch: Batch) -> dict[str, Array]:
+        nonlocal others
         scores = model.score_batch(batch.images, name, label)
+        others += anomaly.without_density(scores)
+        if scale and others:
+            raise anomaly.other_size(model, str(scale.density), "leave out --calibration")
         return scores | scale.judge(scores) if scale else scores
 
     table(given, to, "scoring", columns, rows)
+    if others and name:
+        say(f"note: {others} have no log_density: {anomaly.other_size(model, name).message}")
 
 
 def scored_by(model: Model, density: str | None, *, labelled: bool = False) -> str | None:

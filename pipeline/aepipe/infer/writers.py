@@ -63,7 +63,9 @@ class ArrayWriter:
                 self._header()
             if rows.shape[1:] != self._shape:
                 message = f"results of shapes {list(self._shape)} and {list(rows.shape[1:])} do not make one array"
-                raise BadInput(message, "give a folder as OUT, images of one size, or --limit 1")
+                raise BadInput(
+                    message, "give images of one size, or --limit 1; a task that makes images takes a folder as OUT"
+                )
             if rows.size:
                 self._file.write(rows.astype(self._dtype, copy=False).data)
             self._rows += len(rows)

@@ -89,6 +89,8 @@ def calibration(model: Model, density: str | None, scores: Scores, false_alarm: 
     if count < least:
         message = f"{count} normal images cannot set a false-alarm rate of {false_alarm:g}"
         raise BadInput(message, f"it needs {least} or more; a few hundred make it precise")
+    if density is not None and without_density(scores):
+        raise other_size(model, density)
     for column in scores:
         if not np.isfinite(scores[column]).all():
             raise BadInput(f"the {column} of a normal image is not a finite number", "try another --density")
@@ -107,6 +109,22 @@ def calibration(model: Model, density: str | None, scores: Scores, false_alarm: 
         false_alarm=false_alarm,
         threshold=threshold,
         quantiles=kept,
+    )
+
+
+def without_density(scores: Scores) -> int:
+    """How many samples have no log-density, because they are of another size than those of the training."""
+    return int(np.isnan(scores["log_density"]).sum()) if "log_density" in scores else 0
+
+
+def other_size(
+    model: Model, density: str, way_out: str = "give samples of the size that trained the model"
+) -> BadInput:
+    """The error for samples of a model of any size, where their density is needed."""
+    shape = model.bundle.find("log_prob", density).inputs["latent"].shape[1:]
+    codes = "×".join(map(str, shape))
+    return BadInput(
+        f"the density {density!r} is of codes of {codes}, which samples of another size do not have", way_out
     )
 
 

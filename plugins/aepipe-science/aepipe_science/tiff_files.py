@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -58,22 +59,26 @@ class TiffSamples:
         import tifffile
 
         self.path, self._lock = path, threading.Lock()
-        try:
-            self._file = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, OSError, ValueError) as error:
-            raise BadInput(f"{path} is no TIFF file that can be read: {error}", "repair or remove the file") from None
-        try:
+        with ExitStack() as opened:
+            try:
+                handle = opened.enter_context(open(path, "rb"))  # noqa: PTH123  # a Path takes longer
+                self._file = tifffile.TiffFile(handle)
+            except (tifffile.TiffFileError, OSError, ValueError) as error:
+                message = f"{path} is no TIFF file that can be read: {error}"
+                raise BadInput(message, "repair or remove the file") from None
+            opened.callback(self._file.close)  # also files beside it that belong to its series
             self._open(pages)
-        except BaseException:
-            self._file.close()
-            raise
+            if self._whole is None:
+                opened.pop_all()  # a stack is read later, until nobody needs it
 
     def _open(self, pages: str) -> None:
         series = self._only_series()
         page = series.keyframe
         whole = series.shape[-page.ndim :] == page.shape and len(series.pages) * prod(page.shape) == series.size
         self._whole: np.ndarray | None = None
-        if whole and page.axes in PAGE_AXES and series.axes[-page.ndim :] == page.axes:
+        if whole and page.axes in PAGE_AXES and series.axes == page.axes:  # one page, read in one step
+            self._whole = arranged(self._decoded(0), page.axes, pages)
+        elif whole and page.axes in PAGE_AXES and series.axes[-page.ndim :] == page.axes:
             lead = series.axes[: -page.ndim]
             index = np.arange(len(series.pages)).reshape(*series.shape[: -page.ndim], 1, 1)
             self._pages = arranged(index, f"{lead}YX", pages)[..., 0, 0]  # [N, C] or [N, C, D]
@@ -83,12 +88,11 @@ class TiffSamples:
             self._count = len(self._pages)
         else:
             self._whole = arranged(self._decoded(None), series.axes, pages)
-            self.shape, self._count = self._whole.shape[1:], len(self._whole)
         self.dtype = np.dtype(series.dtype).newbyteorder("=")
         if self._whole is None and self._count == 1:
             self._whole = self._read_pages(np.array([0]))
         if self._whole is not None:
-            self._file.close()
+            self.shape, self._count = self._whole.shape[1:], len(self._whole)
 
     def _only_series(self) -> Any:
         found = [each for each in self._file.series if not each.keyframe.is_reduced]
@@ -110,7 +114,9 @@ class TiffSamples:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The file's own numbers [n, C, *sides]."""
-        return self._whole[indices] if self._whole is not None else self._read_pages(np.asarray(indices))
+        if self._whole is None:
+            return self._read_pages(np.asarray(indices))
+        return self._whole if len(indices) == self._count == 1 else self._whole[indices]
 
     def _read_pages(self, indices: np.ndarray) -> np.ndarray:
         keys = self._pages[indices]

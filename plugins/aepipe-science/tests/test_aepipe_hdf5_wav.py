@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 
 import aepipe
@@ -54,3 +55,38 @@ def test_a_signal_keeps_its_numbers(tmp_path, width):
     (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-5])
     with pytest.raises(aepipe.BadInput, match="truncated"):
         wav(str(tmp_path / "a.wav")).load("train")
+
+
+def float_wav(path, values, extensible, declared=None):
+    """A file of IEEE floats [n, channels], with a chunk between format and data that nobody needs."""
+    width, channels = values.dtype.itemsize, values.shape[1]
+    kind = 0xFFFE if extensible else 3
+    form = struct.pack("<HHIIHH", kind, channels, 8000, 8000 * width * channels, width * channels, 8 * width)
+    if extensible:  # bits that count, place of the channels, and 3 with the rest of its GUID
+        form += struct.pack("<HHIH", 22, 8 * width, 0, 3) + bytes.fromhex("000000001000800000aa00389b71")
+    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    chunks = [(b"fmt ", form, len(form)), (b"odd ", b"abc\0", 3), (b"data", data, declared or len(data))]
+    body = b"".join(name + struct.pack("<I", size) + content for name, content, size in chunks)
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
+
+
+@pytest.mark.parametrize("extensible", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_are_read(tmp_path, dtype, extensible):
+    values = np.random.default_rng(0).standard_normal((50, 3)).astype(dtype)
+    float_wav(tmp_path / "a.wav", values, extensible)
+    signal = wav(str(tmp_path / "a.wav")).load("train").read(np.array([0]))[0]
+    assert signal.dtype == dtype and np.array_equal(signal, values.T)
+
+
+def test_floats_that_cannot_be_read_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    float_wav(path, np.ones((50, 2), np.float32), False, declared=4000)
+    with pytest.raises(aepipe.BadInput, match="truncated"):
+        wav(str(path)).load("train")
+    float_wav(path, np.ones((50, 2), np.float16), False)
+    with pytest.raises(aepipe.BadInput, match="floats of 16 bits"):
+        wav(str(path)).load("train")
+    path.write_bytes(b"RIFF....WAVEfmt \x02\0\0\0\x03\0")
+    with pytest.raises(aepipe.BadInput, match="is not read"):
+        wav(str(path)).load("train")

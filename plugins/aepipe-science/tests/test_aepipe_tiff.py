@@ -79,6 +79,19 @@ def test_an_imagej_stack_is_read(tmp_path):
     assert np.array_equal(read.read(np.array([3, 0])), array[[3, 0]])
 
 
+def test_half_floats_with_axes_of_ome_are_read(tmp_path):
+    """OME has no name for them, so that tifffile does not write them; some programs call them int16 and say float in the tags."""
+    array = numbers((4, 2, 9, 8), np.dtype("float16"))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, array.view(np.int16), ome=True, metadata={"axes": "TCYX"})
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for page in file.pages:
+            page.tags["SampleFormat"].overwrite(3)
+    read = tiff(str(path)).load("train")
+    values = read.read(np.array([3, 0]))
+    assert values.dtype == np.float16 and np.array_equal(values, array[[3, 0]])
+
+
 @pytest.fixture
 def bad(tmp_path) -> Path:
     return tmp_path / "bad.tif"

@@ -105,6 +105,11 @@ def test_export_of_a_run(small_run: Path, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "exported/mine/density/few/sample.onnx").exists()
     assert m["components"]["densities"]["few"]["options"] == {"components": 1}
     assert not list((tmp_path / "exported").glob(".*"))
+    without = [word for label in m["densities"] for word in ("--without", label)]
+    assert commands.run(["export", "runs/mine", "--overwrite", *without]) == 0
+    assert (
+        "next: aepipe infer reconstruct exported/mine IMAGES" in capsys.readouterr().err
+    )  # there is nothing to sample
 
 
 def test_an_unfinished_run_is_refused(small_run: Path, tmp_path, capsys):
