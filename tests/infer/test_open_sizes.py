@@ -153,6 +153,13 @@ def test_codes_of_another_size_are_decoded_and_of_another_shape_refused(open_bun
             model.decode(np.zeros((2, 4, 5, 7), np.float32))
 
 
+def test_a_density_knows_codes_of_the_training_size_alone(open_bundle: Path) -> None:
+    with aepipe.load(open_bundle, "cpu") as model:
+        assert model.log_prob(np.zeros((2, 3, 4, 4), np.float32), "pca").shape == (2,)
+        with pytest.raises(aepipe.BadInput, match=r"'pca' is of codes \[3, 4, 4\], and these are \[3, 2, 5\]"):
+            model.log_prob(np.zeros((2, 3, 2, 5), np.float32), "pca")
+
+
 def test_a_network_that_says_a_wrong_multiple_is_refused_at_export(register, tmp_path: Path) -> None:
     class Lying:
         @aepipe.hookimpl

@@ -120,6 +120,12 @@ def test_a_module_beside_a_plugin_and_maps(tmp_path, capsys) -> None:
     run.export(tmp_path / "bundle", show=False)
 
 
+def test_a_module_without_layers_is_the_identity(tmp_path) -> None:
+    decoder = nn.Conv2d(1, 1, 3, padding=1)
+    run = aepipe.fit(blobs(20), encoder=nn.Sequential(), decoder=decoder, epochs=1, out=tmp_path / "run", show=False)
+    assert run.latent.shape == run.shape and run.config["components"]["encoder"]["name"] == "Sequential"
+
+
 def test_what_is_no_module_that_can_be_trained_is_refused_before_any_work(tmp_path) -> None:
     class Uncopied(nn.Flatten):
         def __deepcopy__(self, memo):

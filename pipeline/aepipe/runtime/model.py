@@ -241,20 +241,24 @@ class Model:
         if name is None:
             message = f"no density of {self.bundle.name} gives log-densities"
             raise BadInput(message, "fit one that does, such as gaussian: 'aepipe fit-density RUN gaussian'")
-        checked = self.check_codes(codes)
+        checked = self._of_training_size(codes, "log_prob", name)
         labels = None if label is None else checked_labels(self.bundle, "log_prob", name, label, len(checked))
         return self._over_rows(lambda part, own: self.log_prob_batch(part, name, own), checked, labels)
 
     def outputs(self, codes: Any) -> dict[str, Array]:
         """What the objective gives beside the code, by name: float32 [N, size] of codes. Raises BadInput where there is nothing."""
-        checked, known = self.check_codes(codes), self.bundle.find("output").inputs["latent"].shape[1:]
-        if checked.shape[1:] != known:
-            message = (
-                f"the outputs of {self.bundle.name} are of codes {list(known)}, and these are {list(checked.shape[1:])}"
-            )
-            raise BadInput(message, "give codes of samples of the training size")
+        checked = self._of_training_size(codes, "output")
         parts = [self._run_all("output", part) for part in in_parts(checked, self.batch_size)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _of_training_size(self, codes: Any, role: Role, density: str | None = None) -> Array:
+        """Codes that were checked; raises BadInput for those of samples of another size, which the graph of this role knows not."""
+        checked, known = self.check_codes(codes), self.bundle.find(role, density).inputs["latent"].shape[1:]
+        if checked.shape[1:] != known:
+            what = f"the density {density!r} is" if density else f"the outputs of {self.bundle.name} are"
+            message = f"{what} of codes {list(known)}, and these are {list(checked.shape[1:])}"
+            raise BadInput(message, "give codes of samples of the training size")
+        return checked
 
     def score(self, images: Any, density: str | None = None, label: Any = None) -> dict[str, Array]:
         """`error`, the mean squared reconstruction error per value of the graphs [N], and `log_density` of the codes [N], where

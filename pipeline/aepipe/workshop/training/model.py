@@ -112,13 +112,16 @@ def build(
     objective = plugins.create("objective", components["objective"], latent, **also)
     features = latent.times(objective.features_per_latent)
     own = copies(components)
-    made = {"rebuild": rebuild}
-    encoder = own.get("encoder") or plugins.create("encoder", components["encoder"], shape, features, **made)
+
+    def network(kind: str, *arguments: Any) -> nn.Module:  # an empty nn.Sequential is false, and a module all the same
+        return own[kind] if kind in own else plugins.create(kind, components[kind], *arguments, rebuild=rebuild)
+
+    encoder = network("encoder", shape, features)
     if hasattr(encoder, "fit") and objective.features_per_latent != 1:
         name, loss = (named(kind, components[kind])[0] for kind in ("encoder", "objective"))
         hint = "use --objective mse, or an encoder that is trained by gradient"
         raise BadInput(f"{name} is fitted in closed form and cannot be used with {loss}", hint)
-    decoder = own.get("decoder") or plugins.create("decoder", components["decoder"], latent, shape, **made)
+    decoder = network("decoder", latent, shape)
     learner = plugins.choose("objective", components["objective"]).component
     with foreign(f"{learner} of {learner.plugin} is no objective", learner.report):
         players_of(objective)
