@@ -47,6 +47,17 @@ def sides(size: Any) -> int | tuple[int, int] | None:
     return whole("the size of the images", size, 1)
 
 
+def reading(limit: Any, image_size: Any, channels: Any, layout: Any, range: Any) -> dict[str, Any]:
+    """How samples shall be read, as `open_images` takes it; raises BadInput for what is no number or no size."""
+    return {
+        "limit": None if limit is None else whole("the limit", limit, 1),
+        "channels": None if channels is None else whole("the number of channels", channels, 1),
+        "image_size": sides(image_size),
+        "layout": layout,
+        "range": range,
+    }
+
+
 def code_size(given: Any) -> Size | None:
     """The size of a code: 8 for a vector, 4x16x16 or (4, 16, 16) for a map, None for "image", the sample's own; raises BadInput."""
     hint = "give a number, the shape of a map such as 4x16x16, or image"

@@ -138,13 +138,12 @@ class Bundle:
     def scoring(self, name: str | None) -> str | None:
         """The density of that name, or the first that gives log-densities, None where none does; raises BadInput for one that is
         named and does not."""
+        able = [each for each in self.densities if self.has("log_prob", each)]
         if name is None:
-            return next((each for each in self.densities if self.has("log_prob", each)), None)
-        if not self.has("log_prob", self.density_name(name)):
-            able = [each for each in self.densities if self.has("log_prob", each)]
-            hint = (
-                f"with log-densities: {', '.join(able)}" if able else "leave out the density: there is the error alone"
-            )
+            return able[0] if able else None
+        if self.density_name(name) not in able:
+            known = f"with log-densities: {', '.join(able)}"
+            hint = known if able else "leave out the density: there is the error alone"
             raise BadInput(f"the density {name!r} of {self.name} gives no log-densities", hint)
         return name
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from aepipe import plugins
 from aepipe._types import Array, Corrupt
-from aepipe.errors import foreign
 from aepipe.plugins.calling import names_of
 
 
@@ -21,11 +20,9 @@ def corruption(what: Any, *, bounded: bool) -> Corrupt:
     """
     choice = plugins.choose("corruption", what)
     corrupt, component = told(choice.make(), bounded=bounded), choice.component
-    see = f"see 'aepipe list {component.kind} {component.name}'"
 
     def spoil(images: Array, rng: np.random.Generator) -> Array:
-        failing = f"{component} of {component.plugin} failed on {list(images.shape)}"
-        with foreign(failing, component.report, refusing=str(component), way_out=see):
+        with component.running(f" on {list(images.shape)}"):
             return corrupt(images, rng)
 
     return spoil

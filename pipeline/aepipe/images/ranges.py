@@ -19,9 +19,8 @@ from aepipe.errors import BadInput
 from aepipe.space import Raw
 
 WAYS = "a range is LO..HI, dtype, auto or none: 0..4095, dtype of uint16 is 0..65535, none is unbounded"
-AT_ONCE = (
-    1 << 16
-)  # so many values are scaled at once: larger arrays of float64 leave the cache, which takes longer than computing
+# So many values are scaled at once: larger arrays of float64 leave the cache, which takes longer than computing.
+AT_ONCE = 1 << 16
 ROBUST = (0.05, 99.95)  # percentiles of the training data that --range auto takes
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from aepipe.errors import AepipeError, BadInput, foreign
+from aepipe.errors import AepipeError, BadInput
 from aepipe.files.out import check_apart, output_kind
 from aepipe.files.staged import replacing
 from aepipe.plugins import Choice
@@ -54,10 +54,9 @@ def run_task(choice: Choice, model: Model, reading: Reading, out: str, *, input:
         raise BadInput(f"{component.name} writes a file", f"give a file that ends with {', '.join(endings)}")
     check_apart(out, input)
     given = Given(reading.open(input, model, "encoder", "decoder"), component.name)
-    failing, see = f"{component} of {component.plugin} failed", f"see 'aepipe infer {component.name} --help'"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PurePath(out).name
-        with foreign(failing, component.report, refusing=str(component), way_out=see):
+        with component.running("", way_out=f"see 'aepipe infer {component.name} --help'"):
             said = task(model, given, path)
         if not path.is_file():
             raise AepipeError(f"{component} of {component.plugin} did not write OUT", component.report)

@@ -73,6 +73,20 @@ class Component:
         """The way out where its own code fails."""
         return f"report it to the authors of {self.plugin}; {DEBUG}"
 
+    @property
+    def see(self) -> str:
+        """The way out where it refuses something."""
+        return f"see 'aepipe list {self.kind} {self.name}'"
+
+    @contextmanager
+    def running(self, doing: str, way_out: str = "") -> Iterator[None]:
+        """A block that runs what the factory made: its ValueError becomes BadInput with the way out (by default `see`), other
+        errors an AepipeError, "KIND 'NAME' of PLUGIN failed" and what it was `doing`."""
+        with foreign(
+            f"{self} of {self.plugin} failed{doing}", self.report, refusing=str(self), way_out=way_out or self.see
+        ):
+            yield
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
 
@@ -97,6 +111,5 @@ class Choice:
         Its ValueError becomes BadInput; other errors become an AepipeError that names the plugin.
         """
         c = self.component
-        see = f"see 'aepipe list {c.kind} {c.name}'"
-        with foreign(f"{c} of {c.plugin} {c.version} failed", c.report, refusing=str(c), way_out=see):
+        with foreign(f"{c} of {c.plugin} {c.version} failed", c.report, refusing=str(c), way_out=c.see):
             return c.call(arguments, self.options, also)

@@ -13,9 +13,7 @@ class RunReport:
 
     directory: Path
     configuration: dict[str, Any]  # a copy of what run.json holds; of a finished run with "metrics" of the test images
-    history: list[
-        dict[str, Any]
-    ]  # the metrics of all epochs so far: none where a run begins, some where one is resumed
+    history: list[dict[str, Any]]  # the metrics of all epochs so far; none where a run begins
 
 
 @dataclass

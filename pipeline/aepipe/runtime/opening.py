@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aepipe.errors import AepipeError, BadInput
+from aepipe.plugins.calling import names_of
 from aepipe.process import limited_cores
 
 MOST_THREADS = 1024  # of one graph
@@ -33,7 +33,7 @@ def open_graph(
             f"{threads} threads are more than {MOST_THREADS}", "leave out --threads: there is one for each core"
         )
     threads = threads or limited_cores()
-    if not beside and _takes_content(provider):
+    if not beside and "content" in names_of(provider.open):
         return provider.open(path, threads=threads, batch=batch, content=content)
     with tempfile.TemporaryDirectory(prefix="aepipe-", ignore_cleanup_errors=True) as folder:
         private = Path(folder) / path.name
@@ -43,13 +43,6 @@ def open_graph(
         except AepipeError as error:
             error.message = error.message.replace(str(private), str(path))
             raise
-
-
-def _takes_content(provider: Any) -> bool:
-    try:
-        return "content" in inspect.signature(provider.open).parameters
-    except (TypeError, ValueError):
-        return False
 
 
 def _write_all(folder: str, files: Mapping[str, bytes], path: Path) -> None:

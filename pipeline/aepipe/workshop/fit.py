@@ -17,7 +17,7 @@ from torch import nn
 from aepipe import plugins
 from aepipe._types import Shape
 from aepipe._version import __version__
-from aepipe.arguments import code_size, sides, whole, words
+from aepipe.arguments import code_size, reading, words
 from aepipe.errors import AepipeError, BadInput, as_typed, closest
 from aepipe.files.locks import locked
 from aepipe.files.ours import OwnFolder, remove_files
@@ -98,18 +98,15 @@ def fit(
     pair = {"encoder": encoder, "decoder": decoder}
     own = own_modules(**{kind: what for kind, what in pair.items() if not isinstance(what, str)})
     wanted_code = code_size(8 if latent_dim is None else latent_dim)
-    limit = None if limit is None else whole("the limit", limit, 1)
-    channels = None if channels is None else whole("the number of channels", channels, 1)
-    image_size, skip_bad = sides(image_size), bool(skip_bad)
+    asked = reading(limit, image_size, channels, layout, range)
     device = choose_device(settings.device)
     settings = settings.settled(device)
     components = _components({**pair, "objective": objective, "optimiser": optimiser, **own}, corrupt)
     augmentations = [_checked("augmentation", spec) for spec in words("augment", augment)]
-    asked = {"image_size": image_size, "channels": channels, "layout": layout, "range": range}
     chosen = choose_densities(DENSITIES if densities is None else densities)
     for choice in chosen if wanted_code and densities is not None and "encoder" not in own else ():
         choice.make(wanted_code, classes=2)  # refuses values that it cannot take, before anything is read
-    source = open_images(images, split=split or "train", limit=limit, **asked)
+    source = open_images(images, split=split or "train", **asked)
     check_asked(split, layout, source)
     varied = Augmentations(augmentations, bounded=is_bounded(source.raw))
     if show:
@@ -128,30 +125,20 @@ def fit(
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
     classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
-        model = build({**components, **own}, shape, latent, 0.0, 1.0, classes=classes)
-        if trainable := [(name, each) for name, each in model.named_parameters() if each.requires_grad]:
-            make_optimiser(components["optimiser"], trainable, settings.lr)
-        learner = plugins.choose("objective", components["objective"])
-        require_labels(learner, model.objective.losses, classes is not None, lacking(source))
-        wanted, learning = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)
-    learning = learning or takes(model.objective.losses, "labels")
-    del model, trainable
-    data = _collect(source, settings, components, augmentations, skip_bad, show)
-    facts = {"spec": source.name, "split": split or "train", "limit": plain(limit)}
-    facts |= {"image_size": plain(image_size), "channels": plain(channels)}
+        learning = _check_built({**components, **own}, shape, latent, settings, source, classes)
+        wanted, fitting = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)
+    data = _collect(source, settings, components, augmentations, bool(skip_bad), show)
+    facts: dict[str, Any] = {"spec": source.name, "split": split or "train"}
+    facts |= {key: plain(asked[key]) for key in ("limit", "image_size", "channels")}
     facts |= {"dataset": source.dataset, "layout": layout, "raw": source.raw, "dtype": source.dtype.name}
+    facts |= {"skip_bad": bool(skip_bad)}
     config = {
         "aepipe": __version__,
         "torch": torch.__version__,
         "finished": False,
         "shape": list(shape),
         "latent": latent.record,
-        "data": {
-            **facts,
-            "skip_bad": bool(skip_bad),
-            **data.facts(),
-            "labels": data.labels_digest() if learning else None,
-        },
+        "data": {**facts, **data.facts(), "labels": data.labels_digest() if learning or fitting else None},
         "components": components,
         "augmentations": augmentations,
         "densities_wanted": [{**choice.record(), "label": choice.label} for choice in wanted],
@@ -249,6 +236,18 @@ def _reopen(run: Run, settings: Recipe, held: ExitStack) -> Run:
         run.update(finished=False, extended_at=run.config["metrics"]["epochs"])
     remove_leftovers(run.directory, deep=True)
     return run
+
+
+def _check_built(
+    components: dict[str, Any], shape: Shape, latent: Size, settings: Recipe, source: Source, classes: int | None
+) -> bool:
+    """Build model and optimiser once, so that what cannot be built is refused; whether the objective learns from labels."""
+    model = build(components, shape, latent, 0.0, 1.0, classes=classes)
+    if trainable := [(name, each) for name, each in model.named_parameters() if each.requires_grad]:
+        make_optimiser(components["optimiser"], trainable, settings.lr)
+    learner, losses = plugins.choose("objective", components["objective"]), model.objective.losses
+    require_labels(learner, losses, classes is not None, lacking(source))
+    return takes(losses, "labels")
 
 
 def _possible(

@@ -9,7 +9,7 @@ from typing import Any
 
 from aepipe import plugins
 from aepipe.bundle.reader import Bundle, is_bundle
-from aepipe.errors import AepipeError, BadInput, DensityRefused, PrecisionRefused, foreign
+from aepipe.errors import AepipeError, BadInput, DensityRefused, PrecisionRefused
 from aepipe.files.ours import OwnFolder, listed_files, write_list
 from aepipe.files.out import as_path, check_apart
 from aepipe.workshop.export.formats import Formats
@@ -68,8 +68,7 @@ def _check(wanted: Formats, what: str, *, plain: bool) -> None:
 def _filled(choice: plugins.Choice, fill: Callable[[Path, Path], str | None], bundle: Path, folder: Path) -> str:
     """Have the layout fill the folder; returns what it says of it. Raises AepipeError where it leaves the folder empty."""
     component = choice.component
-    failing = f"{component} of {component.plugin} failed on {bundle}"
-    with foreign(failing, component.report, refusing=str(component), way_out="give another bundle"):
+    with component.running(f" on {bundle}", way_out="give another bundle"):
         said = fill(bundle, folder)
     if not any(path.is_file() for path in folder.rglob("*")):
         raise AepipeError(f"{component} of {component.plugin} wrote nothing", component.report)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aepipe import plugins
-from aepipe.arguments import real, sides, whole
+from aepipe.arguments import reading, real
 from aepipe.errors import BadInput, foreign
 from aepipe.files.out import as_path
 from aepipe.images.batches import batches
@@ -89,10 +89,7 @@ def export_modules(
         hint = "give those that the modules were trained with"
         raise BadInput(f"mean {mean} and standard deviation {std} cannot standardise images", hint)
     chosen = choose_densities(densities)
-    limit = None if limit is None else whole("the limit", limit, 1)
-    channels = None if channels is None else whole("the number of channels", channels, 1)
-    asked = {"image_size": sides(image_size), "channels": channels, "layout": layout, "range": range}
-    source = open_images(images, split=split or "train", limit=limit, **asked)
+    source = open_images(images, split=split or "train", **reading(limit, image_size, channels, layout, range))
     check_asked(split, layout, source)
     bounded = is_bounded(source.raw)
     with guests(encoder, decoder, show=show) as (own_encoder, own_decoder):

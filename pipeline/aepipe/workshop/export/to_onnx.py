@@ -172,10 +172,11 @@ def _exported(jobs: Sequence[Job]) -> list[onnx.ModelProto]:
     import onnx_ir as ir
 
     whole = ir.serde.deserialize_model(_through_exporter(jobs))
+    shapes = {each.name: each.shape for each in whole.graph.inputs}
     parts = []
     for index, job in enumerate(jobs):
         given, made = _names("in", index, job.graph.inputs), _names("out", index, job.graph.outputs)
-        _check_open(job, {each.name: each.shape for each in whole.graph.inputs}[given[0]])
+        _check_open(job, shapes[given[0]])
         ends = dict(zip([*given, *made], [*job.graph.inputs, *job.graph.outputs], strict=True))
         parts.append(ir.serde.serialize_model(cut(whole, given, made, ends)))
     return parts

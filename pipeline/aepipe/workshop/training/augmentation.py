@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from aepipe import plugins
 from aepipe._types import Array, Shape
-from aepipe.errors import AepipeError, BadInput, foreign
+from aepipe.errors import AepipeError, BadInput
 from aepipe.images.corruption import told
 from aepipe.images.pixels import as_float
 from aepipe.plugins import Component
@@ -33,19 +32,11 @@ class Step:
     shape_of: Callable[[Shape], Shape] | None  # what becomes of the shape of a sample
     draws: int  # how often it is to see each sample in an epoch
 
-    @contextmanager
-    def named(self, shape: Sequence[int]) -> Iterator[None]:
-        """A block that runs the augmentation's own code."""
-        c = self.component
-        failing, see = f"{c} of {c.plugin} failed on {list(shape)}", f"see 'aepipe list {c.kind} {c.name}'"
-        with foreign(failing, c.report, refusing=str(c), way_out=see):
-            yield
-
     def shape(self, shape: Shape) -> Shape:
         """The shape of what it makes of a sample [C, *sides]; raises BadInput where it refuses one."""
         if self.shape_of is None:
             return shape
-        with self.named(shape):
+        with self.component.running(f" on {list(shape)}"):
             return tuple(self.shape_of(shape))
 
     def apply(self, samples: Samples, rng: np.random.Generator) -> Samples:
@@ -57,7 +48,7 @@ class Step:
 
     def _batch(self, images: Array, rng: np.random.Generator) -> Array:
         given = images if self.moves else as_float(images)
-        with self.named(given.shape):
+        with self.component.running(f" on {list(given.shape)}"):
             made = self.augment(given, rng)
         due = (len(given), *self.shape(given.shape[1:]))
         if not isinstance(made, np.ndarray) or made.shape != due or made.dtype != given.dtype:

@@ -14,12 +14,11 @@ from aepipe import figures, plugins
 from aepipe._types import Corrupt
 from aepipe.errors import AepipeError
 from aepipe.images.data import open_test_split
-from aepipe.images.labels import class_labels
 from aepipe.judging.metrics import evaluate
 
 from .model import Autoencoder, as_tensor, selected_by
 from .names import printable
-from .run import RunFolder, fit_density, save_arrays, save_density
+from .run import RunFolder, save_arrays
 from .training_data import TrainingData
 
 BATCH = 500
@@ -56,9 +55,7 @@ def finish(run: RunFolder, data: TrainingData, corrupt: Corrupt | None) -> None:
     fitted = []
     for record in run.config["densities_wanted"]:
         choice = plugins.choose("density", record)
-        given = torch.from_numpy(codes), run.config["recipe"]["seed"]
-        density = fit_density(choice, run.latent, *given, class_labels(labels), run.classes)
-        save_density(run.directory, choice, density)
+        run.keep_density(choice, codes, labels)
         fitted.append(choice.label)
     metrics = _metrics(run, model, data, corrupt)
     _draw(run, metrics)

@@ -350,13 +350,22 @@ class RunFolder:
         if not len(codes):
             message = f"the run {self.directory} keeps no codes: its code is the sample itself"
             raise BadInput(message, "train it again with --density, or with a code of its own")
-        given = torch.from_numpy(codes), self.config["recipe"]["seed"], class_labels(labels), self.classes
-        save_density(self.directory, choice, fit_density(choice, self.latent, *given))
+        self.keep_density(choice, codes, labels)
         # It is also noted as wanted, so that training, if it goes on later, fits it again to the new codes.
         record = {**choice.record(), "label": choice.label}
         wanted = {each["label"]: each for each in self.config["densities_wanted"]} | {choice.label: record}
         self.update(densities_wanted=list(wanted.values()), densities=list(wanted))
         return choice.label
+
+    def keep_density(self, choice: plugins.Choice, codes: np.ndarray, labels: np.ndarray | None) -> None:
+        """Fit a density to codes of the run, with their labels if they have any, and write it into the folder."""
+        seed = self.config["recipe"]["seed"]
+        density = fit_density(choice, self.latent, torch.from_numpy(codes), seed, class_labels(labels), self.classes)
+        folder = self.directory / "density"
+        folder.mkdir(exist_ok=True)
+        classes = getattr(density, "classes", None)
+        notes = {**choice.record(), **({"classes": int(classes)} if classes else {})}
+        save_tensors(folder / f"{choice.label}.safetensors", density.state_dict(), notes)
 
     def __getstate__(self) -> dict[str, Any]:
         """A run goes to other processes without modules of the user's own, which they have."""
@@ -419,14 +428,6 @@ def require_labels(choice: plugins.Choice, function: Callable[..., Any], there: 
     """Raise BadInput where a function of a plugin cannot be called without labels, and the data have none."""
     if not there and needs(function, "labels"):
         raise BadInput(f"{choice.component} learns from labels, and {lacking}", "train on data with labels, 0, 1, 2, …")
-
-
-def save_density(directory: Path, choice: plugins.Choice, density: nn.Module) -> None:
-    """Keep a fitted density in the folder of a run."""
-    (directory / "density").mkdir(exist_ok=True)
-    classes = getattr(density, "classes", None)
-    notes = {**choice.record(), **({"classes": int(classes)} if classes else {})}
-    save_tensors(directory / "density" / f"{choice.label}.safetensors", density.state_dict(), notes)
 
 
 def record_of(path: Path, kind: type[T], notes: Any) -> T:
