@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -84,6 +85,14 @@ def _every_manifest_fits_the_schema():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Manifest, "write", checked)
         yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """torch makes the same table of all operators anew for each export, which takes half of the time of a small one."""
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if module and not hasattr(module.ONNXRegistry.from_torchlib, "cache_info"):
+        made = functools.cache(module.ONNXRegistry.from_torchlib)
+        module.ONNXRegistry.from_torchlib = made
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import pickle
@@ -27,16 +26,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 pytestmark = pytest.mark.trains
 
 LINEAR = {"encoder": "pca", "decoder": "pca", "device": "cpu", "provider": "cpu", "random_state": 0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_table_of_operators():
-    """torch makes the same table of all operators anew for each export, which takes half of the time of a small one."""
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", classmethod(functools.cache(ONNXRegistry.from_torchlib.__func__)))
-        yield
 
 
 @pytest.mark.slow

@@ -51,14 +51,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_commands_and_code(folder: Path, cli) -> None:
+def test_commands_and_code(folder: Path, call, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
     commands = [line.partition("  #")[0] for block in blocks("sh") for line in block.splitlines()]
     assert sum(line.startswith("aepipe ") for line in commands) >= 12
     for line in commands:
         if line.startswith("aepipe ") and works_here(line):
             arguments = shlex.split(line)[1:]
-            done = cli(*arguments, *(SHORTER if arguments[0] == "train" else []), cwd=folder)
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            done = call(*arguments, *(SHORTER if arguments[0] == "train" else []))
+            assert done.code == 0, f"{line}\n{done.err}"
             if "-o" in arguments:
                 assert (folder / arguments[arguments.index("-o") + 1]).exists(), line
         elif line.startswith("torchrun "):

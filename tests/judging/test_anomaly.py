@@ -134,6 +134,9 @@ DAMAGE = {
     "none": lambda text: text.replace('"pair": "', '"pear": "'),
     "short": lambda text: json.dumps(json.loads(text) | {"quantiles": {"error": [1.0], "log_density": [2.0]}}),
     "order": lambda text: json.dumps(json.loads(text) | {"quantiles": {"error": [*range(1000, -1, -1)]}}),
+    "density": lambda text: json.dumps(json.loads(text) | {"density": None}),
+    "columns": lambda text: text.replace('"error": [', '"error": [], "errors": ['),
+    "more": lambda text: text.replace('"quantiles": {', '"quantiles": {"height": [], '),
     "format": lambda text: text.replace('"format": 1', '"format": 2'),
 }
 

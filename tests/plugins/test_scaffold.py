@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aepipe import BadInput
-from aepipe.plugins.scaffold import new_plugin
+from aepipe.plugins.scaffold import OFFERED, new_plugin
 
 from tests.helpers.folders import contents
 from tests.helpers.strangers import with_path
@@ -33,10 +33,20 @@ def written(tmp_path_factory, cli) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(written, tmp_path_factory) -> Path:
-    """The folder that its wheel is installed in."""
+def everything(tmp_path_factory, cli) -> Path:
+    """One of each kind."""
+    folder = tmp_path_factory.mktemp("everything")
+    done = cli("plugins", "new", "many", *(word for kind in OFFERED for word in ("--kind", kind)), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "aepipe-many"
+
+
+@pytest.fixture(scope="module")
+def installed(written, everything, tmp_path_factory) -> Path:
+    """The folder that their wheels are installed in."""
     folder = tmp_path_factory.mktemp("installed")
-    run("build", "--wheel", "--no-isolation", "--outdir", folder / "dist", written, cwd=folder)
+    for each in (written, everything):
+        run("build", "--wheel", "--no-isolation", "--outdir", folder / "dist", each, cwd=folder)
     options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check", "--target")
     run("pip", "install", *options, folder, *(folder / "dist").glob("*.whl"), cwd=folder)
     return folder
@@ -53,6 +63,22 @@ def test_it_is_a_whole_distribution(written):
         assert "$" not in text, f"{path} has a placeholder left"
 
 
+@pytest.mark.parametrize("kind", OFFERED)
+def test_one_of_each_kind_is_as_ruff_wants_it(kind, tmp_path):
+    folder, commands = new_plugin("wave", tmp_path, [kind])
+    assert all(line.startswith("aepipe ") for line in commands) and "wave" in " ".join(commands)
+    own = "lint.isort.known-first-party=['aepipe_wave']"
+    rules = ("--isolated", "--line-length", "120", "--no-cache")
+    run("ruff", "check", *rules, "--select", "E,F,I,B,UP", "--config", own, ".", cwd=folder)
+    run("ruff", "format", *rules, "--check", ".", cwd=folder)
+
+
+def test_a_kind_that_is_none_is_refused(cli, tmp_path):
+    done = cli("plugins", "new", "wave", "--kind", "objectve", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'objective'?" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_installed_it_offers_an_encoder_a_decoder_and_a_density(installed, cli):
     found = json.loads(cli("plugins", "--json", env=with_path(installed)).stdout)
@@ -64,13 +90,25 @@ def test_installed_it_offers_an_encoder_a_decoder_and_a_density(installed, cli):
         assert options and all(option["help"] and option["default"] is not None for option in options)
 
 
+@pytest.mark.slow
+def test_installed_it_offers_one_of_each_kind(installed, cli):
+    found = json.loads(cli("plugins", "--json", env=with_path(installed)).stdout)
+    (plugin,) = [each for each in found if each["distribution"] == "aepipe-many"]
+    assert sorted(plugin["components"]) == sorted(
+        f"{kind}:many" for kind in OFFERED if kind not in ("command", "callback")
+    )
+    assert plugin["errors"] == plugin["notes"] == []
+    assert set(plugin["hooks"]) >= {"register_commands", "epoch_finished", "run_finished"}
+
+
 @pytest.mark.trains
 @pytest.mark.slow
-def test_its_own_tests_pass_and_it_trains(written, installed, tmp_path):
-    """They include the conformance kit and a training run on digits with export and sampling."""
-    sources = shutil.copytree(written, tmp_path / "sources")
+@pytest.mark.parametrize(("name", "tests"), [("written", 4), ("everything", 15)])
+def test_its_own_tests_pass_and_it_trains(name, tests, installed, tmp_path, request):
+    """They include the conformance kit and a training run with export and sampling."""
+    sources = shutil.copytree(request.getfixturevalue(name), tmp_path / "sources")
     done = run("pytest", "-p", "no:cacheprovider", "tests", cwd=sources, env=with_path(installed))
-    assert "4 passed" in done.stdout
+    assert f"{tests} passed" in done.stdout
 
 
 def test_an_existing_folder_is_left_alone(written, cli):

@@ -52,8 +52,11 @@ class Calibration:
     quantiles: dict[str, tuple[float, ...]]  # of `error` and, with a density, `log_density`, LEVELS each, ascending
 
     def __post_init__(self) -> None:
-        """Raises ValueError for quantiles that are not LEVELS ascending finite numbers for each column."""
-        for column in COLUMNS if self.density is not None else COLUMNS[:1]:
+        """Raises ValueError for quantiles that are not LEVELS ascending finite numbers for each column, and for other columns."""
+        columns = COLUMNS if self.density is not None else COLUMNS[:1]
+        if unknown := sorted(self.quantiles.keys() - set(columns)):
+            raise ValueError(f"there are quantiles of {unknown[0]!r}, and the density is {self.density!r}")
+        for column in columns:
             values = self.quantiles.get(column, ())
             if len(values) != LEVELS or not all(map(math.isfinite, values)):
                 raise ValueError(f"the quantiles of {column!r} are not {LEVELS} numbers")
