@@ -91,8 +91,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """torch makes the same table of all operators anew for each export, which takes half of the time of a small one."""
     module = sys.modules.get("torch.onnx._internal.exporter._registration")
     if module and not hasattr(module.ONNXRegistry.from_torchlib, "cache_info"):
-        made = functools.cache(module.ONNXRegistry.from_torchlib)
-        module.ONNXRegistry.from_torchlib = made
+        made = functools.cache(module.ONNXRegistry.from_torchlib.__func__)
+        module.ONNXRegistry.from_torchlib = classmethod(made)
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -87,7 +87,7 @@ def test_a_hint_leaves_out_what_an_interface_does_not_have(hint: str, left: str)
 SOURCE = Path(aepipe.__file__).parent
 # Rooms that only the command line reaches, and texts that are no hints.
 TYPED_ONLY = re.compile(
-    r"/(cli|infer|benchmark|demo|explore|testing|template)/|/(doctor|pytest_plugin|triton|anomaly|report)\.py"
+    r"/(cli|infer|benchmark|demo|explore|testing|template)/|/(doctor|pytest_plugin|triton|anomaly|report|scaffold)\.py"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,10 +133,22 @@ def test_digits():
 def test_digits_without_scikit_learn(monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(BadInput, match="scikit-learn") as caught:
         open_images("digits")
     assert "aepipe[train]" in caught.value.hint
+
+
+def test_digits_of_a_scikit_learn_that_keeps_them_elsewhere(monkeypatch, tmp_path):
+    import importlib.util
+
+    usual = open_images("digits:size=8")
+    find = importlib.util.find_spec
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: elsewhere if name == "sklearn" else find(name))
+    other = open_images("digits:size=8")
+    np.testing.assert_array_equal(usual.read(np.arange(9)), other.read(np.arange(9)))
+    np.testing.assert_array_equal(usual.labels, other.labels)
 
 
 def test_one_class_alone():

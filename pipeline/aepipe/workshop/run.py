@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .export.export import export_run
 from .training.run import RunFolder
 
 
@@ -24,4 +23,6 @@ class Run(RunFolder):
         private, and show=False for silence. Raises ParityError, and writes nothing, where encoder or decoder does not compute
         what torch computes; DensityRefused and PrecisionRefused where one of those was left out of what has been written.
         """
+        from .export.export import export_run  # what exporters import takes half a second, and training needs none of it
+
         return export_run(self, out, **options)
