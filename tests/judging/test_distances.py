@@ -57,9 +57,19 @@ def test_neighbours_of_equal_alike_and_distant_sets() -> None:
     assert (same["precision"], same["recall"]) == (1, 1) and same["two_sample"] < 0.5, "copies"
     found = neighbours(a, alike)
     assert found["two_sample"] == pytest.approx(0.5, abs=0.06) and min(found["precision"], found["recall"]) > 0.8
-    assert neighbours(a, alike + 50) == {"precision": 0, "recall": 0, "two_sample": 1}
+    assert found["density"] == pytest.approx(1, abs=0.1) and found["coverage"] == pytest.approx(1 - 0.5**5, abs=0.03)
+    apart = {"precision": 0, "recall": 0, "density": 0, "coverage": 0, "two_sample": 1}
+    assert neighbours(a, alike + 50) == apart
     narrow = neighbours(a, alike * 0.2)
     assert narrow["precision"] > 0.95 and narrow["recall"] < 0.2, "good points that miss most of the set"
+    assert narrow["coverage"] < 0.6 < 1 < narrow["density"]
+
+
+def test_points_far_from_all_others_do_not_make_coverage_good() -> None:
+    """What recall rewards: a few made points of large balls, in which many real points lie."""
+    real, made = normal(500, 5), np.concatenate([0.3 * normal(480, 5, 1), 6 * normal(20, 5, 2)])
+    found = neighbours(real, made)
+    assert found["recall"] > 0.5 and found["coverage"] < found["recall"] / 1.5
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -73,6 +83,9 @@ def test_neighbours_are_those_of_a_slow_search(k: int) -> None:
     recall = np.mean([any(distance[i, j] <= radius[j] for j in range(40, 70)) for i in range(40)])
     own = [(distance[i].argmin() < 40) == (i < 40) for i in range(70)]
     expected = {"precision": precision, "recall": recall, "two_sample": (np.mean(own[:40]) + np.mean(own[40:])) / 2}
+    wide = [np.sort(distance[i, :40])[4] for i in range(40)]
+    inside = np.array([[distance[i, j] <= wide[i] for j in range(40, 70)] for i in range(40)])
+    expected |= {"density": inside.sum() / (5 * 30), "coverage": inside.any(1).mean()}
     assert neighbours(real, made, k=k) == pytest.approx(expected)
 
 

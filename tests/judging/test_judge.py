@@ -18,7 +18,7 @@ from aepipe.runtime.providers import provider
 
 from tests.helpers.commands import python
 
-FIGURES = {"frechet", "kernel", "precision", "recall", "two_sample"}
+FIGURES = {"frechet", "kernel", "precision", "recall", "density", "coverage", "two_sample"}
 
 
 def opened(path: Path, shape: tuple[int, ...] = (1, 28, 28)) -> Judge:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COUNT = 10_000
 ROWS = ("samples", "midpoints", "midpoints_slerp", "midpoints_density", "reconstructions", "train")
-COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
+COLUMNS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "two_sample", "log_likelihood")
 
 
 @click.command(
@@ -61,8 +61,9 @@ def evaluate(
     the type of its numbers.
 
     Samples are compared with test images in the features of a judge: Fréchet and kernel distance (0 is best), precision
-    and recall (1 is best), two-sample accuracy (0.5 is best), and the log-likelihood of the test images' codes. The rows
-    "train" (real images) and "reconstructions" show what could be reached. Compare figures only if judge and count are equal.
+    and recall (1 is best), density and coverage (about 1 is best, and they trust single images less), two-sample accuracy
+    (0.5 is best), and the log-likelihood of the test images' codes. The rows "train" (real images) and "reconstructions"
+    show what could be reached. Compare figures only if judge and count are equal.
     """
     from aepipe.images.corruption import corruption
     from aepipe.images.data import check_asked, open_images

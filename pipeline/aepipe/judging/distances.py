@@ -1,15 +1,15 @@
-"""Five measures of how far apart two sets of points are, in float64 with NumPy alone. A point is the features of a
+"""Seven measures of how far apart two sets of points are, in float64 with NumPy alone. A point is the features of a
 sample of any kind, or the sample itself.
 
-None of them sees everything. The Fréchet distance sees only means and covariances; the kernel distance sees moments up to the
-third, but no single points. Precision does not see what is missing, and recall does not see what is bad. Copies of the real
-points look perfect to all but the two-sample test. Points are [N, F] and [M, F], or arrays with further
-axes, which are flattened; the comparison is fairest if N = M.
+None of them sees everything. The Fréchet distance sees only means and covariances; the kernel distance sees moments up to
+the third, but no single points. Precision does not see what is missing, and recall does not see what is bad. Density and
+coverage are their like, and trust single points less. Copies of the real points look perfect to all but the two-sample test.
+Points are [N, F] and [M, F], or arrays with further axes, which are flattened; the comparison is fairest if N = M.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -60,31 +60,42 @@ def _discrepancy(a: Array, b: Array) -> float:
     return within(a) + within(b) - 2 * float(kernel(a, b).mean())
 
 
-def neighbours(real: Array, made: Array, *, k: int = 3, chunk: int = CHUNK) -> dict[str, float]:
-    """`precision`, `recall` and `two_sample`, from the distances of nearest neighbours.
+def neighbours(real: Array, made: Array, *, k: int = 3, wide: int = 5, chunk: int = CHUNK) -> dict[str, float]:
+    """`precision`, `recall`, `density`, `coverage` and `two_sample`, from the distances of nearest neighbours.
 
     precision: share of the made points that lie in the ball around some real point whose radius is the distance from that
     real point to its k-th nearest real neighbour; recall: the same with the sets exchanged (Kynkäänniemi et al., 2019).
+    Single points far from all others have large balls, and both reward them. So density and coverage (Naeem et al., 2020)
+    ask only for balls around real points, to the `wide`-th neighbour: density is how many of them hold a made point, on
+    average, divided by `wide`; coverage is the share of them that hold one or more. Where both sets have one distribution,
+    density is about 1 and coverage about 1 - 0.5 ** wide.
     two_sample: how often the nearest neighbour of a point, among all other points of both sets, belongs to the point's own set
     (the one-nearest-neighbour test of Lopez-Paz and Oquab, 2017; ties count half). It is 0.5 if the sets cannot be told apart,
     1 if they lie apart, and below 0.5 if one set holds copies of the other's points.
-    At most `chunk` distances are in memory at once. Raises BadInput for sets of k points or fewer.
+    At most `chunk` distances are in memory at once. Raises BadInput for sets of `wide` points or fewer.
     """
-    real, made = _pair(real, made, least=k + 1)
+    real, made = _pair(real, made, least=max(k, wide) + 1)
     centre = real.mean(0)  # the distances lose least to rounding if the points lie around 0
     real, made = real - centre, made - centre
-    nearest_real, radius_real = _within(real, k, chunk)
-    nearest_made, radius_made = _within(made, k, chunk)
+    nearest_real, radius_real, wide_real = _within(real, (k, wide), chunk)
+    nearest_made, radius_made = _within(made, (k,), chunk)
     to_made = np.empty(len(real))
     to_real = np.full(len(made), np.inf)
     covered_real, covered_made = np.zeros(len(real), bool), np.zeros(len(made), bool)
+    inside = 0
     for rows, distances in _distances(real, made, chunk):
         to_made[rows] = distances.min(1)
         np.minimum(to_real, distances.min(0), out=to_real)
         covered_real[rows] = (distances <= radius_made).any(1)
         covered_made |= (distances <= radius_real[rows, None]).any(0)
-    own = [_nearer(nearest_real, to_made), _nearer(nearest_made, to_real)]
-    figures = {"precision": covered_made.mean(), "recall": covered_real.mean(), "two_sample": np.mean(own)}
+        inside += int(np.count_nonzero(distances <= wide_real[rows, None]))
+    figures = {
+        "precision": covered_made.mean(),
+        "recall": covered_real.mean(),
+        "density": inside / (wide * len(made)),
+        "coverage": (to_made <= wide_real).mean(),
+        "two_sample": np.mean([_nearer(nearest_real, to_made), _nearer(nearest_made, to_real)]),
+    }
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -93,14 +104,15 @@ def _nearer(own: Array, other: Array) -> float:
     return float(((own < other) + 0.5 * (own == other)).mean())
 
 
-def _within(points: Array, k: int, chunk: int) -> tuple[Array, Array]:
-    """The squared distances from each point to its nearest and to its k-th nearest other point."""
-    nearest, kth = np.empty(len(points)), np.empty(len(points))
+def _within(points: Array, ranks: Sequence[int], chunk: int) -> list[Array]:
+    """The squared distances from each point to its nearest other point, and to those of the given ranks."""
+    found = [np.empty(len(points)) for _ in range(1 + len(ranks))]
     for rows, distances in _distances(points, points, chunk):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
-        distances.partition(k - 1, axis=1)
-        nearest[rows], kth[rows] = distances[:, :k].min(1), distances[:, k - 1]
-    return nearest, kth
+        distances.partition([rank - 1 for rank in (1, *ranks)], axis=1)
+        for values, rank in zip(found, (1, *ranks), strict=True):
+            values[rows] = distances[:, rank - 1]
+    return found
 
 
 def _distances(a: Array, b: Array, chunk: int) -> Iterator[tuple[slice, Array]]:

@@ -37,8 +37,8 @@ def judge_samples(
 ) -> dict[str, Any]:
     """Judge `count` samples, and as many mid-points, reconstructions and training images.
 
-    Every set is compared with the same test images by `frechet`, `kernel`, `precision`, `recall` and `two_sample` (see
-    distances.py). The sets are:
+    Every set is compared with the same test images by `frechet`, `kernel`, `precision`, `recall`, `density`, `coverage` and
+    `two_sample` (see distances.py). The sets are:
 
     - samples: codes drawn from `density`, decoded;
     - midpoints: the middles of straight lines between the codes of two test images, decoded; midpoints_slerp and

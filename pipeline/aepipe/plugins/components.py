@@ -64,9 +64,14 @@ class Component:
         return convert_options(self.factory, str(self), given, KINDS[self.kind].known)
 
     def call(self, arguments: Sequence[Any], options: Mapping[str, Any], also: Mapping[str, Any]) -> Any:
-        """Call the factory with the arguments of its kind, with those of `also` that it names, and with options."""
-        given = dict(zip(KINDS[self.kind].positional, arguments, strict=True))
-        return call(self.factory, given, also=also, options=options)
+        """Call the factory with the arguments of its kind, with those of `also` that it names, and with options.
+
+        `rebuild` is False unless `also` says that saved weights follow.
+        """
+        kind = KINDS[self.kind]
+        given = dict(zip(kind.positional, arguments, strict=True))
+        first = {"rebuild": False} if "rebuild" in kind.also else {}
+        return call(self.factory, given, also={**first, **also}, options=options)
 
     @property
     def report(self) -> str:

@@ -112,9 +112,10 @@ def fit(
     if show:
         say(source.describe(whole=source.own_sizes and varied.reshape))
     shape = _tried(source, varied, components["corruption"])
+    classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():
         if "encoder" in own:
-            latent = own_code(own["encoder"], components["objective"], shape)
+            latent = own_code(own["encoder"], components["objective"], shape, classes)
             _check_code(latent, wanted_code or Size(*shape), latent_dim)
         else:
             latent = settled_code(wanted_code, components["encoder"], shape)
@@ -123,7 +124,6 @@ def fit(
     place = as_path(out) if out else default_directory(source.name, name, latent)
     check_apart(place, images if isinstance(images, str | Path) else None)
     team().from_first(lambda: _check_free(place, overwrite) if out else None)
-    classes = class_count(class_labels(source.labels))
     with torch.random.fork_rng():  # what cannot be built is refused before a million images are read
         learning = _check_built({**components, **own}, shape, latent, settings, source, classes)
         wanted, fitting = _possible(wanted, latent, source, classes, asked_for=densities is not None, show=show)

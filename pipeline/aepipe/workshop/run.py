@@ -23,6 +23,7 @@ class Run(RunFolder):
         private, and show=False for silence. Raises ParityError, and writes nothing, where encoder or decoder does not compute
         what torch computes; DensityRefused and PrecisionRefused where one of those was left out of what has been written.
         """
-        from .export.export import export_run  # what exporters import takes half a second, and training needs none of it
+        # What exporters import takes half a second, and training needs none of it.
+        from .export.export import export_run
 
         return export_run(self, out, **options)

@@ -104,7 +104,9 @@ class Matching(nn.Module):
                 error.backward()
                 optimiser.step()
                 # At the start the mean follows quickly, so that it forgets the weights that were drawn.
-                torch._foreach_lerp_(average, list(self.velocity.parameters()), 1 - min(AVERAGE, update / (update + 10)))
+                torch._foreach_lerp_(
+                    average, list(self.velocity.parameters()), 1 - min(AVERAGE, update / (update + 10))
+                )
                 seen = float(error) if not update else 0.99 * seen + 0.01 * float(error)
                 if update % 50 == 49 or update == self.updates - 1:
                     advance(update % 50 + 1, f"error {seen:.4f}")

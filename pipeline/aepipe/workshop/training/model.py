@@ -148,7 +148,7 @@ def settled_code(wanted: Size | None, encoder: Any, shape: Shape) -> Size:
 
 
 @torch.no_grad()
-def own_code(encoder: nn.Module, objective: Any, shape: Shape) -> Size:
+def own_code(encoder: nn.Module, objective: Any, shape: Shape, classes: int | None) -> Size:
     """The size of the codes that a module of the user's own makes of samples [C, *sides]; raises BadInput where it makes none."""
     features = _made("encoder", encoder, copies({"encoder": encoder})["encoder"].eval(), torch.zeros(2, *shape))
     name, way_out = named("encoder", encoder)
@@ -156,7 +156,8 @@ def own_code(encoder: nn.Module, objective: Any, shape: Shape) -> Size:
         raise BadInput(
             f"{name} made {list(features.shape)} of {[2, *shape]}, where codes [2, d] or maps are needed", way_out
         )
-    each, (channels, *sides) = plugins.create("objective", objective, 1).features_per_latent, features.shape[1:]
+    each = plugins.create("objective", objective, 1, shape=shape, classes=classes).features_per_latent
+    channels, *sides = features.shape[1:]
     if channels % each:
         message = f"{name} makes {channels} features, and the objective takes {each} for each number of a code"
         raise BadInput(message, f"give an encoder that makes {each} times as many features as a code has numbers")
