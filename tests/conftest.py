@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import shutil
@@ -34,6 +35,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+gc.set_threshold(100_000, 50, 1000)  # as the command line does
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("aepipe", deadline=None, suppress_health_check=[HealthCheck.too_slow])

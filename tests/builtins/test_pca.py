@@ -68,7 +68,7 @@ def test_pca_of_fewer_images_than_components_stays_finite(exact_up_to: int, monk
 @pytest.mark.trains
 @pytest.mark.slow
 def test_pca_on_mnist_is_as_good_as_pca_can_be(data_folder, tmp_path):
-    known = {2: 0.05547, 4: 0.04737, 8: 0.03641, 16: 0.02538, 32: 0.01521}
+    known = {2: 0.05547, 8: 0.03641, 32: 0.01521}
     test = open_images("mnist", split="test")
     for latent, error in known.items():
         run = aepipe.fit(

@@ -35,7 +35,7 @@ def test_the_quick_form_shows_everything(tmp_path):
     assert "Traceback" not in said
     done = start(tmp_path)
     said = done.communicate()[1]
-    assert done.returncode == 0 and "PCA, d = 2\n" not in said, said
+    assert done.returncode == 0 and "PCA, d = 2\n" not in said, "it repeats what it did before"
     page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
     assert len(pictures) == 3 + 2 + 3 + 3 + 1 + 1 + 1 and len(set(pictures)) == len(pictures)
@@ -60,10 +60,6 @@ def test_the_quick_form_shows_everything(tmp_path):
     (restored,) = results["restoration"].values()
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}
     assert f"{results['conv-d8']['mse']:.5f}" in page
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.safetensors")}
-    again = start(tmp_path)
-    assert "training" not in again.communicate()[1] and again.returncode == 0
-    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_data_that_cannot_be_had_are_left_out(tmp_path, monkeypatch, capsys):

@@ -93,7 +93,7 @@ def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
         yield from places(each, (*path, key))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_content_of_run_json_ends_in_a_traceback(small_run: Path, tmp_path_factory, data):
     home = tmp_path_factory.mktemp("hostile")

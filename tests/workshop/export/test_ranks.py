@@ -25,7 +25,8 @@ MAP = ("resnet-map:channels=4,blocks=1,down=2", "resnet-map:channels=4,blocks=1"
 PAIRS = [
     *(("mlp:hidden=16", "mlp:hidden=16", count) for count in SIDES),
     *(("pca", "pca", count) for count in (0, 1, 3)),
-    *((*each, count) for each in (("conv", "deconv"), ("conv", "upsample"), ("resnet", "resnet")) for count in (1, 3)),
+    *((*each, count) for each in (("conv", "deconv"), ("resnet", "resnet")) for count in (1, 3)),
+    ("conv", "upsample", 3),
     *((*MAP, count) for count in (1, 2, 3)),
 ]
 TOLERANCE = {"encode": CODE_TOLERANCE, "decode": IMAGE_TOLERANCE}
