@@ -79,7 +79,7 @@ def refused(bundle: Path, says: str, kind: type[AepipeError] = BadInput) -> None
 FILES = ("encoder.onnx", *(f"density/gaussian/{role}.onnx" for role in ("sample", "log_prob", "noise")), "decoder.onnx")
 
 
-@settings(fast, max_examples=300)
+@settings(fast, max_examples=150)
 @given(data=st.data())
 def test_changed_bytes_are_refused_or_work(data: st.DataObject, tmp_path_factory) -> None:
     bundle = tmp_path_factory.getbasetemp() / "mutated"
@@ -101,7 +101,7 @@ def test_changed_bytes_are_refused_or_work(data: st.DataObject, tmp_path_factory
         put(bundle, file, (KEPT / file).read_bytes())
 
 
-@settings(fast, max_examples=200)
+@settings(fast, max_examples=100)
 @given(st.binary(max_size=200), st.integers(0, 3))
 def test_any_bytes_are_a_file_or_none(noise: bytes, times: int) -> None:
     content = (KEPT / "density/gaussian/sample.onnx").read_bytes()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 EXACT = 2e-6  # relative to the largest value: rounding of float32
-often = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+often = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
 def graph_of(nodes, shape, weights, outputs) -> onnx.ModelProto:
