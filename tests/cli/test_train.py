@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from aepipe import cli as commands
+from aepipe.images.data import open_images
 from aepipe.workshop.run import Run
 
 from tests.helpers.commands import fails, refused
@@ -139,3 +140,19 @@ def test_a_device_that_is_named_is_a_promise(tmp_path, data: str, capsys):
 
 def test_nothing_to_train_on(capsys):
     assert "give --data" in refused(capsys, "train")
+
+
+@pytest.mark.trains
+def test_a_model_that_is_hardly_better_than_the_mean_says_so(call, tmp_path) -> None:
+    options = ("--data", "digits:size=8", "--limit", 300, "--latent-dim", 6)
+    trained = call("train", *options, "--epochs", 1, "-o", tmp_path / "fog")
+    assert trained.code == 0 and "hardly better than the mean of all samples, whose MSE is 0.0" in trained.err
+    assert "--epochs 50" in trained.err
+    fitted = call("train", *options, "--encoder", "pca", "--decoder", "pca", "-o", tmp_path / "pca")
+    assert fitted.code == 0 and "the mean of all samples" not in fitted.err
+    test = open_images("digits:size=8").read(np.arange(359)) / np.float32(255)
+    metrics = Run(tmp_path / "pca").metrics
+    assert (
+        metrics["mse_of_mean"] == pytest.approx(test.var(0).mean(), rel=1e-4)
+        and metrics["mse"] < metrics["mse_of_mean"] / 2
+    )

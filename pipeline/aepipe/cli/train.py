@@ -15,6 +15,8 @@ from aepipe.workshop.training.team import together
 from .commands import typed
 from .options import ImageSize, check_effect, data_options, read_config, was_given
 
+HARDLY = 0.8  # a model with more than this share of the error of the mean sample has hardly learned anything
+
 
 @click.command(
     epilog="""\b
@@ -141,7 +143,18 @@ def _finished(run: Any) -> None:
     noun = KINDS[len(run.shape) - 1]
     summary = f"{metrics['split']} MSE {metrics['mse']:.5g}, {quality} ({metrics['count']} {noun}s)"
     click.echo(f"{run.directory}: {summary}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", err=True)
+    if note := _no_better_than_mean(metrics):
+        click.echo(note, err=True)
     click.echo(f"next: aepipe export {typed(run.directory)}", err=True)
+
+
+def _no_better_than_mean(metrics: dict[str, Any]) -> str:
+    """What to try where the model has hardly learned anything; "" where it has, or where too few samples say so."""
+    mean = metrics.get("mse_of_mean", 0)
+    if metrics["count"] < 2 or not metrics["mse"] >= HARDLY * mean > 0:
+        return ""
+    way_out = "train longer (--epochs 50), on more samples, with a larger --latent-dim, or with another --lr"
+    return f"note: this is hardly better than the mean of all samples, whose MSE is {mean:.5g}; {way_out}"
 
 
 @click.command("fit-density", epilog="Example: aepipe fit-density runs/mnist-d8 pca:components=4")

@@ -13,7 +13,9 @@ import torch
 from aepipe import figures, plugins
 from aepipe._types import Corrupt
 from aepipe.errors import AepipeError
+from aepipe.images.batches import batches
 from aepipe.images.data import open_test_split
+from aepipe.images.source import Source
 from aepipe.judging.metrics import evaluate
 
 from .model import Autoencoder, as_tensor, selected_by
@@ -23,6 +25,7 @@ from .training_data import TrainingData
 
 BATCH = 500
 HELD_OUT = 256
+MEAN_OF = 1000  # samples, of which the mean is taken
 VALIDATION_STREAM = 0  # epochs count from 1, so this generator is never used for training
 
 
@@ -95,7 +98,20 @@ def _metrics(run: RunFolder, model: Autoencoder, data: TrainingData, corrupt: Co
     measured = evaluate(
         reconstruction(model), source, corrupt=corrupt, seed=seed, skip_bad=facts["skip_bad"], unbounded=not run.bounded
     )
-    return {**result, "split": "test" if test else "validation", **measured}
+    return {
+        **result,
+        "split": "test" if test else "validation",
+        **measured,
+        "mse_of_mean": _error_of_mean(source, facts["skip_bad"]),
+    }
+
+
+def _error_of_mean(source: Source, skip_bad: bool) -> float:
+    """The mean squared error of one sample in the place of all: of the mean, over at most MEAN_OF of them. A model whose error
+    is near to that has learned nothing of what tells samples apart."""
+    some = source.pick(np.linspace(0, len(source) - 1, min(len(source), MEAN_OF)).astype(int))
+    parts = [samples for _, samples in batches(some, BATCH, skip_bad=skip_bad)]
+    return float(np.concatenate(parts).var(0, dtype=np.float64).mean())
 
 
 def reconstruction(model: Autoencoder) -> Callable[[np.ndarray], np.ndarray]:

@@ -130,6 +130,7 @@ class _Metrics:
     snr: float = math.nan
     ssim: float = math.nan  # of images that are large enough
     mse_input: float = math.nan  # of a run that restores spoiled images
+    mse_of_mean: float = math.nan  # that of the mean of these samples in the place of every one of them
 
 
 @dataclass
