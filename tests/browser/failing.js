@@ -25,7 +25,7 @@ async function answer(mode) {
   const { page, requests } = await open(browser, file, { before });
   const failure = await ready(page).then(() => "", (error) => error.message);
   const alert = await page.$eval("#alert", (element) => (element.hidden ? "" : element.textContent));
-  const image = await page.evaluate(() => window.aepipe.point.image && [...window.aepipe.point.image].slice(0, 4));
+  const image = await page.evaluate(() => [...(window.aepipe.point?.image ?? [])].slice(0, 4));
   await page.close();
   return { failure, alert, image, requests };
 }
