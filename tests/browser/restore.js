@@ -14,7 +14,7 @@ const steps = { pictures: [] };
 
 await ready(page);
 steps.first = { ...(await state(page, "picture")), said: await text("said"), note: await text("noise-note") };
-steps.empty = await page.$eval("#none", (element) => getComputedStyle(element).display !== "none");
+steps.empty = await page.$eval("#none", (element) => element.checkVisibility());
 
 for (const path of pictures) {
   await choose(path);

@@ -61,8 +61,9 @@ def write_explorer(
     """Write the page of a bundle to `out` (.html); returns its size in bytes.
 
     Which page it is follows from the bundle. `images` is a data string of example images for the page; without it the page
-    decodes a few training codes instead, or asks for a picture. With `cdn` the page loads onnxruntime-web from a public network when it is opened, else the page contains it; `runtime` is a
-    folder with that package. Raises BadInput or AepipeError, and then a file that was at `out` stays as it is.
+    decodes a few training codes instead, or asks for a picture. With `cdn` the page loads onnxruntime-web from a public network
+    when it is opened, else the page contains it; `runtime` is a folder with that package. Raises BadInput or AepipeError, and
+    then a file that was at `out` stays as it is.
     """
     output_kind(out, ("html",))
     if cdn and runtime is not None:

@@ -3,7 +3,7 @@
 const MOST_PIXELS = 12e6; // of more, memory and time would be too much for a page
 const OWN_NOISE = 0.025; // a picture with more noise than this is restored as it is
 
-/** bytes: four a pixel; result: [C, H, W], which fills as tiles are done; psnr: before and after, once all are. */
+/** bytes: four a pixel; result: [C, H, W], which fills as tiles are done; psnr: before and after, once all are; level: its own noise. */
 const picture = { name: "", width: 0, height: 0, channels: 0, bytes: null, result: null, sigma: 0, seed: 0, psnr: null };
 let picked = 0; // how many pictures have come so far
 let sigmaIsChosen = false; // by the visitor, for every picture to come
@@ -11,7 +11,18 @@ let sigmaIsChosen = false; // by the visitor, for every picture to come
 const noiseOf = ({ sigma, seed }) => ({ sigma, seed, clip: sigma > 0 && bundle.noise.clip });
 
 const restore = latest(async (outdated) => {
-  const { width, height, channels, bytes } = picture;
+  try {
+    await restoreTiles(outdated);
+    if (!outdated()) showResult();
+  } catch (error) {
+    hideProgress();
+    throw error;
+  }
+});
+
+/** Restore the picture as it is now, until that is outdated. */
+async function restoreTiles(outdated) {
+  const { width, height, channels } = picture;
   const noise = noiseOf(picture);
   const tiles = nearestFirst(tilesOf(width, height, bundle));
   const started = performance.now();
@@ -20,25 +31,20 @@ const restore = latest(async (outdated) => {
   picture.psnr = null;
   picture.result.fill(0);
   showProgress(0, tiles.length, 0);
-  await eachTile(
-    tiles,
-    async (worker, tile) => {
-      const cut = windowOf(picture, tile);
-      const { w, h, x, y } = tile;
-      const message = { bytes: cut, tile: { x, y, w, h }, picture: { width, height, channels }, noise };
-      const answer = await ask(worker, message, [cut.buffer]);
-      if (outdated()) return;
-      before += addTile(tile, answer);
-      showProgress(++done, tiles.length, performance.now() - started);
-    },
-    outdated,
-  );
+  const restoreTile = async (worker, tile) => {
+    const bytes = windowOf(picture, tile);
+    const { x, y, w, h } = tile;
+    const answer = await ask(worker, { bytes, tile: { x, y, w, h }, picture: { width, height, channels }, noise }, [bytes.buffer]);
+    if (outdated()) return;
+    before += addTile(tile, answer);
+    showProgress(++done, tiles.length, performance.now() - started);
+  };
+  await eachTile(tiles, restoreTile, outdated);
   if (outdated()) return;
   const numbers = width * height * channels;
   picture.psnr = { before: decibels(before / numbers), after: decibels(squaredDifferences() / numbers) };
   picture.milliseconds = performance.now() - started;
-  showResult();
-});
+}
 
 const decibels = (meanSquare) => -10 * Math.log10(meanSquare);
 
@@ -113,6 +119,7 @@ async function takePicture(file, name, own) {
   const number = ++picked;
   const problem = document.getElementById("file-problem");
   problem.textContent = "";
+  document.getElementById("alert").hidden = true;
   const read = await readPicture(file).catch(() => null);
   if (number !== picked) return; // another one has come meanwhile
   if (!read) {

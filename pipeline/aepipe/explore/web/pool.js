@@ -5,9 +5,9 @@ const pool = []; // promises of workers that are ready
 let engineFiles = null;
 
 async function startPool() {
-  const [library, module, wasm] = await Promise.all(
-    ["library", "module", "wasm"].map((name) => runtimeFile(name).catch((error) => Promise.reject(new Error(`${NO_RUNTIME} (${error.message})`)))),
-  );
+  const [library, module, wasm] = await Promise.all(["library", "module", "wasm"].map(runtimeFile)).catch((error) => {
+    throw new Error(`${NO_RUNTIME} (${error.message})`);
+  });
   const script = await unpack(document.getElementById("worker").textContent);
   engineFiles = { source: URL.createObjectURL(new Blob([library, "\n", script], { type: "text/javascript" })), module, wasm };
   await wanted(1);
@@ -40,8 +40,8 @@ async function eachTile(tiles, work, outdated) {
   const waiting = tiles.slice();
   wanted(tiles.length);
   const serve = async (starting) => {
-    const worker = await starting;
-    while (waiting.length && !outdated()) await work(worker, waiting.shift());
+    const worker = await starting.catch(() => null); // one more that cannot be started is not missed
+    while (worker && waiting.length && !outdated()) await work(worker, waiting.shift());
   };
   const stop = (error) => ((waiting.length = 0), Promise.reject(error));
   const ended = await Promise.allSettled(pool.map((starting) => serve(starting).catch(stop)));

@@ -17,7 +17,8 @@ window.aepipe = {
   settled,
   get picture() {
     const { name, width, height, channels, sigma, seed, result, psnr, milliseconds } = picture;
-    return { name, width, height, channels, sigma, seed, input: wholeInput(), result, psnr, milliseconds };
+    const known = { name, width, height, channels, sigma, seed, result, psnr, milliseconds };
+    return Object.defineProperty(known, "input", { get: wholeInput, enumerable: true }); // computed where it is asked for
   },
   get comparison() {
     return { ...comparison };
@@ -69,11 +70,13 @@ function setSigma(sigma) {
   element("renoise").disabled = !sigma || !picture.bytes;
 }
 
+/** Show how far the restoration has come. */
 function showProgress(done, count, milliseconds) {
   const bar = element("progress");
   [bar.max, bar.value] = [count, done];
   element("working").hidden = false;
   element("save").disabled = true;
+  element("pixel-size").disabled = false;
   element("renoise").disabled = !picture.sigma;
   const left = done ? Math.ceil(((count - done) * milliseconds) / done / 1000) : 0;
   const time = left > 1 ? `, about ${left} s left` : "";
@@ -83,8 +86,12 @@ function showProgress(done, count, milliseconds) {
   describe();
 }
 
-function showResult() {
+function hideProgress() {
   element("working").hidden = true;
+}
+
+function showResult() {
+  hideProgress();
   element("save").disabled = false;
   describe();
   element("status").textContent = `Done. ${element("said").textContent}`;
