@@ -1,5 +1,7 @@
 // Chromium, and a page of `aepipe explore` opened from the disk, with all that goes wrong written down.
 
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import puppeteer from "puppeteer-core";
 
@@ -25,6 +27,18 @@ export async function open(browser, file, { width = 1280, height = 900, scheme =
 
 export const ready = (page) => page.evaluate(() => window.aepipe.ready);
 export const settled = (page) => page.evaluate(() => window.aepipe.settled());
+
+/** Answer what a page asks of the network from a folder, or refuse it where that is "offline". */
+export async function serve(page, mode) {
+  await page.setRequestInterception(true);
+  page.on("request", async (request) => {
+    if (!request.url().startsWith("https:")) return request.continue();
+    if (mode === "offline") return request.abort();
+    const body = await readFile(join(mode, basename(request.url())));
+    const contentType = request.url().endsWith("js") ? "text/javascript" : "application/wasm";
+    request.respond({ status: 200, contentType, headers: { "access-control-allow-origin": "*" }, body });
+  });
+}
 
 /** What window.aepipe says of a part, once nothing is being computed; arrays as base64 of float32. */
 export async function state(page, part) {

@@ -1,13 +1,14 @@
-// node restore.js CHROMIUM PAGE.html FOLDER PICTURE…: does with the page of a restorer what a person would do, and prints as
-// JSON what it computed at each step. Each picture is restored with noise and without; downloads go to FOLDER.
+// node restore.js CHROMIUM PAGE.html FOLDER NETWORK PICTURE…: does with the page of a restorer what a person would do, and prints as
+// JSON what it computed at each step. Downloads go to FOLDER. With three pictures and more, a large one is given up.
+// What the page asks of the network is answered from the folder NETWORK.
 
 import { basename, join } from "node:path";
 import { writeFile } from "node:fs/promises";
-import { dragged, launch, open, pressed, ready, settled, state } from "./browser.js";
+import { dragged, launch, open, pressed, ready, serve, settled, state } from "./browser.js";
 
-const [chromium, file, folder, ...pictures] = process.argv.slice(2);
+const [chromium, file, folder, network, ...pictures] = process.argv.slice(2);
 const browser = await launch(chromium);
-const { page, requests, errors } = await open(browser, file);
+const { page, requests, errors } = await open(browser, file, { before: (page) => serve(page, network) });
 const text = (id) => page.$eval(`#${id}`, (element) => element.textContent);
 const choose = async (path) => (await page.$("#file")).uploadFile(path);
 const steps = { pictures: [] };
@@ -52,22 +53,22 @@ await page.waitForFunction(() => document.getElementById("file-problem").textCon
 steps.problem = await text("file-problem");
 
 // A large picture is given up for the next one; the page answers meanwhile.
-const large = await page.evaluateHandle(async () => {
-  const canvas = new OffscreenCanvas(5000, 3000);
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#884422";
-  context.fillRect(0, 0, 5000, 3000);
-  const paste = new ClipboardEvent("paste", { clipboardData: new DataTransfer() });
-  paste.clipboardData.items.add(new File([await canvas.convertToBlob()], "large.png", { type: "image/png" }));
-  dispatchEvent(paste);
-});
-await large.dispose();
-await page.waitForFunction(() => window.aepipe.picture.name === "large.png" && document.getElementById("progress").value > 0);
-steps.large = { caption: await text("caption"), working: await text("working-note"), workers: await page.evaluate(() => window.aepipe.workers) };
-await choose(pictures.at(-1));
-await page.waitForFunction(() => window.aepipe.picture.name !== "large.png");
-await settled(page);
-steps.last = { name: (await state(page, "picture")).name, working: await page.$eval("#working", ({ hidden }) => !hidden) };
+async function giveUp() {
+  await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(5000, 3000);
+    canvas.getContext("2d").fillRect(0, 0, 5000, 3000);
+    const paste = new ClipboardEvent("paste", { clipboardData: new DataTransfer() });
+    paste.clipboardData.items.add(new File([await canvas.convertToBlob()], "large.png", { type: "image/png" }));
+    dispatchEvent(paste);
+  });
+  await page.waitForFunction(() => window.aepipe.picture.name === "large.png" && document.getElementById("progress").value > 0);
+  steps.large = { caption: await text("caption"), said: await text("said") };
+  await choose(pictures.at(-1));
+  await page.waitForFunction(() => window.aepipe.picture.name !== "large.png");
+  await settled(page);
+  steps.last = { name: (await state(page, "picture")).name, working: await page.$eval("#progress", ({ hidden }) => !hidden) };
+}
+if (pictures.length > 2) await giveUp();
 
 await page.evaluate(() => document.activeElement.blur());
 steps.tabs = [];

@@ -13,12 +13,15 @@ import pytest
 import torch
 from aepipe.bundle.reader import Bundle
 from aepipe.errors import BadInput
+from aepipe.explore import web_runtime
 from aepipe.explore.page import write_explorer
 from aepipe.explore.restorer import restorer_content
 from aepipe.images.data import open_images
 from aepipe.infer.tiles import restore, restore_windows
 from PIL import Image
 from torch import nn
+
+from tests.helpers.places import FIXTURES
 
 from .test_page import content_of
 
@@ -72,7 +75,7 @@ def driven(unet, web_files, chromium, tmp_path_factory):
     pictures = [folder / name for name in ("wide.png", "noisy.png", "glass.png", "grey.png")]
     write_explorer(unet, folder / "page.html", images=str(pictures[0]))
     with aepipe.load(unet, "cpu", threads=1) as model:
-        yield chromium("restore.js", folder / "page.html", folder, *pictures), model, folder
+        yield chromium("restore.js", folder / "page.html", folder, "offline", *pictures), model, folder
 
 
 def arrays(picture: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +154,7 @@ def test_the_line_moves_by_keyboard_and_pointer_and_pixels_are_shown(driven):
 def test_a_large_picture_is_halved_and_gives_way_to_the_next(driven):
     steps, _, _ = driven
     assert "2500×1500" in steps["large"]["caption"] and "It was 5000×3000" in steps["large"]["caption"]
-    assert "of 28 tiles" in steps["large"]["working"]
+    assert "of 28 tiles" in steps["large"]["said"]
     assert steps["last"] == {"name": "grey.png", "working": False}
 
 
@@ -159,16 +162,21 @@ def test_what_is_no_picture_is_said_and_nothing_fails_or_leaves(driven):
     steps, _, _ = driven
     assert steps["problem"] == "broken.png is not an image that this browser can read."
     assert steps["requests"] == [] and steps["errors"] == [] and steps["alert"] == ""
-    assert {"file", "pixel-size", "view", "split", "sigma"} <= set(steps["tabs"]) and steps["overflow"] <= 0
+    assert {"file", "save", "pixel-size", "sigma", "split"} <= set(steps["tabs"]) and steps["overflow"] <= 0
 
 
 def test_models_of_one_size_restore_by_blended_tiles(small, web_files, chromium, tmp_path):
-    """A grey model takes each channel of a colour picture by itself; without an example the page asks for a picture."""
+    """A grey model takes each channel of a colour picture by itself; without an example the page asks for a picture. The page is a
+    small one, which loads the runtime from the network."""
     drawn((43, 61, 3)).save(tmp_path / "colour.png")
     drawn((15, 19)).save(tmp_path / "tiny.png")
-    write_explorer(small, tmp_path / "page.html")
-    steps = chromium("restore.js", tmp_path / "page.html", tmp_path, tmp_path / "colour.png", tmp_path / "tiny.png")
+    for name, content in web_files.items():
+        (tmp_path / name).write_bytes(content)
+    assert write_explorer(small, tmp_path / "page.html", cdn=True) < 1e6
+    pictures = tmp_path / "colour.png", tmp_path / "tiny.png"
+    steps = chromium("restore.js", tmp_path / "page.html", tmp_path, tmp_path, *pictures)
     assert steps["empty"] and steps["first"]["result"] is None and steps["errors"] == []
+    assert sorted(steps["requests"]) == sorted(web_runtime.CDN + name for name in web_files)
     with aepipe.load(small, "cpu", threads=1) as model:
         for picture in [*(each["usual"] for each in steps["pictures"]), steps["noisy"]]:
             given, result = arrays(picture)
@@ -176,18 +184,6 @@ def test_models_of_one_size_restore_by_blended_tiles(small, web_files, chromium,
     assert steps["pictures"][0]["usual"]["sigma"] == 0  # it was not trained against noise
     assert "PSNR against the picture" in steps["pictures"][0]["said"]
     assert steps["noisy"]["input"].max() <= 1
-
-
-def test_a_small_page_loads_the_runtime_from_the_network_or_says_why_not(unet, web_files, chromium, tmp_path):
-    assert write_explorer(unet, tmp_path / "page.html", cdn=True) < 1e6
-    good, altered = tmp_path / "good", tmp_path / "ort.wasm.min.js"
-    for folder in (good, altered):
-        folder.mkdir()
-        for name, content in web_files.items():
-            (folder / name).write_bytes(content + b" " * (name == folder.name))
-    seen = chromium("failing.js", tmp_path / "page.html", good, "offline", "old", altered)
-    assert seen[0]["failure"] == seen[0]["alert"] == "" and len(seen[0]["requests"]) == 3
-    assert "network" in seen[1]["alert"] and "DecompressionStream" in seen[2]["alert"] and seen[3]["failure"]
 
 
 def example_of(page: Path) -> tuple[str, Image.Image]:
@@ -219,6 +215,17 @@ def test_what_the_page_cannot_show_is_refused(call, unet, tmp_path):
     for images in ("five.npy", "rows.npy", "nowhere/"):
         outcome = call("explore", unet, "--images", tmp_path / images, "--cdn", "-o", tmp_path / "page.html")
         assert outcome.code == 2 and "hint: " in outcome.err and not (tmp_path / "page.html").exists(), outcome.err
+
+
+def test_kept_bundles_of_maps_get_the_page_and_signals_none(call, tmp_path):
+    page = tmp_path / "page.html"
+    outcome = call("explore", FIXTURES / "format-2-maps" / "bundle", "--cdn", "-o", page)
+    assert outcome.code == 0, outcome.err
+    content = content_of(page.read_text(encoding="utf-8"))
+    assert (content["shape"], content["multiple"], content["reach"]) == ([1, None, None], 4, 47)
+    page.unlink()
+    outcome = call("explore", FIXTURES / "format-2-signals" / "bundle", "--cdn", "-o", page)
+    assert outcome.code == 2 and "needs images of one size, and these are signals" in outcome.err and not page.exists()
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ def _noise(bundle: Bundle) -> dict[str, Any]:
     usual, most = low + SHARE * (high - low), max(MOST_NOISE, math.ceil(high * 10) / 10)
     trained = f"{high:g}" if low == high else f"{low:g} to {high:g}"
     clip = options.get("clip") is not False
-    note = f"The standard deviation of Gaussian noise, where white is 1. The model was trained on {trained}."
+    note = (
+        f"The number is the standard deviation of Gaussian noise, where white is 1. The model was trained on {trained}."
+    )
     if not clip:
         note += " Values outside black and white are cut off for display only."
     return {"usual": round(usual, 2), "most": most, "clip": clip, "note": note}

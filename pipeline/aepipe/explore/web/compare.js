@@ -7,17 +7,22 @@ const line = document.getElementById("line");
 const split = document.getElementById("split");
 const comparison = { split: 0.5, pixels: false };
 
-/** Show a picture that has just come; before its tiles are done, it is on both sides of the line. */
+/** Show a picture that has just come; where its tiles are not done yet, there is a veil over both sides of the line. */
 function showPicture() {
   const { width, height, bytes } = picture;
   for (const canvas of Object.values(canvases)) {
     [canvas.width, canvas.height] = [width, height];
-    canvas.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
+    const context = canvas.getContext("2d");
+    context.putImageData(new ImageData(bytes, width, height), 0, 0);
+    context.fillStyle = "rgb(128 128 128 / 0.65)";
+    context.fillRect(0, 0, width, height);
   }
   compare.style.setProperty("--ratio", width / height);
   compare.style.setProperty("--width", `${width}px`);
   document.body.classList.remove("empty");
+  document.getElementById("said").textContent = "";
   showSize();
+  moveTo(width / 2, height / 2);
 }
 
 /** Place the line, and cut the upper canvas at it, wherever the view is scrolled to. */
@@ -45,6 +50,7 @@ function setPixels(on) {
 function showSize() {
   compare.style.setProperty("--screen", devicePixelRatio || 1);
   compare.classList.toggle("own-size", comparison.pixels);
+  view.tabIndex = comparison.pixels ? 0 : -1; // there is something to scroll
   const enlarged = (view.clientWidth * (devicePixelRatio || 1)) / picture.width >= 1;
   compare.classList.toggle("crisp", comparison.pixels || enlarged);
   showSplit();

@@ -24,7 +24,7 @@ const restore = latest(async (outdated) => {
 async function restoreTiles(outdated) {
   const { width, height, channels } = picture;
   const noise = noiseOf(picture);
-  const tiles = nearestFirst(tilesOf(width, height, bundle));
+  const tiles = tilesOf(width, height, bundle);
   const started = performance.now();
   let done = 0;
   let before = 0; // squared differences of what goes in
@@ -39,7 +39,7 @@ async function restoreTiles(outdated) {
     before += addTile(tile, answer);
     showProgress(++done, tiles.length, performance.now() - started);
   };
-  await eachTile(tiles, restoreTile, outdated);
+  await eachTile(tiles, nearestFirst, restoreTile, outdated);
   if (outdated()) return;
   const numbers = width * height * channels;
   picture.psnr = { before: decibels(before / numbers), after: decibels(squaredDifferences() / numbers) };
@@ -48,7 +48,7 @@ async function restoreTiles(outdated) {
 
 const decibels = (meanSquare) => -10 * Math.log10(meanSquare);
 
-/** Tiles in the order of their distance from what is looked at. */
+/** Sort tiles by their distance from what is looked at. */
 function nearestFirst(tiles) {
   const [x, y] = middleOfView();
   const far = (tile) => Math.hypot(tile.x + tile.w / 2 - x, tile.y + tile.h / 2 - y);

@@ -35,13 +35,16 @@ function ask(worker, message, transferred = []) {
   });
 }
 
-/** Do `work(worker, tile)` for all tiles, by all workers at once, until it is `outdated`; rejects with the first error. */
-async function eachTile(tiles, work, outdated) {
+/**
+ * Do `work(worker, tile)` for all tiles, by all workers at once, until it is `outdated`; rejects with the first error. `sorted`
+ * sorts those that wait, whenever one is taken.
+ */
+async function eachTile(tiles, sorted, work, outdated) {
   const waiting = tiles.slice();
   wanted(tiles.length);
   const serve = async (starting) => {
     const worker = await starting.catch(() => null); // one more that cannot be started is not missed
-    while (worker && waiting.length && !outdated()) await work(worker, waiting.shift());
+    while (worker && waiting.length && !outdated()) await work(worker, sorted(waiting).shift());
   };
   const stop = (error) => ((waiting.length = 0), Promise.reject(error));
   const ended = await Promise.allSettled(pool.map((starting) => serve(starting).catch(stop)));

@@ -70,38 +70,37 @@ function setSigma(sigma) {
   element("renoise").disabled = !sigma || !picture.bytes;
 }
 
-/** Show how far the restoration has come. */
+/** Show how far the restoration has come. What is done at once leaves the words of before until there are new ones. */
 function showProgress(done, count, milliseconds) {
   const bar = element("progress");
-  [bar.max, bar.value] = [count, done];
-  element("working").hidden = false;
+  [bar.max, bar.value, bar.hidden] = [count, done, false];
   element("save").disabled = true;
   element("pixel-size").disabled = false;
   element("renoise").disabled = !picture.sigma;
   const left = done ? Math.ceil(((count - done) * milliseconds) / done / 1000) : 0;
-  const time = left > 1 ? `, about ${left} s left` : "";
-  element("working-note").textContent = count > 1 ? `Restoring: ${done} of ${count} tiles${time}` : "Restoring…";
-  element("before-label").textContent = picture.sigma ? "with noise" : "before";
-  element("after-label").textContent = denoises ? "restored" : "after";
-  describe();
+  if (count > 1 || !element("said").textContent) {
+    describe(`Restoring: ${done} of ${count} tiles${left > 1 ? `, about ${left} s left` : ""}.`);
+  }
 }
 
 function hideProgress() {
-  element("working").hidden = true;
+  element("progress").hidden = true;
 }
 
 function showResult() {
   hideProgress();
   element("save").disabled = false;
-  describe();
+  describe(psnrInWords(picture.sigma, picture.psnr));
   element("status").textContent = `Done. ${element("said").textContent}`;
 }
 
-/** Say what is shown: the picture, where its noise comes from, and how near to the picture the result is. */
-function describe() {
-  const { name, width, height, channels, sigma, psnr, own, level, remarks } = picture;
+/** Say what is shown: the picture, where its noise comes from, and how far or how well it is restored. */
+function describe(state) {
+  const { name, width, height, channels, sigma, own, level, remarks } = picture;
   element("caption").textContent = [`${name}, ${width}×${height} pixels${channels === 1 ? ", grey" : ""}.`, ...remarks].join(" ");
-  element("said").textContent = [noiseInWords(sigma, own, level), psnr && psnrInWords(sigma, psnr)].filter(Boolean).join(" ");
+  element("said").textContent = [noiseInWords(sigma, own, level), state].filter(Boolean).join(" ");
+  element("before-label").textContent = sigma ? "with noise" : "before";
+  element("after-label").textContent = denoises ? "restored" : "after";
 }
 
 function noiseInWords(sigma, own, level) {
