@@ -219,10 +219,17 @@ def test_what_the_page_cannot_show_is_refused(call, unet, tmp_path):
 
 def test_kept_bundles_of_maps_get_the_page_and_signals_none(call, tmp_path):
     page = tmp_path / "page.html"
-    outcome = call("explore", FIXTURES / "format-2-maps" / "bundle", "--cdn", "-o", page)
-    assert outcome.code == 0, outcome.err
+    drawn((40, 50)).save(tmp_path / "bytes.png")
+    np.save(tmp_path / "raw.npy", (np.asarray(drawn((40, 50)))[None] / 255 * 4095).round().astype(np.uint16))
+    for images in ("bytes.png", "raw.npy"):
+        outcome = call(
+            "explore", FIXTURES / "format-2-maps" / "bundle", "--images", tmp_path / images, "--cdn", "-o", page
+        )
+        assert outcome.code == 0, outcome.err
+        assert np.abs(np.asarray(example_of(page)[1]) - np.asarray(drawn((40, 50)), int)).max() <= 1
     content = content_of(page.read_text(encoding="utf-8"))
     assert (content["shape"], content["multiple"], content["reach"]) == ([1, None, None], 4, 47)
+    assert content["noise"]["note"] == "Black and white of a picture are 0 and 4095 to the model."
     page.unlink()
     outcome = call("explore", FIXTURES / "format-2-signals" / "bundle", "--cdn", "-o", page)
     assert outcome.code == 2 and "needs images of one size, and these are signals" in outcome.err and not page.exists()

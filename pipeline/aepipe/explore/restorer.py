@@ -37,14 +37,18 @@ def restorer_content(bundle: Bundle, images: str | None) -> dict[str, Any]:
         what = f"{bundle.space.channels} channels" if is_bounded(bundle.manifest.data.raw) else "unbounded values"
         hint = "restore arrays instead: aepipe infer reconstruct BUNDLE INPUT -o OUT"
         raise BadInput(f"the page shows grey and colour pictures, and this model is of images with {what}", hint)
-    data = bundle.manifest.data
+    data, noise = bundle.manifest.data, _noise(bundle)
+    if data.raw is not None and data.raw.range is not None and data.raw.dtype != "uint8":
+        black, white = data.raw.range
+        units = f"Black and white of a picture are {black:g} and {white:g} to the model."
+        noise["note"] = f"{noise['note']} {units}".strip()
     return {
         "name": bundle.name,
         "shape": list(data.shape),
         "multiple": data.multiple,
         "reach": data.reach,
         "task": bundle.task,
-        "noise": _noise(bundle),
+        "noise": noise,
         "graphs": {role: bundle.content(bundle.find(role)).content for role in PRECISE},
         "example": _example(images, bundle) if images else None,
     }
@@ -83,7 +87,10 @@ def _ends(sigma: Any) -> tuple[float, float]:
 
 def _example(images: str, bundle: Bundle) -> dict[str, Any]:
     """The first image of a data string as a file: PNG where that is small, else JPEG at a quality that shows no loss."""
-    source = open_images(images, limit=1, raw=bundle.manifest.data.raw)
+    raw = bundle.manifest.data.raw
+    source = open_images(images, limit=1, raw=raw)
+    if raw is not None and source.dtype == np.uint8 != np.dtype(raw.dtype):
+        source = open_images(images, limit=1)  # a picture, which the page takes from black to white as any other
     say(source.describe(whole=True))
     name = PurePath(source.paths[0] if source.paths else source.name).name  # no folder of this machine
     image = source.read_whole(0)

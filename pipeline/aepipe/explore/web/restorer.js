@@ -108,8 +108,8 @@ function noiseInWords(sigma, own, level) {
     const clean = own && denoises && !sigmaIsChosen ? "The picture looks clean, so noise was added to show what the model does." : "";
     return clean || "Noise was added.";
   }
-  if (own && !sigmaIsChosen && level > OWN_NOISE) return "The picture has noise of its own and is restored as it is.";
-  return "The picture is restored as it is, without added noise.";
+  if (own && !sigmaIsChosen && level > OWN_NOISE) return "The picture has noise of its own and went in as it is.";
+  return "The picture went in as it is, without added noise.";
 }
 
 function psnrInWords(sigma, { before, after }) {
