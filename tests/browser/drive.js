@@ -1,7 +1,7 @@
 // node drive.js CHROMIUM PAGE.html IMAGE FOLDER: does with mouse and keyboard what a person would do, and prints as JSON
 // what the page computed at each step; arrays as base64 of float32. Downloads go to FOLDER.
 
-import { launch, open, ready, settled } from "./browser.js";
+import { dragged, launch, open, pressed, ready, settled, state } from "./browser.js";
 
 const [chromium, file, imageFile, folder] = process.argv.slice(2);
 const browser = await launch(chromium);
@@ -10,38 +10,11 @@ const steps = {};
 
 /** What window.aepipe says of a part, once nothing is being computed. */
 async function record(name, part) {
-  await settled(page);
-  steps[name] = await page.evaluate((key) => {
-    const plain = (value) => {
-      if (value instanceof Float32Array) {
-        const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-        return { f32: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
-      }
-      if (Array.isArray(value)) return value.map(plain);
-      if (value && typeof value === "object") {
-        return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
-      }
-      return value;
-    };
-    return plain(window.aepipe[key]);
-  }, part);
+  steps[name] = await state(page, part);
 }
 
-async function press(selector, key, times) {
-  await page.focus(selector);
-  for (let i = 0; i < times; i++) await page.keyboard.press(key);
-}
-
-async function drag(selector, points) {
-  const element = await page.$(selector);
-  await element.scrollIntoView();
-  const box = await element.boundingBox();
-  const at = ([x, y]) => [box.x + x * box.width, box.y + y * box.height];
-  await page.mouse.move(...at(points[0]));
-  await page.mouse.down();
-  for (const point of points.slice(1)) await page.mouse.move(...at(point), { steps: 8 });
-  await page.mouse.up();
-}
+const press = (selector, key, times) => pressed(page, selector, key, times);
+const drag = (selector, points) => dragged(page, selector, points);
 
 await ready(page);
 await record("start", "point");

@@ -1,23 +1,10 @@
 // node failing.js CHROMIUM PAGE.html MODE…: what the page says where it cannot run, one answer for each mode: "old" takes
 // DecompressionStream away, "offline" refuses the network, a folder serves the network's files from there.
 
-import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { launch, open, ready } from "./browser.js";
+import { launch, open, ready, serve } from "./browser.js";
 
 const [chromium, file, ...modes] = process.argv.slice(2);
 const browser = await launch(chromium);
-
-async function serve(page, mode) {
-  await page.setRequestInterception(true);
-  page.on("request", async (request) => {
-    if (!request.url().startsWith("https:")) return request.continue();
-    if (mode === "offline") return request.abort();
-    const body = await readFile(join(mode, basename(request.url())));
-    const contentType = request.url().endsWith("js") ? "text/javascript" : "application/wasm";
-    request.respond({ status: 200, contentType, headers: { "access-control-allow-origin": "*" }, body });
-  });
-}
 
 async function answer(mode) {
   const old = (page) => page.evaluateOnNewDocument(() => delete window.DecompressionStream);
@@ -25,7 +12,7 @@ async function answer(mode) {
   const { page, requests } = await open(browser, file, { before });
   const failure = await ready(page).then(() => "", (error) => error.message);
   const alert = await page.$eval("#alert", (element) => (element.hidden ? "" : element.textContent));
-  const image = await page.evaluate(() => window.aepipe.point.image && [...window.aepipe.point.image].slice(0, 4));
+  const image = await page.evaluate(() => [...(window.aepipe.point?.image ?? [])].slice(0, 4));
   await page.close();
   return { failure, alert, image, requests };
 }

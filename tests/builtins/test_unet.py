@@ -55,8 +55,7 @@ def test_it_denoises_and_its_bundle_holds_no_training_images(tmp_path: Path, cal
         assert model.reconstruct(large).shape == large.shape
         with pytest.raises(BadInput, match="keeps no codes"):
             model.bundle.codes()
-    for said in (call("fit-density", run.directory, "pca"), call("explore", bundle, "-o", tmp_path / "page.html")):
-        assert said.code == 2, said
+    assert call("fit-density", run.directory, "pca").code == 2
     outcome = call("benchmark", bundle, "--seconds", "0.05", "--batch-size", 1, "--json")
     assert outcome.code == 0, outcome
 

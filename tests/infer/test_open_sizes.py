@@ -115,7 +115,6 @@ def test_what_needs_one_size_says_so(open_bundle: Path, photos: Path, call, tmp_
     for arguments, said in (
         (("infer", "encode", open_bundle, photos, "-o", tmp_path / "codes.npy"), "do not make one array"),
         (("infer", "reconstruct", open_bundle, photos, "-o", tmp_path / "out.png"), "do not make one figure"),
-        (("explore", open_bundle, "-o", tmp_path / "page.html"), "needs images of one size"),
         (("eval", open_bundle, "--data", photos, "--density", "pca"), "needs images of one size"),
     ):
         outcome = call(*arguments)

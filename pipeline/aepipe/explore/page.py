@@ -1,4 +1,7 @@
-"""`aepipe explore`: a bundle as one HTML page, in which a browser runs its graphs. The parts of the page lie in web/."""
+"""`aepipe explore`: a bundle as one HTML page, in which a browser runs its graphs. The parts of the page lie in web/.
+
+There are two pages: one to move in the latent space of codes that are vectors, and that of restorer.py.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,15 @@ from aepipe.images.data import open_images
 from aepipe.progress import say
 
 from . import web_runtime
+from .restorer import restorer_content, restores
 
 AXES = 16  # the page shows at most so many principal axes
 EXAMPLES = 64  # the page holds at most so many example images
 LABELS = 40  # colours and shapes can tell so many classes apart
-FILES = (
-    "runtime.js",
+SHARED = ["engine.js", "runtime.js", "random.js", "files.js"]
+LATENT = [
+    *SHARED,
+    "model.js",
     "latent.js",
     "pixels.js",
     "map.js",
@@ -38,10 +44,10 @@ FILES = (
     "axes.js",
     "samples.js",
     "image.js",
-    "sheet.js",
-    "between.js",
-    "main.js",
-)
+]
+LATENT += ["sheet.js", "between.js", "main.js"]
+RESTORER = [*SHARED, "input.js", "tiles.js", "pool.js", "picture.js", "compare.js", "restorer.js"]
+WORKER = ["engine.js", "random.js", "input.js", "worker.js"]
 
 
 def write_explorer(
@@ -54,17 +60,19 @@ def write_explorer(
 ) -> int:
     """Write the page of a bundle to `out` (.html); returns its size in bytes.
 
-    `images` is a data string of example images for the page; without it the page decodes a few training codes instead. With
-    `cdn` the page loads onnxruntime-web from a public network when it is opened, else the page contains it; `runtime` is a
-    folder with that package. Raises BadInput or AepipeError, and then a file that was at `out` stays as it is.
+    Which page it is follows from the bundle. `images` is a data string of example images for the page; without it the page
+    decodes a few training codes instead, or asks for a picture. With `cdn` the page loads onnxruntime-web from a public network
+    when it is opened, else the page contains it; `runtime` is a folder with that package. Raises BadInput or AepipeError, and
+    then a file that was at `out` stays as it is.
     """
     output_kind(out, ("html",))
     if cdn and runtime is not None:
         raise BadInput("--cdn leaves the runtime out and --runtime puts it in", "give one of them")
     opened = Bundle(bundle)
-    content = _content(opened, images)
+    restoring = restores(opened)
+    content = restorer_content(opened, images) if restoring else _content(opened, images)
     files = None if cdn else web_runtime.web_runtime(runtime)
-    page = _page(opened, content, files)
+    page = _page(opened, content, files, restoring=restoring)
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return len(page.encode("utf-8"))
@@ -76,18 +84,14 @@ def packed(content: bytes) -> str:
 
 
 def for_script(value: Any) -> str:
-    """JSON that may stand inside <script>, because nothing in it can end the element or begin a comment."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    """JSON that may stand inside <script>, because nothing in it can end the element or begin a comment; bytes are packed."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), default=packed)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _content(bundle: Bundle, images: str | None) -> dict[str, Any]:
     """What the page needs of the bundle: graphs, codes and example images, in the form that latent.js and runtime.js read."""
     shape = bundle.space.sized("the page", "look at figures instead: aepipe infer sample BUNDLE -o samples.png")
-    if bundle.latent.spatial:
-        raise BadInput(
-            f"the page shows codes that are vectors, and these are {bundle.latent}", "decode codes by 'aepipe infer'"
-        )
     graphs: dict[str, str] = {role: packed(bundle.content(bundle.find(role)).content) for role in PRECISE}
     densities = []
     for index, name in enumerate(bundle.densities):
@@ -165,44 +169,50 @@ def _examples(images: str, shape: ImageShape) -> dict[str, Any]:
     return {"name": name, "count": len(pixels), "kind": kind, "pixels": packed(pixels.tobytes())}
 
 
-def _page(bundle: Bundle, content: dict[str, Any], files: dict[str, bytes] | None) -> str:
+def _page(bundle: Bundle, content: dict[str, Any], files: dict[str, bytes] | None, *, restoring: bool) -> str:
     template = resources.files("aepipe.explore") / "web"
 
-    def read(name: str) -> str:
-        return (template / name).read_text(encoding="utf-8")
+    def read(*names: str) -> str:
+        return "\n".join((template / name).read_text(encoding="utf-8") for name in names)
+
+    def script(names: list[str]) -> str:
+        return "\n".join(f"// {name}\n{read(name)}" for name in names)
 
     main, module, wasm = web_runtime.SHA256
+    urls = {"library": main, "module": module, "wasm": wasm}
     content["cdn"] = None
+    # The page of the latent space runs the library itself, that of a restorer gives it to workers, as text.
+    elements = {"worker": script(WORKER).encode()} if restoring else {}
+    runtime = []
     if files is None:
-        urls = {"module": module, "wasm": wasm}
         content["cdn"] = {
             key: {"url": web_runtime.CDN + file, "integrity": web_runtime.integrity(file)} for key, file in urls.items()
         }
-        checked = f'integrity="{web_runtime.integrity(main)}" crossorigin="anonymous"'
-        runtime = f'<script src="{web_runtime.CDN}{main}" {checked}></script>'
-        hosts = "https://cdn.jsdelivr.net"
+        if not restoring:
+            checked = f'integrity="{web_runtime.integrity(main)}" crossorigin="anonymous"'
+            runtime = [f'<script src="{web_runtime.CDN}{main}" {checked}></script>']
     else:
-        script = re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", files[main].decode())
-        runtime = "\n".join(
-            [f"<script>{_inside_script(script)}</script>"]
-            + [
-                f'<script type="text/plain" id="{key}">{packed(files[file])}</script>'
-                for key, file in (("module", module), ("wasm", wasm))
-            ]
-        )
-        hosts = ""
+        library = re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", files[main].decode())
+        elements |= {"module": files[module], "wasm": files[wasm]}
+        if restoring:
+            elements["library"] = library.encode()
+        else:
+            runtime = [f"<script>{_inside_script(library)}</script>"]
+    runtime += [f'<script type="text/plain" id="{key}">{packed(each)}</script>' for key, each in elements.items()]
     parts = {
         "name": escape(bundle.name),
         "latent": "1 number" if bundle.latent == 1 else f"{bundle.latent} numbers",
         "version": escape(__version__),
         "web": web_runtime.VERSION,
-        "hosts": hosts,
-        "style": read("page.css"),
-        "runtime": runtime,
+        "hosts": "https://cdn.jsdelivr.net" if files is None else "",
+        "classes": "starting empty" if restoring else "starting",
+        "style": read("page.css", *(["restorer.css"] if restoring else [])),
+        "runtime": "\n".join(runtime),
         "content": for_script(content),
-        "script": _inside_script("\n".join(f"// {name}\n{read(name)}" for name in FILES)),
+        "script": _inside_script(script(RESTORER if restoring else LATENT)),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("page.html"))
+    frame = read("page.html").replace("{{main}}", read("restorer.html" if restoring else "latent.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], frame)
 
 
 def _inside_script(script: str) -> str:

@@ -101,15 +101,11 @@ async function takeFiles(files) {
 }
 
 function setUpImage() {
-  const file = document.getElementById("file");
   if (channels !== 1 && channels !== 3) document.getElementById("own").hidden = true;
   else {
     document.getElementById("invert").addEventListener("click", invertImage);
-    file.addEventListener("change", () => {
-      track(takeFiles([...file.files]));
-      file.value = "";
-    });
-    setUpDropping();
+    setUpChoosing(takeFiles);
+    setUpDropping(takeFiles);
     setUpDrawing();
   }
   const noise = document.getElementById("noise");
@@ -131,17 +127,5 @@ function setUpImage() {
   document.getElementById("save-image").addEventListener("click", () => {
     const images = image.sigma ? [image.clean, image.input, image.reconstruction] : [image.clean, image.reconstruction];
     savePng("image", images);
-  });
-}
-
-/** Let image files be dropped anywhere on the page. */
-function setUpDropping() {
-  const over = (on) => document.body.classList.toggle("dropping", on);
-  addEventListener("dragover", (event) => (event.preventDefault(), over(true)));
-  addEventListener("dragleave", (event) => !event.relatedTarget && over(false));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    over(false);
-    track(takeFiles([...event.dataTransfer.files]));
   });
 }

@@ -75,20 +75,3 @@ const labelOf = (index) => (latent.labels ? bundle.labels.names[latent.labels[in
 
 /** (1 - alpha) a + alpha b. */
 const between = (a, b, alpha) => a.map((value, j) => (1 - alpha) * value + alpha * b[j]);
-
-/** A generator of standard normal numbers (mulberry32 and Box-Muller); the same seed gives the same numbers. */
-function normals(seed) {
-  const uniform = uniforms(seed);
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
-/** A generator of uniform numbers, from 0 to below 1, that a seed determines: mulberry32. */
-function uniforms(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}

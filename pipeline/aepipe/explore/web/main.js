@@ -14,7 +14,7 @@
  *   decodeMilliseconds   the median time of the last decodes
  */
 window.aepipe = {
-  ready: start(),
+  ready: start(setUp),
   settled,
   get point() {
     return { ...shown };
@@ -36,33 +36,20 @@ window.aepipe = {
   },
 };
 
-async function start() {
-  try {
-    const lacking = missing();
-    if (lacking) throw new Error(`this browser has no ${lacking}. A current Firefox, Chrome, Edge or Safari has it.`);
-    document.documentElement.style.setProperty("--ratio", width / height);
-    await nextFrame();
-    await Promise.all([startRuntime(), readCodes()]);
-    point.code = Float32Array.from(codeOf(0));
-    setUpPoint();
-    setUpMap();
-    setUpAxes();
-    setUpImage();
-    await readExamples();
-    await setUpBetween();
-    await chooseImage(tray[0]);
-    await settled();
-    document.body.classList.remove("starting");
-    document.querySelector("main").inert = false;
-    document.getElementById("status").textContent = "Ready";
-    await setUpSamples();
-    await settled();
-  } catch (error) {
-    document.body.classList.add("failed");
-    const box = document.getElementById("alert");
-    box.textContent = `This page cannot run here: ${error.message || error}`;
-    box.hidden = false;
-    throw error;
-  }
+async function setUp() {
+  document.documentElement.style.setProperty("--ratio", width / height);
+  await Promise.all([startRuntime(), readCodes()]);
+  point.code = Float32Array.from(codeOf(0));
+  setUpPoint();
+  setUpMap();
+  setUpAxes();
+  setUpImage();
+  await readExamples();
+  await setUpBetween();
+  await chooseImage(tray[0]);
+  await settled();
+  uncover();
+  await setUpSamples();
+  await settled();
 }
 window.aepipe.ready.catch(() => {});

@@ -1,4 +1,4 @@
-// Images: draws numbers in 0..1 [C, H, W] on canvases, turns image files into such numbers, and saves PNG files.
+// Images: draws numbers in 0..1 [C, H, W] on canvases, turns image files into such numbers, and saves them.
 
 /** Draw an image at its own size; the style sheet enlarges it. */
 function paint(canvas, image) {
@@ -49,13 +49,7 @@ function savePng(name, images, columns = images.length) {
     const [x, y] = [(i % columns) * stepX, Math.floor(i / columns) * stepY];
     context.drawImage(single, x, y, width * scale, height * scale);
   });
-  sheet.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${bundle.name}-${name}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  }, "image/png");
+  saveCanvas(sheet, `${bundle.name}-${name}`);
 }
 
 /** Turn an image file or a canvas into the model's input: over white, cropped to the centre and resized, as in Python. */
