@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import aepipe
@@ -55,6 +56,11 @@ def test_it_denoises_and_its_bundle_holds_no_training_images(tmp_path: Path, cal
         assert model.reconstruct(large).shape == large.shape
         with pytest.raises(BadInput, match="keeps no codes"):
             model.bundle.codes()
+        large = model.encode(large)
+        assert large.shape == (1, 1, 24, 32) and model.decode(large).shape == large.shape
+    np.save(tmp_path / "clean.npy", clean[:3])
+    evaluated = call("eval", bundle, "--data", tmp_path / "clean.npy", "--provider", "cpu", "--json")
+    assert json.loads(evaluated.out)["bits_per_pixel"]["float32"] == 32, "a code that is the image"
     assert call("fit-density", run.directory, "pca").code == 2
     outcome = call("benchmark", bundle, "--seconds", "0.05", "--batch-size", 1, "--json")
     assert outcome.code == 0, outcome

@@ -24,6 +24,9 @@ def test_bits_are_those_that_a_hand_counts() -> None:
     padded = Rate(Size(2, None, None), 8)
     padded.add(1, (9, 16))  # stored as 16 by 16 pixels are: 2 by 2 positions of two numbers
     assert padded.bits_per_pixel["int8"] == 8 * 8 / (9 * 16)
+    same = Rate(Size(3, None, None), 8, 8)  # codes that are as large as their images
+    same.add(2, (16, 24))
+    assert same.bits_per_pixel["float32"] == 3 * 32
 
 
 @given(st.integers(1, 8), st.integers(1, 16), st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1))

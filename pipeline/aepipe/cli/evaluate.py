@@ -91,7 +91,7 @@ def evaluate(
         say(note)
     judging = _judging(opened, source, data, options) if opened and judged else None
     detecting = _detecting(opened, source, data, options) if opened and options["normal"] is not None else {}
-    rate = Rate(opened.latent, opened.multiple) if opened and opened.latent.spatial else None
+    rate = Rate(opened.latent, opened.multiple, opened.code_multiple) if opened and opened.latent.spatial else None
     if rate:
         reconstruct = rate.counting(reconstruct)
     with progress("evaluating", len(source)) as advance:

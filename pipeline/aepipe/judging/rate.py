@@ -15,18 +15,20 @@ from aepipe.space import Size
 class Rate:
     """Counts the numbers of codes, which are maps, and the pixels of their samples.
 
-    A pixel is a position of a sample, whatever its channels. Samples count as they were read. Codes count as they are stored: where
-    sides are open, those of the next multiple, because samples are padded to it.
+    A pixel is a position of a sample, whatever its channels. Samples count as they were read. Codes count as they are stored:
+    where sides are open, those of the next multiple, because samples are padded to it. There are `code_multiple` positions of a
+    code for each `multiple` of a sample.
     """
 
-    def __init__(self, code: Size, multiple: int):
-        self.code, self.multiple = code, multiple
+    def __init__(self, code: Size, multiple: int, code_multiple: int = 1):
+        self.code, self.multiple, self.code_multiple = code, multiple, code_multiple
         self._numbers, self._pixels = 0, 0
 
     def add(self, count: int, sides: Sequence[int]) -> None:
         """Counts samples of these sides."""
         first, *own = self.code.shape
-        stored = [side or math.ceil(given / self.multiple) for side, given in zip(own, sides, strict=True)]
+        steps = [math.ceil(given / self.multiple) for given in sides]
+        stored = [side or step * self.code_multiple for side, step in zip(own, steps, strict=True)]
         self._numbers += count * (first or 1) * math.prod(stored)
         self._pixels += count * math.prod(sides)
 

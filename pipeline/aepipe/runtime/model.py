@@ -122,6 +122,12 @@ class Model:
         return self.bundle.manifest.data.multiple
 
     @property
+    def code_multiple(self) -> int:
+        """Of what open sides of codes are multiples: 1 where `multiple` values of a sample become one position of its code."""
+        *_, side = self.bundle.find("encoder").outputs["latent"].shape
+        return int(side.partition("*")[0]) if isinstance(side, str) and "*" in side else 1
+
+    @property
     def bounded(self) -> bool:
         """Whether samples lie in 0..1 in the graphs."""
         return self.bundle.manifest.data.range is not None
