@@ -214,3 +214,18 @@ def test_a_restorer_whose_code_is_the_image(call, tmp_path: Path) -> None:
     assert outcome.code == 0 and Image.open(tmp_path / "clean.png").size == (53, 37), outcome.err
     outcome = call("infer", "score", bundle, tmp_path / "photo.png", "-o", "-")
     assert outcome.code == 0 and outcome.out.splitlines()[0] == "index,path,error" and "no density" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["clean.jpg", "clean.JPEG", "clean.png"])
+def test_a_picture_is_written_as_its_ending_says(
+    open_bundle: Path, photos: Path, name: str, call, tmp_path: Path
+) -> None:
+    out = tmp_path / name
+    outcome = call("infer", "reconstruct", open_bundle, photos / "b.png", "-o", out, "--provider", "cpu")
+    assert outcome.code == 0, outcome.err
+    with Image.open(out) as written:
+        assert written.size == (50, 33) and written.format == ("PNG" if name.endswith("png") else "JPEG")
+    sheet = call("infer", "sample", open_bundle, "--count", 4, "-o", tmp_path / "sheet.jpg", "--provider", "cpu")
+    assert sheet.code == 0 and Image.open(tmp_path / "sheet.jpg").format == "JPEG"
+    parts = call("infer", "sample", open_bundle, "--count", 4, "--shard", "1/2", "-o", tmp_path / "s.jpg")
+    assert parts.code == 2 and "one picture" in parts.err

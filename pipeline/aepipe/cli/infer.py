@@ -93,8 +93,8 @@ def infer(ctx: click.Context, **shared: Any) -> None:
 
     INPUT is a data set (its test split), a folder of images, an image file, .npy, .npz or IDX.
 
-    The ending of OUT says what is written: .png a contact sheet (for one image file: that image), a folder one PNG per input,
-    .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
+    The ending of OUT says what is written: .png or .jpg a contact sheet (for one image file: that image), a folder one PNG
+    per input, .npy and .npz arrays, .csv a table. The options below may be given before the task or after it.
 
     A job to a folder that was stopped continues with the same command; --skip-bad may be added.
     """
@@ -189,8 +189,9 @@ def reconstruct(*given: Any, **options: Any) -> None:
 def denoise(*given: Any, seed: int | None, **options: Any) -> None:
     """Restore INPUT by a bundle that was trained on spoiled images.
 
-    Image files are cropped and resized to the model. With --tile they keep their size, and a grey model restores each
-    channel by itself: a photo gives OUT.png of that photo, a folder of mixed sizes a folder of the same.
+    Image files are cropped and resized to the model. With --tile, or by a model that takes any size, they keep their size,
+    and a grey model restores each channel by itself: a photo gives OUT.png or OUT.jpg of that photo, a folder of mixed sizes
+    a folder of the same.
     """
     from aepipe.infer import tasks
 

@@ -136,9 +136,13 @@ def strips(
 
 
 def save(image: Image, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG, complete or not at all. Raises AepipeError if `path` cannot be written."""
+    """Writes a PNG, or a JPEG of high quality where the path ends so, complete or not at all. Raises AepipeError if `path`
+    cannot be written."""
     with replacing(path) as temporary:
-        image.save(temporary, "PNG", optimize=image.width * image.height < 4_000_000)
+        if os.fspath(path).lower().endswith((".jpg", ".jpeg")):
+            image.save(temporary, "JPEG", quality=95, subsampling=0)
+        else:
+            image.save(temporary, "PNG", optimize=image.width * image.height < 4_000_000)
 
 
 def curve(metrics: list[dict[str, Any]], path: str | os.PathLike[str], *, title: str, subtitle: str = "") -> None:

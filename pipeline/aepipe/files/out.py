@@ -17,6 +17,7 @@ from .partial import is_free, is_moving
 from .staged import _nearest, _temporary, is_dead, is_leftover
 
 LOOK = "check the path and its permissions"
+PICTURES = (".png", ".jpg", ".jpeg")  # as what a picture is written
 _KINDS = {
     "png": ".png",
     "npy": ".npy",
@@ -30,8 +31,8 @@ _KINDS = {
 def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
     """What OUT asks for by its ending: "png", "npy", "npz", "csv", another one, or "folder" (no ending, or a trailing slash).
 
-    "-" is "csv" on stdout. Raises BadInput for a kind that is not in `allowed` and for a place that cannot take it;
-    leaves nothing behind, so that it can be called before any computing.
+    "png" is a picture, which may be a .jpg as well. "-" is "csv" on stdout. Raises BadInput for a kind that is not in `allowed`
+    and for a place that cannot take it; leaves nothing behind, so that it can be called before any computing.
     """
     text = os.fspath(path)
     ending = PurePath(text).suffix.lower()
@@ -40,12 +41,12 @@ def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
     elif text.endswith(("/", os.sep)) or not ending:
         kind = "folder"
     else:
-        kind = ending.removeprefix(".")
+        kind = "png" if ending in PICTURES else ending.removeprefix(".")
     if not text or kind not in allowed:
         what = {"-": "stdout"}.get(text, "a folder" if kind == "folder" else ending)
         raise BadInput(
             f"The output {text!r} cannot be used: this command does not write {what}",
-            closest(ending, [_KINDS.get(name, f".{name}") for name in allowed]),
+            closest(ending, [*(_KINDS.get(name, f".{name}") for name in allowed), *[".jpg"] * ("png" in allowed)]),
         )
     if text != "-":
         check_writable(text, folder=kind == "folder")

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from aepipe.errors import BadInput
-from aepipe.files.out import output_kind
+from aepipe.files.out import PICTURES, output_kind
 from aepipe.files.regular import check_regular
 from aepipe.files.staged import replacing
 from aepipe.progress import say
@@ -72,7 +72,7 @@ def place(out: str, allowed: tuple[str, ...], shard: Shard | None = None) -> Out
     if shard is None or not out:
         return Out(out, output_kind(out, allowed), shard)
     ending = PurePath(out).suffix.lower()
-    if ending == ".png" and "png" in allowed:
+    if ending in PICTURES and "png" in allowed:
         raise BadInput(f"{out} is one picture, which cannot be made in shards", "write a folder, .npy, .npz or .csv")
     is_folder = out != "-" and (out.endswith(("/", os.sep)) or not ending)
     if is_folder and "folder" in allowed:
