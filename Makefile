@@ -1,10 +1,10 @@
-# make demo · make quick · make test · make check · make lowest · make adversary · make bench · make lecture: each sets up .venv first if it is not there.
+# make demo · make quick · make test · make long · make check · make lowest · make adversary · make bench · make lecture: each sets up .venv first if it is not there.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo quick test check lowest adversary bench lecture clean
+.PHONY: demo quick test long check lowest adversary bench lecture clean
 
 demo: $(READY)
 	$(BIN)/aepipe demo -o demo
@@ -16,7 +16,11 @@ quick: check
 	$(BIN)/python $(QUICK)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+
+# The programs that make documents, each in a short form.
+long: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 check: $(READY)
 	$(BIN)/ruff check .

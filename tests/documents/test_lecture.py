@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.helpers.places import ROOT
 
-pytestmark = [pytest.mark.trains, pytest.mark.slow]
+pytestmark = [pytest.mark.trains, pytest.mark.slow, pytest.mark.long]
 
 SCRIPT = ROOT / "docs" / "lecture.py"
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.helpers.places import ROOT
 
-pytestmark = [pytest.mark.trains, pytest.mark.slow]
+pytestmark = [pytest.mark.trains, pytest.mark.slow, pytest.mark.long]
 
 
 def test_the_quick_form_shows_everything(data_folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.helpers.strangers import install_real, with_path
 pytestmark = [
     pytest.mark.trains,
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not SIGNALS.is_dir(), reason="the source archive is without the plugin"),
 ]
 
