@@ -9,12 +9,15 @@ import aepipe
 import numpy as np
 from aepipe import figures
 from aepipe.images.data import open_images
+from aepipe.images.pixels import as_float
 from aepipe.judging.judge import Judge, shipped
+from aepipe.judging.paths import judge_paths
 from aepipe.judging.samples import judge_each_density
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
 SAMPLED = 8  # samples are shown from the lecture's networks with this latent size or a larger one
-COLUMNS = ("frechet", "kernel", "precision", "recall", "two_sample", "log_likelihood")
+COLUMNS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "two_sample", "log_likelihood")
+PATH_COLUMNS = ("pairs", "class_kept", "length", "largest_step")
 
 
 def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, float]]:
@@ -32,6 +35,16 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
         if "midpoints_density" in rows:
             found[f"midpoints, {density}"] = rows["midpoints_density"]
     return found
+
+
+def follow_paths(data: str, bundle: Path) -> dict[str, dict[str, float]]:
+    """The judge's figures for the paths between test images of one class: of straight lines, slerp, and by density."""
+    source = open_images(data, split="test")
+    with aepipe.load(bundle, "cpu", batch_size=500) as model:
+        judge = Judge(shipped("mnist"), model.shape, model.provider)
+        codes = model.encode(as_float(source.read(np.arange(len(source)))))
+        found = judge_paths(model, judge, codes, model.bundle.densities)
+    return {density or way: row for (way, density), row in found.items()}
 
 
 def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real: np.ndarray, out: Path) -> None:
@@ -52,14 +65,20 @@ def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real:
     figures.save(figures.rows(named, title=f"Samples, d = {best}", subtitle=subtitle), out / "samples.png")
 
 
-def sample_lines(found: dict[str, dict[str, float]], base: float) -> list[list[str]]:
-    """A line for each set with its figures as text; the Fréchet distance is also given divided by `base`."""
-    lines = []
-    for name, row in found.items():
-        cells = [f"{row[key]:.3g}" if key in row else "–" for key in COLUMNS]
-        lines.append([name, f"{row['frechet'] / base:.2f}", *cells])
-    return lines
+def sample_lines(found: dict[str, dict[str, float]]) -> list[list[str]]:
+    """A line for each set with its figures as text; the Fréchet distance is also given by that of the reconstructions."""
+    base = found["reconstructions"]["frechet"]
+    return [[name, f"{row['frechet'] / base:.2f}", *_cells(row, COLUMNS)] for name, row in found.items()]
+
+
+def path_lines(found: dict[str, dict[str, float]]) -> list[list[str]]:
+    """A line for each path with its figures as text."""
+    return [[name, *_cells(row, PATH_COLUMNS)] for name, row in found.items()]
 
 
 def header() -> list[Any]:
     return ["images", "relative", *COLUMNS]
+
+
+def _cells(row: dict[str, float], columns: tuple[str, ...]) -> list[str]:
+    return [f"{row[key]:.3g}" if key in row else "–" for key in columns]
