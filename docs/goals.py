@@ -86,7 +86,7 @@ def _samples(results: Results) -> list[list[str]]:
     what = f"{kind}, {way}"
     goal = "mid-points between any two images: distance by the straight line's"
     lines.append(_line(goal, "≤", MIDPOINTS, ways[kind, way], ".2f", what))
-    followed = results.get("paths", {}).get(kind, {})
+    followed = results["judged"][kind].get("paths", {})
     if all("class_kept" in followed.get(each, {}) for each in (way, "linear")):
         kept = followed[way]["class_kept"] / followed["linear"]["class_kept"]
         lines.append(

@@ -29,7 +29,7 @@ from detection import available, detection
 from goals import DETECTION
 from lecture_page import page
 from restoration import restoration
-from sampling import SAMPLED, TITLES, follow_paths, judge_samples, sample_figures
+from sampling import SAMPLED, TITLES, judge_samples, sample_figures
 from speed import speed
 
 PAIRS = {"pca": ("pca", "pca"), "conv": ("conv", "deconv"), "resnet": ("resnet", "resnet")}  # encoder and decoder
@@ -130,7 +130,6 @@ def main() -> None:
         "speed": lambda: speed(plan.data, PAIRS, plan.timed, runs),
         "checkerboard": lambda: checkerboard(plan.data, limit, epochs, runs, out),
         "judged": lambda: {kind: judge_samples(plan.data, bundles[kind, d], count) for kind in TITLES if kind != "pca"},
-        "paths": lambda: {kind: follow_paths(plan.data, bundles[kind, d]) for kind in TITLES if kind != "pca"},
         "restoration": lambda: restoration(plan, runs, out),
     }
     for data in plan.detected:

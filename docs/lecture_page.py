@@ -9,7 +9,7 @@ from checkerboard import KERNELS, PERIODS
 from checkerboard import TITLES as TITLES_OF_DECODERS
 from detection import PUBLISHED, SCORES
 from goals import DETECTION, HEADER, RESTORED, goal_lines
-from sampling import COLUMNS, PATH_COLUMNS, SAMPLED, TITLES, header, path_lines, sample_lines
+from sampling import COLUMNS, PATH_COLUMNS, SAMPLED, TITLES, header, path_lines, sample_lines, sets
 
 if TYPE_CHECKING:
     from lecture import Plan
@@ -95,7 +95,7 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
     sections += ["![samples](samples.png)", JUDGED.format(d=d, count=count)]
     for kind, found in judged.items():
         sections += [f"### {TITLES[kind]}", table(header(), sample_lines(found))]
-    sections += [*not_judged(judged), *followed(results), "### Sheets of samples"]
+    sections += [*not_judged(judged), *followed(judged), "### Sheets of samples"]
     for kind, size in [*(("conv", size) for size in plan.sizes if size >= SAMPLED), ("resnet", d)]:
         for density in results[f"{kind}-d{size}"]["log_likelihood"]:
             sections.append(f"![{TITLES[kind]}, d = {size}, {density}](sample-{kind}-d{size}-{density}.png)")
@@ -105,20 +105,17 @@ def page(plan: Plan, results: dict[str, Any]) -> str:
 
 def not_judged(judged: dict[str, Any]) -> list[str]:
     """A sentence on the columns that no line has a figure for."""
-    kept = {key for found in judged.values() for row in found.values() for key in row}
+    kept = {key for found in judged.values() for row in sets(found).values() for key in row}
     missing = [name for name in COLUMNS if name not in kept]
     return [NOT_JUDGED.format(columns=" and ".join(f"`{name}`" for name in missing))] if missing else []
 
 
-def followed(results: dict[str, Any]) -> list[str]:
-    if "paths" not in results:
+def followed(judged: dict[str, Any]) -> list[str]:
+    lines = {kind: path_lines(found) for kind, found in judged.items()}
+    if not any(lines.values()):
         return ["### Paths", f"{PATHS}\n{NOT_FOLLOWED}"]
-    tables = [
-        each
-        for kind, found in results["paths"].items()
-        for each in (f"{TITLES[kind]}:", table(["path", *PATH_COLUMNS], path_lines(found)))
-    ]
-    return ["### Paths", PATHS, *tables]
+    tables = [(f"{TITLES[kind]}:", table(["path", *PATH_COLUMNS], each)) for kind, each in lines.items()]
+    return ["### Paths", PATHS, *(text for each in tables for text in each)]
 
 
 def grids(results: dict[str, Any]) -> list[str]:
@@ -149,7 +146,7 @@ def restored(plan: Plan, results: dict[str, Any]) -> list[str]:
     if plan.data == "mnist":
         said.append(LONGER.format(names=_listed(goals), epochs=_listed([str(lengths[name]) for name in goals])))
     head = ["corruption", "spoiled", "best linear", "a model for it", "its epochs", "one model for all"]
-    return ["## Restoration", RESTORATION, table(head, lines), " ".join(said), "![restoration](restoration.png)"]
+    return ["## Restoration", RESTORATION, table(head, lines), "\n".join(said), "![restoration](restoration.png)"]
 
 
 def _count(number: int, what: str) -> str:

@@ -9,9 +9,7 @@ import aepipe
 import numpy as np
 from aepipe import figures
 from aepipe.images.data import open_images
-from aepipe.images.pixels import as_float
 from aepipe.judging.judge import Judge, shipped
-from aepipe.judging.paths import judge_paths
 from aepipe.judging.samples import judge_each_density
 
 TITLES = {"pca": "PCA", "conv": "Autoencoder", "resnet": "Residual autoencoder"}
@@ -20,10 +18,14 @@ COLUMNS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "t
 PATH_COLUMNS = ("pairs", "class_kept", "length", "largest_step")
 
 
-def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, float]]:
-    """The judge's figures for training images, reconstructions, mid-points, and samples of every density of the bundle."""
+def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, Any]]:
+    """The judge's figures for training images, reconstructions, mid-points, and samples of every density of the bundle.
+
+    Under "paths" are its figures for each path: linear, slerp, and by the names of densities.
+    """
     test, train = (open_images(data, split=split) for split in ("test", "train"))
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, float]] = {}
     with aepipe.load(bundle, "cpu", batch_size=500) as model:
         judge = Judge(shipped("mnist"), model.shape, model.provider)
         each = judge_each_density(model, judge, test, train, model.bundle.densities, count=count)
@@ -34,17 +36,8 @@ def judge_samples(data: str, bundle: Path, count: int) -> dict[str, dict[str, fl
         found[f"samples, {density}"] = rows["samples"]
         if "midpoints_density" in rows:
             found[f"midpoints, {density}"] = rows["midpoints_density"]
-    return found
-
-
-def follow_paths(data: str, bundle: Path) -> dict[str, dict[str, float]]:
-    """The judge's figures for the paths between test images of one class: of straight lines, slerp, and by density."""
-    source = open_images(data, split="test")
-    with aepipe.load(bundle, "cpu", batch_size=500) as model:
-        judge = Judge(shipped("mnist"), model.shape, model.provider)
-        codes = model.encode(as_float(source.read(np.arange(len(source)))))
-        found = judge_paths(model, judge, codes, model.bundle.densities)
-    return {density or way: row for (way, density), row in found.items()}
+        paths |= {density if way == "density" else way: row for way, row in rows["paths"].items()}
+    return {**found, "paths": paths}
 
 
 def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real: np.ndarray, out: Path) -> None:
@@ -65,15 +58,20 @@ def sample_figures(models: dict[tuple[str, int], aepipe.Model], best: int, real:
     figures.save(figures.rows(named, title=f"Samples, d = {best}", subtitle=subtitle), out / "samples.png")
 
 
-def sample_lines(found: dict[str, dict[str, float]]) -> list[list[str]]:
+def sets(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The judged sets of images among what `judge_samples` found."""
+    return {name: row for name, row in found.items() if name != "paths"}
+
+
+def sample_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
     """A line for each set with its figures as text; the Fréchet distance is also given by that of the reconstructions."""
     base = found["reconstructions"]["frechet"]
-    return [[name, f"{row['frechet'] / base:.2f}", *_cells(row, COLUMNS)] for name, row in found.items()]
+    return [[name, f"{row['frechet'] / base:.2f}", *_cells(row, COLUMNS)] for name, row in sets(found).items()]
 
 
-def path_lines(found: dict[str, dict[str, float]]) -> list[list[str]]:
-    """A line for each path with its figures as text."""
-    return [[name, *_cells(row, PATH_COLUMNS)] for name, row in found.items()]
+def path_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """A line for each path with its figures as text; none where paths were not followed."""
+    return [[name, *_cells(row, PATH_COLUMNS)] for name, row in found.get("paths", {}).items()]
 
 
 def header() -> list[Any]:

@@ -49,7 +49,6 @@ def test_the_quick_form_shows_everything(tmp_path):
         "checkerboard",
         "restoration",
         "judged",
-        "paths",
         "detection, digits",
     }
     assert all(each["peak_2"] > 0 and each["peak_3"] > 0 for each in results["checkerboard"].values())
@@ -57,7 +56,7 @@ def test_the_quick_form_shows_everything(tmp_path):
     for kind in ("conv", "resnet"):
         assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"][kind])
         assert {"samples, gaussian", "samples, gmm5", "midpoints, full"} <= set(results["judged"][kind])
-        assert {"linear", "slerp", "gaussian", "full"} <= set(results["paths"][kind])
+        assert {"linear", "slerp", "gaussian", "full"} <= set(results["judged"][kind]["paths"])
         assert results["judged"][kind]["train"]["coverage"] > 0 and "not followed" not in page and "A dash" not in page
     assert min(results["speed"].values()) > 0
     (restored,) = results["restoration"].values()
