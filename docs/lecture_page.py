@@ -36,8 +36,8 @@ how much the density adds to what code and decoder lose, and 1 where it adds not
 NOT_JUDGED = "A dash in every line: {columns} came later than these figures, whose models were not judged again."
 PATHS = """\
 Mid-points look good wherever a path visits typical images, whatever they have to do with its ends. So the paths between test
-images of one class are followed too, in 8 steps: how often the middle keeps the class, how long the path is in the judge's
-features by the direct way, and how large its largest step (1/8 is even, 1 a leap)."""
+images of one class are followed too, in 8 steps: how often the middle keeps the class to the judge, how long the path is in the
+judge's features by the direct way, and how large its largest step by that way (1/8 is even, 1 a leap)."""
 NOT_FOLLOWED = """\
 The paths of these models were not followed, so that their mid-points, and the goal above, say nothing on that;
 `aepipe eval exported/mnist-d8 --data mnist --density pca` follows those of the bundle that comes with aepipe."""
