@@ -1,4 +1,4 @@
-"""The lecture's experiments on MNIST, from training to figures: python docs/lecture.py [--quick] [-o FOLDER] [--runs FOLDER]
+"""The lecture's experiments on MNIST, from training to figures: python docs/lecture.py [--quick] [--page] [-o FOLDER]
 
 They follow F. Fleuret's deep learning course, lecture 7.2, with further densities. Everything shown is computed by exported
 bundles through ONNX Runtime. Finished parts are not done again, so that the program can be stopped and started at any time. It
@@ -111,8 +111,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="digits instead of MNIST, two sizes, one epoch")
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/lecture"), metavar="FOLDER")
     parser.add_argument("--runs", type=Path, default=Path("runs/lecture"), metavar="FOLDER")
+    parser.add_argument("--page", action="store_true", help="only write the page again, from the results in FOLDER")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else WHOLE
+    if arguments.page:
+        write_page(plan, json.loads((arguments.out / RESULTS).read_text(encoding="utf-8")), arguments.out)
+        return
     if "flow" in plugins.names("density"):
         plan = replace(plan, densities=(*plan.densities, "flow"))
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,10 @@ def main() -> None:
             say(name)
             results[name] = step()
             save(results, out)
+    write_page(plan, results, out)
+
+
+def write_page(plan: Plan, results: dict[str, Any], out: Path) -> None:
     (out / "README.md").write_text(page(plan, results), encoding="utf-8")
     say(f"{out / 'README.md'}: done")
 

@@ -51,11 +51,13 @@ def test_the_quick_form_shows_everything(tmp_path):
         "judged",
         "detection, digits",
     }
-    assert all(each["artefact_2"] > 0 and each["artefact_3"] > 0 for each in results["checkerboard"].values())
+    assert all(each["peak_2"] > 0 and each["peak_3"] > 0 for each in results["checkerboard"].values())
     assert results["pca-d8"]["mse"] < results["pca-d2"]["mse"]
     for kind in ("conv", "resnet"):
         assert {"train", "reconstructions", "midpoints", "midpoints_slerp"} <= set(results["judged"][kind])
         assert {"samples, gaussian", "samples, gmm5", "midpoints, full"} <= set(results["judged"][kind])
+        assert {"linear", "slerp", "gaussian", "full"} <= set(results["judged"][kind]["paths"])
+        assert results["judged"][kind]["train"]["coverage"] > 0 and "not followed" not in page and "A dash" not in page
     assert min(results["speed"].values()) > 0
     (restored,) = results["restoration"].values()
     assert restored["linear"] > restored["input"] and set(restored) == {"input", "linear", "own", "all"}

@@ -79,21 +79,29 @@ def test_a_judge_is_trained_and_exported(small_judge: Path) -> None:
 @pytest.mark.slow
 def test_eval_judges_samples(call, digits_bundle: Path) -> None:
     arguments = ["--data", "digits", "--provider", "cpu", "--density", "pca", "--judge", shipped("mnist")]
-    outcome = call("eval", digits_bundle, *arguments, "--count", "200", "--json")
+    outcome = call("eval", digits_bundle, *arguments, "--count", "120", "--json")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
-    assert found["density"] == "pca" and found["judged"] == 200 and found["count"] == 359
+    assert found["density"] == "pca" and found["judged"] == 120 and found["count"] == 359
     assert found["judge"]["sha256"] == SHIPPED["mnist"]
     for key in ("midpoints", "reconstructions"):
         assert set(found[key]) == FIGURES
     for key in ("samples", "train"):
         assert set(found[key]) == FIGURES | {"log_likelihood"}
+    assert set(found["paths"]) == {"linear", "slerp", "density"}
+    for path in found["paths"].values():
+        assert set(path) == {"pairs", "class_kept", "length", "largest_step"} and 100 < path["pairs"] < 120
     assert 0 < found["train"]["frechet"] < found["reconstructions"]["frechet"] < found["samples"]["frechet"]
     assert found["train"]["two_sample"] == pytest.approx(0.5, abs=0.15)
-    again = call("eval", digits_bundle, *arguments, "--count", "200", "--json", "--batch-size", "17")
+    again = call("eval", digits_bundle, *arguments, "--count", "120", "--json", "--batch-size", "17")
     assert json.loads(again.out)["samples"] == pytest.approx(found["samples"], rel=1e-3, abs=0.02)
     table = call("eval", digits_bundle, *arguments, "--limit", "60")
-    assert table.code == 0 and "reconstructions" in table.out and "pca, 60 images a set" in table.out
+    assert (
+        table.code == 0
+        and "reconstructions" in table.out
+        and "class_kept" in table.out
+        and "pca, 60 images a set" in table.out
+    )
     assert "note: 60 images a set" in table.err
 
 

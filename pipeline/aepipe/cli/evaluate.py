@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COUNT = 10_000
 ROWS = ("samples", "midpoints", "midpoints_slerp", "midpoints_density", "reconstructions", "train")
 COLUMNS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "two_sample", "log_likelihood")
+PATH_COLUMNS = ("pairs", "class_kept", "length", "largest_step")
 
 
 @click.command(
@@ -64,6 +65,10 @@ def evaluate(
     and recall (1 is best), density and coverage (about 1 is best, and they trust single images less), two-sample accuracy
     (0.5 is best), and the log-likelihood of the test images' codes. The rows "train" (real images) and "reconstructions"
     show what could be reached. Compare figures only if judge and count are equal.
+
+    Mid-points only have to look like images, so the paths of "infer interpolate" are also followed between images of one
+    class, in 8 steps: how often the middle keeps the class (1 is best), how long the path is in the judge's features by the
+    direct way (1 is best), and its largest step by that way (1/8 is even, 1 is a leap).
     """
     from aepipe.images.corruption import corruption
     from aepipe.images.data import check_asked, open_images
@@ -167,11 +172,17 @@ def _judge_file(given: str | None, model: Model, test: Source) -> Path:
 
 
 def _print_judged(found: dict[str, Any]) -> None:
-    """Print the figures of each set of images, and below them density, count and judge."""
+    """Print the figures of each set of images and of the paths, and below them density, count and judge."""
     rows = {key: found[key] for key in ROWS if found.get(key)}
     lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in COLUMNS)] for key, row in rows.items()]
     click.echo()
     print_table(["", *COLUMNS], lines)
+    lines = [
+        [way, *(f"{row[name]:.4g}" if name in row else "" for name in PATH_COLUMNS)]
+        for way, row in found["paths"].items()
+    ]
+    click.echo()
+    print_table(["path", *PATH_COLUMNS], lines)
     judge = found["judge"]
     accuracy = f", which is right about {judge['accuracy']:.2%} of test images" if "accuracy" in judge else ""
     click.echo(f"\ndensity {found['density']}, {found['judged']} images a set, judge {judge['file']}{accuracy}")

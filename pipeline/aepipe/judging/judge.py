@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from aepipe.runtime.providers import Provider, Session, brief
 from aepipe.runtime.sessions import Sessions
 
 FEATURES = "features"  # the output that is used if the graph has several
+LOGITS = "logits"  # the output whose largest number says the class; a judge may have none
 SHIPPED = {"mnist": "72c0fc54bccbd303816ce191217200accb21666476fe6888ef53f19a34df7521"}  # SHA-256 of the released files
 TRAIN_ONE = "train one with 'python -m aepipe_builtins.train_judge --data SPEC -o FILE.onnx'"
 
@@ -31,7 +33,8 @@ class Judge:
     """An opened judge.
 
     The graph has one input, float32 images [N, C, H, W] in 0..1, and an output `features` [N, F], or one output of any
-    name. Raises BadInput if the file is no such graph, or if it takes images of another shape than `shape` (C, H, W);
+    name. An output `logits`, float32 [N, K], also says the class of an image. Raises BadInput if the file is no such
+    graph, or if it takes images of another shape than `shape` (C, H, W);
     samples of other kinds have no judge.
     """
 
@@ -50,6 +53,7 @@ class Judge:
             if found.external:
                 raise BadInput(f"the judge {path} keeps weights in other files")
             self._start()
+            self._classes = _is_matrix(found.outputs.get(LOGITS))
         except ProviderUnavailable:
             raise
         except AepipeError as error:  # its hint is about bundles, not about judges
@@ -63,11 +67,24 @@ class Judge:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Features [N, F] float32 of images [N, C, H, W] float32 in 0..1; raises AepipeError when the graph fails, or makes
         what are no features."""
+        return self._features(self._run(images), len(images))
+
+    def seen(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features, as above, and the classes [N] int64 that the judge takes the images for; None if it has no classes."""
+        outputs = self._run(images)
+        features = self._features(outputs, len(images))
+        if not self._classes:
+            return features, None
+        return features, checked_output(outputs, LOGITS, f"the judge {self.path}", len(images), [None]).argmax(1)
+
+    def _run(self, images: np.ndarray) -> Mapping[str, Any]:
         session = self._start()
         with foreign(f"the judge {self.path} failed", "try a smaller --batch-size", say=brief):
-            outputs = session.run({self._input: images})
+            return session.run({self._input: images})
+
+    def _features(self, outputs: Mapping[str, Any], count: int) -> np.ndarray:
         name = FEATURES if FEATURES in outputs else next(iter(outputs))
-        return checked_output(outputs, name, f"the judge {self.path}", len(images), [None])
+        return checked_output(outputs, name, f"the judge {self.path}", count, [None])
 
     def as_json(self) -> dict[str, Any]:
         """Which judge this is; only figures by the same judge can be compared."""
@@ -84,6 +101,13 @@ def _check_input(path: Path, inputs: list[OnnxTensor], shape: tuple[int, ...]) -
         raise BadInput(f"the judge {path} takes {count} images at a time, and any number is needed")
     if any(own is not None and own != given for own, given in zip(sizes, shape, strict=True)):
         raise BadInput(f"the judge {path} takes images of shape {sizes}, and the bundle's are {list(shape)}")
+
+
+def _is_matrix(output: OnnxTensor | None) -> bool:
+    """Whether an output is float32 [N, K] with more than one column, as far as the graph says."""
+    if output is None or output.dtype != "float32" or output.sizes is None:
+        return False
+    return len(output.sizes) == 2 and output.sizes[1] != 1
 
 
 def shipped(name: str) -> Path:

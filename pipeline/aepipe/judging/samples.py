@@ -20,6 +20,7 @@ from aepipe.runtime.model import Model, between
 
 from .distances import frechet, kernel_distance, neighbours
 from .judge import Judge
+from .paths import judge_paths
 
 LEAST = 10  # the fewest images that a set may have
 
@@ -45,6 +46,8 @@ def judge_samples(
       midpoints_density (if the density has an inverse) are the middles of the other paths (see runtime/interpolation.py);
     - reconstructions: the test images encoded and decoded, which shows how much code and decoder lose;
     - train: training images. They are real, so that no set can be expected to do better. None without a training split.
+
+    `paths` has figures of the paths themselves, by the names of runtime/interpolation.py: linear, slerp and density (see paths.py).
 
     `log_likelihood` of the samples is the mean log-density (natural logarithm) of the test images' codes, and `log_likelihood`
     of "train" that of the training images' codes. If the latter is higher, the density has learned its codes by heart. A density
@@ -102,6 +105,7 @@ def judge_each_density(
         learned = None
         if train is not None:
             common["train"], learned = _read(model, judge, _drawn(train, count, rng), reading, advance)
+    followed = judge_paths(model, judge, codes, inverses, seed=seed)
     with progress("comparing", len(common) + sum(map(len, own.values()))) as advance:
 
         def compared(sets: Mapping[str, Array | None]) -> dict[str, Any]:
@@ -119,7 +123,10 @@ def judge_each_density(
         if learned is not None and scores:
             rows["train"] = {**shared["train"], "log_likelihood": _log_likelihood(model, learned, name)}
     facts = {"judge": judge.as_json(), "judged": len(real)}
-    return {name: {"density": name, **facts, **shared, **rows} for name, rows in figures.items()}
+    paths = {
+        name: {way: each for (way, density), each in followed.items() if density in (None, name)} for name in densities
+    }
+    return {name: {"density": name, **facts, **shared, **rows, "paths": paths[name]} for name, rows in figures.items()}
 
 
 def _drawn(source: Source, count: int, rng: np.random.Generator) -> Source:
