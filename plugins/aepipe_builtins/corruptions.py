@@ -213,11 +213,23 @@ def downsample(*, factor: int = 2):
 def mixed(*, of: str = "gaussian;saltpepper;erase;block;downsample"):
     """Each image spoiled by one of several corruptions, chosen at random: one restorer for all.
 
-    of: spec strings, separated by semicolons; all in double quotes if they have options
+    of: spec strings, separated by semicolons; a+b is a, and then b; all in double quotes if they have options
     """
+    import re
+
     from aepipe.images.corruption import corruption
 
-    both = {bounded: [corruption(spec.strip(), bounded=bounded) for spec in of.split(";")] for bounded in (True, False)}
+    def chain(text, bounded):
+        steps = [corruption(spec.strip(), bounded=bounded) for spec in re.split(r"\+(?=\s*[a-z])", text)]
+
+        def spoil(images, rng):
+            for step in steps:
+                images = step(images, rng)
+            return images
+
+        return spoil
+
+    both = {bounded: [chain(text, bounded) for text in of.split(";")] for bounded in (True, False)}
 
     def corrupt(images, rng, *, bounded=True):
         import numpy as np

@@ -21,6 +21,7 @@ CORRUPTIONS = (
     "downsample:factor=5",
     "mixed",
     'mixed:of="gaussian:sigma=1;erase:p=1"',
+    'mixed:of="gaussian:sigma=1+erase:p=0.5+blur"',
 )
 
 
@@ -32,6 +33,17 @@ def test_mixed_spoils_each_image_in_one_way():
     assert 150 < erased.sum() < 250 and (spoiled[~erased] == 0.5).all()
     with pytest.raises(aepipe.BadInput, match="gausian"):
         plugins.create("corruption", "mixed:of=gausian")
+    with pytest.raises(aepipe.BadInput, match="jpg"):
+        plugins.create("corruption", 'mixed:of="gaussian+jpg"')
+
+
+def test_one_corruption_follows_another():
+    images = np.full((5, 3, 16, 16), 0.5, np.float32)
+    both = plugins.create("corruption", 'mixed:of="gaussian:sigma=0.1,clip=false + jpeg:quality=5"')
+    alone = plugins.create("corruption", "gaussian:sigma=0.1,clip=false")
+    noisy = alone(images, np.random.default_rng(0))
+    spoiled = both(images, np.random.default_rng(0))
+    assert 0 < np.square(spoiled - 0.5).mean() < np.square(noisy - 0.5).mean() / 2, "JPEG takes away much of the noise"
 
 
 @pytest.mark.parametrize("spec", CORRUPTIONS)
