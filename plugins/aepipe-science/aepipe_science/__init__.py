@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ def tiff(path: str, *, pages: Literal["samples", "volume", "channels"] = "sample
     """
     from .tiff_files import Tiff
 
-    return Tiff(path, pages) if Path(path).is_file() else None
+    return Tiff(path, pages) if isfile(path) else None  # noqa: PTH113  # a Path takes longer
 
 
 def _tiff_writer(path: str | Path) -> Any:
