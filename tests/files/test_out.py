@@ -10,7 +10,7 @@ import pytest
 from aepipe.bundle.manifest import MANIFEST
 from aepipe.errors import BadInput
 from aepipe.files.ours import LIST, whole_around
-from aepipe.files.out import check_apart, output_kind
+from aepipe.files.out import check_apart, output_kind, result_names
 
 from tests.helpers.folders import listing
 
@@ -31,6 +31,15 @@ def test_kind_by_ending(tmp_path, monkeypatch, out, kind):
     assert listing(tmp_path) == []  # looking leaves nothing behind
     with pytest.raises(BadInput):
         output_kind(out, tuple(each for each in ALL if each != kind))
+
+
+def test_an_ending_may_have_two_parts(tmp_path):
+    assert output_kind(tmp_path / "a.NII.gz", ("nii", "nii.gz", "folder")) == "nii.gz"
+    assert output_kind(tmp_path / "a.gz.nii", ("nii", "nii.gz", "folder")) == "nii"
+    with pytest.raises(BadInput, match=r"\.gz"):
+        output_kind(tmp_path / "a.nii.gz", ("nii", "folder"))
+    assert result_names(["a/x.nii.gz", "a/y.nii", "a/x.nii"], ".nii") == ["a/x.nii.gz.nii", "a/y.nii", "a/x.nii.nii"]
+    assert result_names(["x.nii.gz", "y.v1.gz"], ".nii") == ["x.nii", "y.nii"]
 
 
 def test_other_endings_are_refused_with_the_closest(tmp_path):

@@ -77,3 +77,18 @@ def test_what_is_refused(given, values, message, hint) -> None:
     with pytest.raises(BadInput, match=message) as caught:
         everything(open_images(values, range=given))
     assert hint in caught.value.hint
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["uint8", "int8", "uint16", "int16"]),
+    st.tuples(*[st.integers(-(2**23), 2**23) | st.integers(-70000, 70000) | st.floats(-1e5, 1e5, width=32)] * 2),
+)
+def test_numbers_for_graphs_are_rounded_once_from_the_exact_ones(dtype: str, ends: tuple[float, float]) -> None:
+    low, high = sorted(map(float, ends))
+    if low == high:
+        return
+    values = np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1).astype(dtype)[None]
+    given = into_graph(values, Raw(dtype=dtype, range=(low, high), clip=True), np.arange(1), "it")
+    wanted = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    assert given.tobytes() == wanted.tobytes()

@@ -41,7 +41,8 @@ def output_kind(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> str:
     elif text.endswith(("/", os.sep)) or not ending:
         kind = "folder"
     else:
-        kind = "png" if ending in PICTURES else ending.removeprefix(".")
+        fitting = [each for each in allowed if text.lower().endswith(f".{each}")]  # perhaps of two parts, as nii.gz
+        kind = "png" if ending in PICTURES else max(fitting, key=len, default=ending.removeprefix("."))
     if not text or kind not in allowed:
         what = {"-": "stdout"}.get(text, "a folder" if kind == "folder" else ending)
         raise BadInput(
@@ -172,7 +173,8 @@ def result_name(name: str, ending: str = ".png", keep: bool = False) -> str:
     path = PurePath(name)
     if path.is_absolute() or path.drive or ".." in path.parts or not path.name or "\0" in name:
         raise BadInput(f"The name {name!r} leads out of the output folder", "give a relative path without '..'")
-    return str(path.with_name((path.name if keep else path.stem) + ending))
+    stem = PurePath(path.stem).stem if path.suffix.lower() == ".gz" else path.stem  # x.nii.gz gives x.nii
+    return str(path.with_name((path.name if keep else stem) + ending))
 
 
 def result_names(names: Sequence[str], ending: str = ".png") -> list[str]:

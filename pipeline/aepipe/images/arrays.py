@@ -112,6 +112,8 @@ def _usual(shape: tuple[int, ...], name: str) -> Layout:
 class ArrayImages:
     """An array, memory-mapped or not, read by index."""
 
+    chunk: int  # so many samples lie together, where that is known
+
     def __init__(self, array: np.ndarray, wanted: Sides | None, name: str, axes: str | None = None):
         if array.dtype.name not in DTYPES:
             hint = {
@@ -157,11 +159,15 @@ def array_images(
     array: Any, shape: Sides | None = None, name: str = "the array", axes: str | None = None, *, lazy: bool = False
 ) -> ArrayImages:
     """An array as samples [N, C, *sides]. `shape` is what they must have, where that is known; `axes` is the array's layout.
-    A `lazy` array lies in a file, and is only ever sliced and indexed.
+    A `lazy` array lies in a file, and is only ever sliced and indexed. Its attribute `chunk`, if it has one, says how many
+    samples lie together.
 
     Raises BadInput for what holds no numbers, or has no such layout.
     """
-    return ArrayImages(array if lazy else as_array(array, name), shape, name, axes)
+    images = ArrayImages(array if lazy else as_array(array, name), shape, name, axes)
+    if lazy and hasattr(array, "chunk"):
+        images.chunk = array.chunk
+    return images
 
 
 def as_array(array: Any, name: str, hint: str = LAYOUTS) -> np.ndarray:

@@ -24,12 +24,12 @@ from .archives import Loaded, Wanted
 from .array_files import load_array_file, load_arrays
 from .arrays import Images, array_images, as_array
 from .decoding import ENDINGS, max_pixels
-from .folders import ending_of, find_images, has_splits
+from .folders import find_images, has_splits
 from .image_files import Wish, is_plain, open_files
 from .loaded import load
 from .ranges import raw_of
 from .reader_files import FittedImages, ReadFiles, target_of
-from .readers import Reader, endings_of, known_endings, missing, reader_of, unknown
+from .readers import Reader, ending_among, endings_of, known_endings, missing, reader_of, unknown
 from .source import Source
 from .splits import SPLITS
 from .taken import Taken
@@ -191,7 +191,7 @@ def open_test_split(text: str, shape: Sides | None = None, layout: str | None = 
     if text == "array":
         return None
     found, member, _ = _classify(text)
-    if isinstance(found, str) or (found.is_dir() and has_splits(found)):
+    if isinstance(found, str) or (_is_folder(found) and has_splits(found)):
         return open_images(text, **asked)
     if member is None and not found.is_dir() and _has_both_splits(found):
         return open_images(text, layout=layout, **asked)
@@ -329,7 +329,9 @@ def _open_dataset(spec: str, name: str, asked: Asked) -> Source:
 
 
 def _open_path(path: Path, name: str, asked: Asked) -> Source:
-    if _is_dir(path) and path.suffix.lower() not in known_endings():
+    if _is_folder(path):
+        if missing(path) and path.suffix.lower() not in ENDINGS:
+            raise unknown(path, ACCEPTED)
         if asked.member is not None and "=" not in asked.member:
             raise BadInput(f"{path} is a folder, which holds no arrays with names", f"leave out [{asked.member}]")
         listing = find_images(path, asked.split, known_endings())
@@ -365,7 +367,7 @@ def _open_folder(root: Path, paths: list[str], name: str, asked: Asked, taken: T
             raise BadInput(f"no reader takes the files of {root}", f"leave out [{asked.member}]")
         return _open_files(root, paths, name, asked, taken)
     endings = endings_of(reader.component)
-    other = [path for path in chosen if ending_of(path) not in endings]
+    other = [path for path in chosen if ending_among(path, endings) not in endings]
     if other:
         message = f"{root} holds {own}, which is read {reader}, and {other[0]}, which it does not read"
         raise BadInput(message, "keep files of one form in a folder")
@@ -411,9 +413,10 @@ def _check_fits(shape: tuple[int, ...], asked: Asked, name: str) -> None:
         raise BadInput(message, "give samples of the model's shape")
 
 
-def _is_dir(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
+    """Whether this is a folder of files, and none that a reader takes whole by its ending, such as a .zarr."""
     try:
-        return path.is_dir()
+        return path.is_dir() and ending_among(path, known_endings()) not in known_endings()
     except OSError as error:
         raise BadInput(
             f"{_short(str(path))} cannot be read: {error.strerror}", "check the path and its permissions"

@@ -62,7 +62,8 @@ def find_images(folder: Path, split: str, more: Set[str] = frozenset()) -> Listi
     listing.others = [f"{each}/" for each in others]
     _walk(str(listing.root), "", split, listing, 0)
     if not listing.paths:
-        listing.paths = [path for path in listing.strangers if ending_of(path) in more]
+        several = tuple(more)
+        listing.paths = [path for path in listing.strangers if path.lower().endswith(several)]
         listing.endings.subtract(ending_of(path) for path in listing.paths)
         listing.endings += Counter()  # without those that are none
     listing.paths.sort()

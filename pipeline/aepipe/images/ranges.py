@@ -86,11 +86,19 @@ def into_graph(values: Array, raw: Raw, indices: Array, name: str) -> Array:
         raise _outside(values, raw, indices, name)
     scaled = np.empty(values.shape, np.float32)
     step = max(1, AT_ONCE // max(1, prod(values.shape[1:])))
+    wide = np.float32 if _is_exact(values.dtype, low, high) else np.float64
     for start in range(0, len(values), step):
-        exact = np.subtract(values[start : start + step], low, dtype=np.float64)
+        exact = np.subtract(values[start : start + step], low, dtype=wide)
         exact /= high - low
         scaled[start : start + step] = exact if inside else np.clip(exact, 0, 1, out=exact)
     return scaled
+
+
+def _is_exact(dtype: np.dtype, low: float, high: float) -> bool:
+    """Whether float32 holds the differences as they are. Then its quotient is that of float64 rounded to float32, bit for bit: a
+    type of more than twice as many digits rounds a quotient so that rounding it again changes nothing."""
+    whole = all(float(end).is_integer() and abs(end) < 2**23 for end in (low, high))
+    return dtype.kind in "iu" and dtype.itemsize <= 2 and whole
 
 
 def _outside(values: Array, raw: Raw, indices: Array, name: str) -> BadInput:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from .objects import is_images
 
 OWN = {".npy", ".npz", ".gz"}  # arrays, which stay with aepipe
 PACKAGES = {
-    "aepipe-science": (".tif", ".tiff", ".h5", ".hdf5", ".wav"),
+    "aepipe-science": (".tif", ".tiff", ".h5", ".hdf5", ".wav", ".nii", ".nii.gz", ".zarr"),
 }  # those that are known to read what aepipe itself does not, by ending
 
 
@@ -59,18 +61,30 @@ def known_endings() -> set[str]:
     return {ending for component in _readers() for ending in endings_of(component)}
 
 
-def writing_of(component: Component) -> Writing | None:
-    """How a reader's plugin writes its files; None where it only reads."""
+def ending_among(name: str | PurePath, endings: Iterable[str]) -> str:
+    """The longest of these endings that a name has, such as .nii.gz, or what `PurePath.suffix` says of it; in lower case."""
+    own = PurePath(name).name.lower()
+    found = [each for each in endings if own.endswith(each) and len(own) > len(each)]
+    return max(found, key=len, default=PurePath(own).suffix)
+
+
+def writing_of(component: Component, ending: str | None = None) -> Writing | None:
+    """How a reader's plugin writes its files, by the first of its endings or by this one; None where it only reads."""
     writer = getattr(component.factory, "writer", None)
-    return None if writer is None else Writing(endings_of(component)[0], writer)
+    if writer is None:
+        return None
+    ending = ending or endings_of(component)[0]
+    told = "ending" in inspect.signature(writer).parameters
+    return Writing(ending, partial(writer, ending=ending) if told else writer)
 
 
 def written_endings() -> dict[str, Writing]:
     """What OUT may end in, beside aepipe's own."""
     found = {}
     for component in _readers():
-        if writing := writing_of(component):
-            found.update(dict.fromkeys(endings_of(component), writing))
+        for ending in endings_of(component):
+            if writing := writing_of(component, ending):
+                found[ending] = writing
     return found
 
 
@@ -99,7 +113,7 @@ class Reader:
 
 def reader_of(path: Path, member: str | None) -> Reader | None:
     """The reader that takes files of this ending, with the options of FILE[key=value,…] or the member of FILE[NAME]."""
-    ending = path.suffix.lower()
+    ending = ending_among(path, known_endings())
     found = [component for component in _readers() if ending in endings_of(component)]
     if not found:
         return None
@@ -117,21 +131,24 @@ def _choice(component: Component, member: str | None, path: Path) -> Choice:
         given = parse_spec(f"{component.name}:{member}").options
     elif member is not None:
         names = [option.name for option in component.options]
-        if "member" not in names:
+        part = next((each for each in ("member", "array") if each in names), None)
+        if part is None:
             known = ", ".join(f"{name}=…" for name in names)
             hint = f"leave out [{member}]" + (f", or give options: [{known}]" if known else "")
             raise BadInput(f"{path} holds no parts with names", hint)
-        given = {"member": member}
+        given = {part: member}
     options = component.settle(given)
     return Choice(component, options, component.name)
 
 
 def missing(path: Path) -> str:
     """What to install so that a file of this ending can be read; "" where nothing is known, or it is installed."""
-    ending = path.suffix.lower()
-    if ending in known_endings():
+    if ending_among(path, known_endings()) in known_endings():
         return ""
-    return next((f"pip install {name}" for name, endings in PACKAGES.items() if ending in endings), "")
+    for name, endings in PACKAGES.items():
+        if ending_among(path, endings) in endings:
+            return f"pip install {name}"
+    return ""
 
 
 def unknown(path: Path, hint: str) -> BadInput:

@@ -179,7 +179,8 @@ class Source:
 
     def state(self) -> str:
         """A digest by which this input is known again if it has not changed: of which images it has, and of path, size and time
-        of change of every file. A data set, which has no files, is known by its record and by some of its images."""
+        of change of every file. A data set, which has no files, is known by its record and by some of its images; so is a folder
+        that a reader takes whole, whose time of change says nothing of what lies in it."""
         images: Any = self.images
         digest = hashlib.sha256(
             repr((self.shape, self.raw, self.taken.layout, self.dataset, self.taken.split, self.taken.origin)).encode()
@@ -190,7 +191,11 @@ class Source:
         files = self.files if self.paths is not None else [self.file] if self.file else []
         for file in files:
             digest.update(file_state(file).encode("utf-8", "surrogateescape"))
-        for index in [] if files else np.linspace(0, len(self) - 1, PROBES).astype(int):
+        for index in (
+            []
+            if files and not (self.file and self.file.is_dir())
+            else np.linspace(0, len(self) - 1, PROBES).astype(int)
+        ):
             try:
                 digest.update(self.read(np.array([index])).tobytes())
             except BadInput as error:

@@ -11,12 +11,14 @@ import numpy as np
 
 from aepipe.errors import BadInput
 from aepipe.images.arrays import array_images
+from aepipe.images.objects import is_array, is_images
 from aepipe.space import AXES, KINDS
 
 from .report import Finding, NotApplicable, Subject, Unbuilt, require, trying
 
 COUNT = 3  # samples in a file
 SHAPES = ((1, 8, 9), (2, 16))
+VOLUME = (1, 4, 5, 6)  # for writers that take neither images nor signals
 TYPES = (np.uint16, np.float32)
 
 
@@ -56,7 +58,9 @@ def reads_what_it_writes(subject: Subject) -> None:
     if writer is None:
         raise NotApplicable("it has no writer")
     tried = 0
-    for shape in SHAPES:
+    for shape in (*SHAPES, VOLUME):
+        if shape == VOLUME and tried:  # other files may hold volumes, and need an option to read them as such
+            break
         for dtype in TYPES:
             samples = (np.random.default_rng(0).random((COUNT, *shape)) * 1000).astype(dtype)
             with tempfile.TemporaryDirectory() as folder:
@@ -64,17 +68,22 @@ def reads_what_it_writes(subject: Subject) -> None:
                 if _written(writer, path, samples):
                     tried += 1
                     _check_read(subject, path, samples)
-    require(tried, "its writer refuses every sample", "take [n, C, H, W] or [n, C, L], or have no writer")
+    require(
+        tried, "its writer refuses every sample", "take [n, C, L], [n, C, H, W] or [n, C, D, H, W], or have no writer"
+    )
 
 
 def _written(writer: Callable[[Path], Any], path: Path, samples: np.ndarray) -> bool:
-    """Whether the writer takes these samples, which come in two parts."""
+    """Whether the writer takes these samples, which come in two parts. Where a package is missing that it needs, and the error
+    says so by its cause, there is nothing to check."""
     with trying("writing", "raise BadInput for samples that the files cannot hold"):
         try:
             with writer(path) as file:
                 file.write(samples[:1])
                 file.write(samples[1:])
-        except BadInput:
+        except BadInput as error:
+            if isinstance(error.__cause__, ImportError):
+                raise NotApplicable(error.message) from None
             return False
     return True
 
@@ -83,6 +92,8 @@ def _check_read(subject: Subject, path: Path, samples: np.ndarray) -> None:
     order = np.array([2, 0, 1, 0])
     with trying("reading what was written", "read the files that the writer makes"):
         given = subject.make(str(path)).load("train")
+        usable = is_images(given) or is_array(given) or isinstance(given, list)
+        require(usable, f"load gives a {type(given).__name__}, which is no array", "give it a method __array__")
         axes = AXES[KINDS[samples.ndim - 2]]
         read = given if hasattr(given, "read") else array_images(given, None, "the file", axes, lazy=True)
         values = read.read(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ def register_readers(register: Any) -> None:
     register(tiff)
     register(hdf5)
     register(wav)
+    register(nifti)
+    register(zarr)
 
 
 def tiff(path: str, *, pages: Literal["samples", "volume", "channels"] = "samples") -> Any:
@@ -22,7 +25,7 @@ def tiff(path: str, *, pages: Literal["samples", "volume", "channels"] = "sample
     """
     from .tiff_files import Tiff
 
-    return Tiff(path, pages) if Path(path).is_file() else None
+    return Tiff(path, pages) if isfile(path) else None  # noqa: PTH113  # a Path takes longer
 
 
 def _tiff_writer(path: str | Path) -> Any:
@@ -39,9 +42,9 @@ def hdf5(path: str, *, member: str | None = None) -> Any:
 
     member: the name of the array, which FILE[NAME] gives
     """
-    from .hdf5_files import Hdf5
+    from .hdf5_files import opened
 
-    return Hdf5(path, member) if Path(path).is_file() else None
+    return opened(path, member) if Path(path).is_file() else None
 
 
 def _hdf5_writer(path: str | Path) -> Any:
@@ -61,3 +64,32 @@ def wav(path: str) -> Any:
 
 
 vars(wav).update(endings=(".wav",))
+
+
+def nifti(path: str) -> Any:
+    "NIfTI files: a volume [1, D, H, W], or a series of volumes, in the units of the file."
+    from .nifti_files import Nifti
+
+    return Nifti(path) if Path(path).is_file() else None
+
+
+def _nifti_writer(path: str | Path, ending: str = ".nii") -> Any:
+    from .nifti_files import NiftiFile
+
+    return NiftiFile(path, compressed=ending == ".nii.gz")
+
+
+vars(nifti).update(endings=(".nii", ".nii.gz"), writer=_nifti_writer)
+
+
+def zarr(path: str, *, array: str | None = None) -> Any:
+    """One array of a Zarr folder, read by index, chunk by chunk; arrays named after train and test are these splits.
+
+    array: its name in a group, such as 0 or images/raw
+    """
+    from .zarr_folders import opened
+
+    return opened(path, array) if Path(path).is_dir() else None
+
+
+vars(zarr).update(endings=(".zarr",))

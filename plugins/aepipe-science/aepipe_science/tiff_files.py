@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from contextlib import ExitStack
 from math import prod
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from aepipe import BadInput
+
+from .plain_tiff import plain_page
 
 CODECS = "install what reads it: pip install 'aepipe-science[codecs]'"
 CHANNELS = "CS"  # axes that are channels: C of OME and ImageJ, S are the samples of a pixel
@@ -49,7 +52,21 @@ class Tiff:
         """Samples [N, C, *sides], read when they are asked for; raises BadInput for what cannot be read."""
         if split not in ("train", "test"):
             raise ValueError("the splits are train and test")
-        return TiffSamples(self.path, self.pages)
+        page = plain_page(self.path)
+        return TiffSamples(self.path, self.pages) if page is None else TiffPage(arranged(page, "YX", self.pages))
+
+
+class TiffPage:
+    """The one sample of a simple file."""
+
+    def __init__(self, values: np.ndarray):
+        self.values, self.shape, self.dtype = values, values.shape[1:], values.dtype
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        return self.values if len(indices) == 1 else self.values[indices]
 
 
 class TiffSamples:
@@ -63,7 +80,7 @@ class TiffSamples:
             try:
                 handle = opened.enter_context(open(path, "rb"))  # noqa: PTH123  # a Path takes longer
                 self._file = tifffile.TiffFile(handle)
-            except (tifffile.TiffFileError, OSError, ValueError) as error:
+            except (tifffile.TiffFileError, OSError, ValueError, struct.error) as error:
                 message = f"{path} is no TIFF file that can be read: {error}"
                 raise BadInput(message, "repair or remove the file") from None
             opened.callback(self._file.close)  # also files beside it that belong to its series

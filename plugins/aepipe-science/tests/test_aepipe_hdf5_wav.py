@@ -9,6 +9,7 @@ import aepipe
 import h5py
 import numpy as np
 import pytest
+from aepipe.images.data import open_images
 from aepipe.testing import check_reader
 from aepipe_science import hdf5, tiff, wav
 
@@ -90,3 +91,19 @@ def test_floats_that_cannot_be_read_are_refused(tmp_path):
     path.write_bytes(b"RIFF....WAVEfmt \x02\0\0\0\x03\0")
     with pytest.raises(aepipe.BadInput, match="is not read"):
         wav(str(path)).load("train")
+
+
+def test_a_file_is_opened_by_name_with_its_chunks(tmp_path):
+    path = tmp_path / "a.h5"
+    values = np.arange(10 * 36, dtype=np.uint16).reshape(10, 6, 6)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("packed/raw", data=values, chunks=(4, 6, 3), compression="gzip")
+        file["plain"] = values
+        file.create_dataset("one", (10, 1024, 1024), np.uint8, chunks=(10, 1, 1024))
+        file.create_dataset("many", (1000, 1024, 1024), np.uint8, chunks=(1000, 1, 1))
+    source = open_images(f"{path}[packed/raw]", range="dtype")
+    assert np.array_equal(source.chunks(), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
+    assert np.array_equal(source.read_raw(np.array([9, 2]))[:, 0], values[[9, 2]])
+    assert open_images(f"{path}[plain]", range="dtype").chunks() is None
+    assert np.array_equal(open_images(f"{path}[one]").chunks(), [0] * 10)
+    assert open_images(f"{path}[many]").chunks() is None, "4 GB of floats that lie together are not kept in memory"

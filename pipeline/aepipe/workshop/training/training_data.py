@@ -380,7 +380,7 @@ def _split(count: int, seed: int, chunks: np.ndarray | None) -> tuple[np.ndarray
     held_out = min(max(count // 10, 1), MOST_VALIDATION)
     if chunks is not None:
         place = rng.permutation(int(chunks.max()) + 1)
-        order = np.argsort(place[chunks], kind="stable")
+        order = order[np.argsort(place[chunks[order]], kind="stable")]  # of the last one some, whichever
     return np.sort(order[held_out:]), order[:held_out]
 
 
