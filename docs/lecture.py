@@ -28,7 +28,7 @@ from checkerboard import checkerboard
 from detection import available, detection
 from goals import DETECTION
 from lecture_page import page
-from restoration import restoration
+from lecture_restoration import restoration
 from sampling import SAMPLED, TITLES, judge_samples, sample_figures
 from speed import speed
 

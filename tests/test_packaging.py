@@ -21,7 +21,15 @@ OURS = re.compile(
 
 FILES = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt", "lowest.txt", "Makefile"}
 BY_HATCHLING = {"pyproject.toml", "PKG-INFO", ".gitignore"}
-FOLDERS = ("pipeline/aepipe/", "plugins/aepipe_builtins/", "docs/", "tests/", "exported/hosts/", "exported/mnist-d8/")
+FOLDERS = (
+    "pipeline/aepipe/",
+    "plugins/aepipe_builtins/",
+    "docs/",
+    "tests/",
+    "exported/hosts/",
+    "exported/mnist-d8/",
+    "exported/photos/",
+)
 SINGLE = {"plugins/README.md", "exported/README.md"}
 
 
@@ -64,7 +72,12 @@ def test_the_source_archive_holds_what_it_should(archive: tarfile.TarFile) -> No
     for folder in FOLDERS:
         assert any(name.startswith(folder) for name in found), folder
     code = [path.relative_to(ROOT).as_posix() for path in (ROOT / "pipeline").rglob("*.py")]
-    assert found >= {*code, "pipeline/aepipe/py.typed", "exported/mnist-d8/manifest.json"}
+    assert found >= {
+        *code,
+        "pipeline/aepipe/py.typed",
+        "exported/mnist-d8/manifest.json",
+        "exported/photos/manifest.json",
+    }
 
 
 @pytest.mark.slow

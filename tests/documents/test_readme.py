@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from aepipe import AepipeError
 from aepipe.explore.web_runtime import web_runtime
 from PIL import Image
 
-from tests.helpers.places import ROOT
+from tests.helpers.places import PHOTOS, ROOT
 
 pytestmark = [pytest.mark.trains, pytest.mark.slow]
 
@@ -31,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
         small.resize((40 + index, 48), Image.Resampling.BICUBIC).save(path)
     Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(home / "photo.jpg")
+    shutil.copytree(PHOTOS, home / "exported" / "photos")
     return home
 
 

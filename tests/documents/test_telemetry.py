@@ -13,7 +13,7 @@ LOADS = {
     ".js": re.compile(r"(?:import|require)\b[^\n]*[\"']onnxruntime-node[\"']"),
     ".cpp": re.compile(r"^ *Ort::Env ", re.MULTILINE),
 }
-FOLDERS = ("pipeline", "plugins", "exported/hosts", "exported/mnist-d8", "docs")
+FOLDERS = ("pipeline", "plugins", "exported/hosts", "exported/mnist-d8", "exported/photos", "docs")
 LEFT_OUT = {"node_modules", "bound_session.py"}  # the latter is given a session that is open
 
 

@@ -51,7 +51,18 @@ def strange(tmp_path):
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
         # Without Hypothesis, whose plugin takes longer to import than all of this to run.
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
+            "-p",
+            "no:zarr",
+            *arguments,
+        ]
         environment = strangers.with_path(tmp_path / "site", PYTHONDONTWRITEBYTECODE="1")
         return subprocess.run(command, capture_output=True, text=True, cwd=work, env=environment, timeout=300)
 
