@@ -270,7 +270,8 @@ The published figures are those of Zhang et al. (IEEE Trans. Image Processing 26
 
 ## Photographs in colours
 
-The last {held_out} of LIVE1, in alphabetical order. BM3D is CBM3D, which is told σ; `unet` is not. It takes minutes, and was measured at one σ.
+The last {held_out} of LIVE1, in alphabetical order. BM3D is CBM3D, which is told σ; `unet` is not. BM3D takes minutes, and was
+measured at one σ.
 
 {colours}
 
