@@ -277,8 +277,7 @@ measured at one σ.
 
 ## Photographs as cameras store them
 
-The same noise, and then a JPEG file of quality 90, which smears noise over its neighbours. BM3D expects noise that does not know
-its neighbours, and so does a network that has seen no other.
+The same noise, and then a JPEG file of quality 90, which smears it over its neighbours.
 
 {jpeg}
 
