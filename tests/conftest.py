@@ -33,8 +33,14 @@ if sys.getfilesystemencoding() != "utf-8":
 if "PYTEST_XDIST_WORKER" in os.environ:  # several torch processes with a thread a core each slow one another down
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and children inherit that.
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same holds of nohup and SIGHUP.
+if threading.current_thread() is threading.main_thread():
+    for _number, _usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (getattr(signal, "SIGHUP", None), signal.SIG_DFL),
+    ):
+        if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, _usual)
 
 gc.set_threshold(100_000, 50, 1000)  # as the command line does
 

@@ -75,6 +75,8 @@ def test_distributions_of_their_own_import_public_names_alone() -> None:
     files = [*ROOT.glob("plugins/aepipe-*/**/*.py"), *(ROOT / "pipeline/aepipe/plugins/template").rglob("*.py.txt")]
     assert len(files) > 8
     for path in files:
+        if "tests" in path.parts[len(ROOT.parts) + 2 :] and ROOT / "plugins" in path.parents:
+            continue  # their tests may look at what aepipe makes of them
         for module, name in imported(path):
             known = name in PUBLIC.get(module, ()) or f"{module}.{name}".rstrip(".") in PUBLIC
             assert known, f"{path.relative_to(ROOT)} imports {name or module} of {module}, which is private"

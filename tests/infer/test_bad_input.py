@@ -136,7 +136,7 @@ def test_bad_images_in_a_folder(refused, call, kept_bundle: Path, tmp_path: Path
         ("encode", "folder"),
         ("score", "out.npy"),
         ("reconstruct", "out.csv"),
-        ("reconstruct", "out.jpg"),
+        ("reconstruct", "out.webp"),
         ("denoise", "out.gif"),
         ("interpolate", "out.csv"),
     ],

@@ -22,7 +22,7 @@ Examples:
 @click.option("--cdn", is_flag=True, help="A small page, which loads onnxruntime-web from jsdelivr.net when opened.")
 @click.option("--runtime", metavar="FOLDER", help="An unpacked onnxruntime-web to put in, where there is no network.")
 def explore(bundle: str, out: str, images: str | None, cdn: bool, runtime: str | None) -> None:
-    """Write a page to play with a BUNDLE's latent space, or to restore pictures.
+    """Write a page to play with what a BUNDLE does.
 
     One HTML file that runs the bundle in a browser, from the disk and without a network: a map of the training codes to
     move on, samples, images of one's own, noise and interpolation. A bundle of images of any size, or whose code is a map,
