@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ class Digits:
     def __init__(self, size: int):
         self.size = size
 
+    @cached_property
     def _rows(self) -> np.ndarray:
         """64 pixels of 0 to 16 and the class, for each image."""
         import gzip
@@ -103,7 +105,7 @@ class Digits:
         import numpy as np
         from PIL import Image
 
-        images = np.float32(255 / 16) * self._rows()[:, :64].reshape(-1, 8, 8).astype(np.float32)
+        images = np.float32(255 / 16) * self._rows[:, :64].reshape(-1, 8, 8).astype(np.float32)
         images = images[_of_split(len(images), split)]
         if self.size != 8:
             target = (self.size, self.size)
@@ -113,7 +115,7 @@ class Digits:
 
     def labels(self, split: str) -> np.ndarray:
         """The digits 0 to 9, int64 [N]."""
-        labels = self._rows()[:, 64]
+        labels = self._rows[:, 64]
         return labels[_of_split(len(labels), split)]
 
 

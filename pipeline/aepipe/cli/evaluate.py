@@ -173,16 +173,11 @@ def _judge_file(given: str | None, model: Model, test: Source) -> Path:
 
 def _print_judged(found: dict[str, Any]) -> None:
     """Print the figures of each set of images and of the paths, and below them density, count and judge."""
-    rows = {key: found[key] for key in ROWS if found.get(key)}
-    lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in COLUMNS)] for key, row in rows.items()]
-    click.echo()
-    print_table(["", *COLUMNS], lines)
-    lines = [
-        [way, *(f"{row[name]:.4g}" if name in row else "" for name in PATH_COLUMNS)]
-        for way, row in found["paths"].items()
-    ]
-    click.echo()
-    print_table(["path", *PATH_COLUMNS], lines)
+    sets = {key: found[key] for key in ROWS if found.get(key)}
+    for head, columns, rows in (("", COLUMNS, sets), ("path", PATH_COLUMNS, found["paths"])):
+        lines = [[key, *(f"{row[name]:.4g}" if name in row else "" for name in columns)] for key, row in rows.items()]
+        click.echo()
+        print_table([head, *columns], lines)
     judge = found["judge"]
     accuracy = f", which is right about {judge['accuracy']:.2%} of test images" if "accuracy" in judge else ""
     click.echo(f"\ndensity {found['density']}, {found['judged']} images a set, judge {judge['file']}{accuracy}")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aepipe.errors import AepipeError, BadInput
+from aepipe.files.out import JPEG
 from aepipe.files.staged import replacing
 from aepipe.images.pixels import picture
 
@@ -139,7 +140,7 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
     """Writes a PNG, or a JPEG of high quality where the path ends so, complete or not at all. Raises AepipeError if `path`
     cannot be written."""
     with replacing(path) as temporary:
-        if os.fspath(path).lower().endswith((".jpg", ".jpeg")):
+        if os.fspath(path).lower().endswith(JPEG):
             image.save(temporary, "JPEG", quality=95, subsampling=0)
         else:
             image.save(temporary, "PNG", optimize=image.width * image.height < 4_000_000)

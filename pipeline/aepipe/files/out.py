@@ -17,7 +17,8 @@ from .partial import is_free, is_moving
 from .staged import _nearest, _temporary, is_dead, is_leftover
 
 LOOK = "check the path and its permissions"
-PICTURES = (".png", ".jpg", ".jpeg")  # as what a picture is written
+JPEG = (".jpg", ".jpeg")
+PICTURES = (".png", *JPEG)  # as what a picture is written
 _KINDS = {
     "png": ".png",
     "npy": ".npy",

@@ -191,11 +191,8 @@ class Source:
         files = self.files if self.paths is not None else [self.file] if self.file else []
         for file in files:
             digest.update(file_state(file).encode("utf-8", "surrogateescape"))
-        for index in (
-            []
-            if files and not (self.file and self.file.is_dir())
-            else np.linspace(0, len(self) - 1, PROBES).astype(int)
-        ):
+        telling = files and not (self.file and self.file.is_dir())
+        for index in [] if telling else np.linspace(0, len(self) - 1, PROBES).astype(int):
             try:
                 digest.update(self.read(np.array([index])).tobytes())
             except BadInput as error:
